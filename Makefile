@@ -1,0 +1,56 @@
+# Everything a person types. Needed beforehand: make, and Python 3.11 or newer with its venv module.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first of these that is new enough; `make PYTHON=…` overrides it.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help install up test lint format bench lock clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(STAMP)  ## Build .venv from requirements.lock; does nothing when it is up to date
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (make PYTHON=/path/to/python3)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) can not make a virtual environment: install its venv module (Debian: apt install python3-venv)." >&2; \
+		exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: install  ## Run everything on this machine; Ctrl-C drains and stops
+	@exec $(BIN)/antrean up
+
+test: lint  ## All checks: lint, then every test
+	@$(BIN)/python -m pytest
+
+lint: install  ## ruff, mypy, import-linter; changes nothing
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install  ## Let ruff put the code in shape
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: install  ## Measure; prints a table
+	@$(BIN)/python -m benchmarks
+
+lock: install  ## Resolve anew what pyproject.toml asks for
+	@{ echo "# Made by \`make lock\` from pyproject.toml; change that and run it again."; \
+	   $(BIN)/uv pip compile --quiet --upgrade --universal --extra dev --generate-hashes \
+	     --no-header --no-emit-index-url --no-emit-find-links pyproject.toml; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:  ## Remove .venv and the caches; never the data folder
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

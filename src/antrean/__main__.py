@@ -1,0 +1,5 @@
+"""`python -m antrean`: the `antrean` command."""
+
+from antrean.cli import main
+
+main(prog_name="antrean")

@@ -1,0 +1,60 @@
+"""The `antrean` command. A file in this folder is a command: its module-level `command`, named as the file.
+
+Files whose names begin with `_` are no commands. A command's module imports only click at the top and the rest
+when it runs, so that `antrean --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from typing import Any
+
+import click
+
+from antrean import __version__
+
+
+class CommandFolder(click.Group):
+    """Finds commands by file name and imports a file only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{__name__}.{cmd_name}.command is no click command")
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if message := _redis_fault(error):
+                raise click.ClickException(message) from error
+            raise
+
+
+def _redis_fault(error: Exception) -> str | None:
+    """A line for the terminal where the fault is Redis's, so that nobody has to read a traceback for it."""
+    if "redis" not in sys.modules:
+        return None
+    import redis.exceptions as faults
+
+    if isinstance(error, faults.ConnectionError | faults.TimeoutError):
+        return f"Redis does not answer ({error}). Is `antrean up` running with the same settings?"
+    return (
+        f"Redis refused: {error}. `antrean doctor` says more."
+        if isinstance(error, faults.RedisError)
+        else None
+    )
+
+
+@click.group(cls=CommandFolder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="antrean")
+def main() -> None:
+    """A durable queue between stamp counters and the e-meterai server."""

@@ -1,0 +1,66 @@
+"""What the commands that run a process share: settings with readable errors, logging, the word that it is ready."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from antrean.config.settings import Settings
+
+#: Exit code for a setting that is wrong.
+EXIT_SETTINGS = 2
+
+ready_fd_option = click.option(
+    "--ready-fd", type=int, hidden=True, help="Where to tell `up` that it is ready."
+)
+
+
+class SettingsError(click.ClickException):
+    """A setting that breaks its rule. Shown without a traceback and without the value, which may be secret."""
+
+    exit_code = EXIT_SETTINGS
+
+
+def read_settings() -> Settings:
+    """The settings. Raises SettingsError naming each variable at fault and the rule it breaks."""
+    from pydantic import ValidationError
+
+    from antrean.config.settings import load_settings
+
+    try:
+        return load_settings()
+    except ValidationError as error:
+        lines = [
+            f"ANTREAN_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise SettingsError("\n".join(lines)) from error
+
+
+def start_process() -> Settings:
+    """Settings read and logging set up. Raises SettingsError."""
+    from antrean.config.logs import configure_logging
+
+    settings = read_settings()
+    try:
+        configure_logging(settings.log_level, settings.log_format)
+    except ValueError as error:
+        raise SettingsError(f"ANTREAN_LOG_LEVEL or ANTREAN_LOG_FORMAT: {error}") from error
+    return settings
+
+
+def announcer(ready_fd: int | None) -> Callable[[], None]:
+    """What a process calls, once, when it can do its work."""
+
+    def announce() -> None:
+        if ready_fd is not None:
+            from antrean.config.supervisor import READY_LINE
+
+            os.write(ready_fd, READY_LINE)
+            os.close(ready_fd)
+
+    return announce

@@ -1,0 +1,17 @@
+"""`antrean gateway`: the HTTP side."""
+
+from __future__ import annotations
+
+import click
+
+from antrean.cli._process import announcer, ready_fd_option, start_process
+
+
+@click.command()
+@ready_fd_option
+def command(ready_fd: int | None) -> None:
+    """Run the gateway alone: it accepts orders and serves the console."""
+    settings = start_process()
+    from antrean.gateway.server import run
+
+    run(settings, announcer(ready_fd))

@@ -1,0 +1,33 @@
+"""`antrean simulator`: a Peruri of one's own."""
+
+from __future__ import annotations
+
+import click
+
+from antrean.cli._process import announcer, ready_fd_option, start_process
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: the gateway's + 1]"
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of everything drawn by lot.")
+@click.option(
+    "--quota", type=click.IntRange(0), default=1_000_000, show_default=True, help="Stamps on the account."
+)
+@ready_fd_option
+def command(host: str, port: int | None, seed: int, quota: int, ready_fd: int | None) -> None:
+    """Run a simulated upstream, with faults to switch on. Nothing real is bought."""
+    settings = start_process()
+    from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
+    from antrean.simulator.app import SimulatorConfig, run
+
+    config = SimulatorConfig(
+        user=settings.upstream_user or SIMULATOR_USER,
+        password=settings.upstream_password.get_secret_value() or SIMULATOR_PASSWORD,
+        quota=quota,
+        seed=seed,
+        adapter_root=settings.effective_shared_dir,
+    )
+    run(config, host, port or settings.effective_simulator_port, announcer(ready_fd))

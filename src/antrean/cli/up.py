@@ -1,0 +1,24 @@
+"""`antrean up`: everything on one machine."""
+
+from __future__ import annotations
+
+import click
+
+from antrean.cli._process import start_process
+
+
+@click.command()
+def command() -> None:
+    """Run everything on this machine: Valkey, gateway, workers, and a simulator where no upstream is set.
+
+    Ctrl-C drains and stops all. Settings are environment variables ANTREAN_… or lines of a .env file.
+    """
+    import asyncio
+
+    from antrean.config.launch import Launch, StartError
+
+    settings = start_process()
+    try:
+        asyncio.run(Launch(settings, click.echo).run())
+    except StartError as error:
+        raise click.ClickException(str(error)) from error

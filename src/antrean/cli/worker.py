@@ -1,0 +1,17 @@
+"""`antrean worker`: the process that fulfils orders."""
+
+from __future__ import annotations
+
+import click
+
+from antrean.cli._process import announcer, ready_fd_option, start_process
+
+
+@click.command()
+@ready_fd_option
+def command(ready_fd: int | None) -> None:
+    """Run one worker: it buys and stamps what was accepted. As many may run as wanted."""
+    settings = start_process()
+    from antrean.workers.process import run
+
+    run(settings, announcer(ready_fd))

@@ -1,0 +1,177 @@
+"""What `antrean doctor` looks at. Every check ends in a finding; none of them spends anything upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import httpx
+import obstore
+import redis.asyncio
+from obstore.store import from_url
+from redis.exceptions import RedisError
+
+from antrean.config.durability import Finding, Level, check_durability
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+
+#: Deadlines, tokens and leases are compared with other machines' clocks; a `Date` header tells whole seconds.
+CLOCK_WARN_S = 3.0
+CLOCK_FAIL_S = 60.0
+
+#: An order is about 2 KB on disk and a document at most some MB.
+DISK_WARN_BYTES = 2 * 1024**3
+DISK_FAIL_BYTES = 256 * 1024**2
+
+#: Longest wait for one answer here; the doctor is asked by someone who waits.
+ASK_TIMEOUT_S = 5.0
+
+PROBE_OBJECT = "doctor-probe"
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """All checks, in the order they are shown. Takes at most a few times `ASK_TIMEOUT_S` seconds."""
+    server, upstream, documents = await asyncio.gather(
+        _redis(settings), _upstream(settings), check_document_store(settings.effective_document_store)
+    )
+    return [*server, *upstream, documents, *_folders(settings)]
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    client = connect(settings.effective_redis_url, settings)
+    try:
+        findings = await check_durability(client, replicas_min=settings.redis_replicas_min)
+        if any(f.check == "reachable" and f.level is Level.FAIL for f in findings):
+            return findings
+        return [*findings, await _redis_clock(client)]
+    finally:
+        await client.aclose()
+
+
+async def _redis_clock(client: redis.asyncio.Redis) -> Finding:
+    before = time.time()
+    try:
+        seconds, micros = await client.time()
+    except RedisError as error:
+        return Finding(
+            "clock against Redis", Level.WARN, f"TIME is refused: {error}", "Allow the command TIME."
+        )
+    ours = (before + time.time()) / 2
+    return judge_clock("clock against Redis", seconds + micros / 1e6 - ours)
+
+
+def judge_clock(check: str, ahead_s: float) -> Finding:
+    """`ahead_s`: seconds that the other clock is ahead of ours."""
+    seen = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s >= 0 else 'behind'} ours"
+    advice = "Keep all machines' clocks with NTP (`timedatectl set-ntp true`)."
+    if abs(ahead_s) >= CLOCK_FAIL_S:
+        return Finding(check, Level.FAIL, seen, advice)
+    if abs(ahead_s) >= CLOCK_WARN_S:
+        return Finding(check, Level.WARN, seen, advice)
+    return Finding(check, Level.OK, seen)
+
+
+async def _upstream(settings: Settings) -> list[Finding]:
+    if settings.uses_simulator:
+        url = f"http://127.0.0.1:{settings.effective_simulator_port}"
+        findings = await _ask(
+            "simulator", url, "Start `antrean up`, or set ANTREAN_UPSTREAM_… to the real upstream."
+        )
+        advice = "For real stamps set ANTREAN_UPSTREAM_BACKEND_URL and its sisters."
+        return [Finding("upstream", Level.WARN, "none is set: the simulator stands in", advice), *findings]
+    cloud = bool(settings.upstream_fileupload_url and settings.upstream_stampservice_url)
+    needed = {
+        "backend": settings.upstream_backend_url,
+        "stampv2": settings.upstream_stampv2_url,
+        **(
+            {
+                "fileupload": settings.upstream_fileupload_url,
+                "stampservice": settings.upstream_stampservice_url,
+            }
+            if cloud and not settings.upstream_adapter_url
+            else {"adapter": settings.upstream_adapter_url}
+        ),
+    }
+    findings = []
+    for name, url in needed.items():
+        setting = f"ANTREAN_UPSTREAM_{name.upper()}_URL"
+        if url:
+            findings += await _ask(f"upstream {name}", url, f"Check {setting}, the network and the firewall.")
+        else:
+            findings.append(Finding(f"upstream {name}", Level.FAIL, "not set", f"Set {setting}."))
+    if not settings.upstream_user or not settings.upstream_password.get_secret_value():
+        advice = "Set ANTREAN_UPSTREAM_USER and ANTREAN_UPSTREAM_PASSWORD."
+        findings.append(Finding("upstream account", Level.FAIL, "user or password is not set", advice))
+    return findings
+
+
+async def _ask(check: str, url: str, advice: str) -> list[Finding]:
+    """Whether something speaks HTTP there, and what time it has. Any status will do: nothing is asked for."""
+    parts = urlsplit(url)
+    root = f"{parts.scheme}://{parts.netloc}/"
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    try:
+        async with httpx.AsyncClient(timeout=ASK_TIMEOUT_S, trust_env=False) as client:
+            before = time.time()
+            answer = await client.head(root)
+            ours = (before + time.time()) / 2
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return [Finding(check, Level.FAIL, f"{shown}: {str(error) or type(error).__name__}", advice)]
+    findings = [Finding(check, Level.OK, f"{shown} answers")]
+    try:
+        # Half a second is what a whole second's rounding costs on average.
+        theirs = parsedate_to_datetime(answer.headers["date"]).timestamp() + 0.5
+    except (KeyError, ValueError):
+        return findings
+    return [*findings, judge_clock(f"clock against {check}", theirs - ours)]
+
+
+async def check_document_store(url: str) -> Finding:
+    """Write a small object and delete it again. `url`: `file://…` or `s3://…`."""
+    advice = "Check ANTREAN_DOCUMENT_STORE, its rights and its credentials."
+    try:
+        if url.startswith("file://"):
+            folder = Path(url2pathname(urlsplit(url).path))
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        store = from_url(url)
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            await obstore.put_async(store, PROBE_OBJECT, b"probe")
+            await obstore.delete_async(store, PROBE_OBJECT)
+    except TimeoutError:
+        return Finding("document store", Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)
+    except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+        return Finding("document store", Level.FAIL, str(error).splitlines()[0][:200], advice)
+    return Finding("document store", Level.OK, "written and deleted a probe")
+
+
+def _folders(settings: Settings) -> list[Finding]:
+    findings = []
+    if not settings.redis_url or settings.effective_document_store.startswith("file://"):
+        findings.append(judge_disk(settings.data_dir.resolve()))
+    if settings.upstream_adapter_url:
+        shared = settings.effective_shared_dir
+        missing = [name for name in ("UNSIGNED", "SIGNED", "STAMP") if not (shared / name).is_dir()]
+        advice = "Mount the adapter's folder there, or set ANTREAN_ADAPTER_SHARED_DIR."
+        findings.append(
+            Finding("adapter's folder", Level.WARN, f"{', '.join(missing)} missing in {shared}", advice)
+            if missing
+            else Finding("adapter's folder", Level.OK, str(shared))
+        )
+    return findings
+
+
+def judge_disk(folder: Path) -> Finding:
+    """Free space where the data dir is or would be made."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free_bytes = shutil.disk_usage(there).free
+    seen = f"{free_bytes / 1024**3:.1f} GiB free at {folder}"
+    if free_bytes < DISK_FAIL_BYTES:
+        return Finding("disk", Level.FAIL, seen, "Free space now: Valkey stops when it can not write.")
+    if free_bytes < DISK_WARN_BYTES:
+        return Finding("disk", Level.WARN, seen, "Free space before it is used up.")
+    return Finding("disk", Level.OK, seen)

@@ -1,0 +1,319 @@
+"""What `antrean up` runs on one machine, in which order it starts and in which it stops.
+
+    start   Valkey ‖ simulator  →  first keys ‖ gateway ‖ workers
+    stop    gateway  →  workers  →  simulator  →  Valkey
+
+Valkey only where no ANTREAN_REDIS_URL is set, the simulator only where no upstream is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from antrean.config.durability import check_durability, fails
+from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, ValkeyMissing, wait_for_ping
+from antrean.config.instance_lock import AlreadyRunning, InstanceLock
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
+
+#: The account that the simulator is started with; it guards nothing.
+SIMULATOR_USER = "antrean"
+SIMULATOR_PASSWORD = "simulated"  # noqa: S105 - see above
+
+#: A process drains within `drain_s`; this much longer before SIGKILL, so that it can say goodbye itself.
+STOP_GRACE_S = 2.0
+#: Valkey has everything on disk already; it only has to close its file.
+VALKEY_STOP_S = 10.0
+#: How long a Redis that is not ours may take to answer at the start.
+REDIS_WAIT_S = 10.0
+
+#: Role, office and key of each key made at a first start.
+FirstKeys = list[tuple[str, str, str]]
+
+
+class StartError(Exception):
+    """`up` can not start. The message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The children to start. None: not needed with these settings."""
+
+    gateway: ChildSpec
+    workers: Sequence[ChildSpec]
+    valkey: ChildSpec | None = None
+    simulator: ChildSpec | None = None
+    #: Where each listens, in words, by name.
+    places: Mapping[str, str] = field(default_factory=dict)
+
+
+def antrean_command() -> list[str]:
+    """How to start a command of ours, with this very interpreter, so that `ps` shows `antrean …`."""
+    script = Path(sys.executable).parent / "antrean"
+    return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "antrean"]
+
+
+def make_plan(settings: Settings) -> Plan:
+    """The children of these settings. Raises ValkeyMissing."""
+    env: dict[str, str] = {}
+    places: dict[str, str] = {"gateway": _origin(settings.http_host, settings.http_port)}
+    stop_timeout_s = settings.drain_s + STOP_GRACE_S
+    valkey = simulator = None
+    if not settings.redis_url:
+        embedded = EmbeddedValkey.of(settings)
+        places["valkey"] = f"{embedded.binary.title} ({embedded.binary.origin}), {embedded.socket}"
+        valkey = ChildSpec(
+            "valkey",
+            embedded.argv,
+            prepare=embedded.prepare,
+            wait_ready=lambda: embedded.wait_ready(settings),
+            output_path=embedded.log_path,
+            ready_timeout_s=READY_TIMEOUT_S,
+            stop_timeout_s=VALKEY_STOP_S,
+        )
+    if settings.uses_simulator:
+        port = settings.effective_simulator_port
+        origin = _origin("127.0.0.1", port)
+        places["simulator"] = f"{origin}  (no upstream is set: nothing real is bought)"
+        env = _simulator_env(origin)
+        argv = [*antrean_command(), "simulator", "--port", str(port), "--ready-fd", READY_FD]
+        simulator = ChildSpec("simulator", argv, env=env, stop_timeout_s=stop_timeout_s)
+    gateway, *workers = (
+        ChildSpec(
+            name,
+            [*antrean_command(), command, "--ready-fd", READY_FD],
+            env=env,
+            stop_timeout_s=stop_timeout_s,
+        )
+        for name, command in [
+            ("gateway", "gateway"),
+            *((f"worker-{n}", "worker") for n in range(1, settings.workers + 1)),
+        ]
+    )
+    return Plan(gateway, workers, valkey, simulator, places)
+
+
+def _simulator_env(origin: str) -> dict[str, str]:
+    """The settings that point our processes at the simulator."""
+    from antrean.simulator.app import base_urls
+
+    urls = base_urls(origin)
+    return {
+        **{
+            f"ANTREAN_UPSTREAM_{name.upper()}_URL": urls[name]
+            for name in ("backend", "stampv2", "inventory", "adapter")
+        },
+        "ANTREAN_UPSTREAM_USER": SIMULATOR_USER,
+        "ANTREAN_UPSTREAM_PASSWORD": SIMULATOR_PASSWORD,
+    }
+
+
+async def make_first_keys(settings: Settings, client: redis.asyncio.Redis) -> FirstKeys:
+    """A terminal key and an ops key where there is none yet, else nothing."""
+    from antrean.config.wiring import ensure_first_keys
+
+    return await ensure_first_keys(settings, client)
+
+
+class Launch:
+    """One run of `antrean up`. `say` prints a line for the person who started it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], None],
+        *,
+        plan: Callable[[Settings], Plan] = make_plan,
+        first_keys: Callable[[Settings, redis.asyncio.Redis], Awaitable[FirstKeys]] = make_first_keys,
+    ) -> None:
+        self._settings = settings
+        self._say = say
+        self._plan = plan
+        self._first_keys = first_keys
+        self._stop = asyncio.Event()
+        self._at_once = asyncio.Event()
+
+    def interrupt(self) -> None:
+        """What SIGINT, SIGTERM and SIGHUP do: stop in good order; the second time, at once."""
+        if self._stop.is_set():
+            self._at_once.set()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Start all, keep it running until interrupted, stop all. Raises StartError; then all is stopped again."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for signum in signals:
+            loop.add_signal_handler(signum, self.interrupt)
+        try:
+            with await self._take_data_dir() as lock:
+                await self._run_locked(lock)
+        finally:
+            for signum in signals:
+                loop.remove_signal_handler(signum)
+
+    async def _take_data_dir(self) -> InstanceLock:
+        settings = self._settings
+        make_writable(settings.data_dir)
+        try:
+            # Orphans of a killed `up` drain, and Valkey after them: no longer than these together.
+            patience_s = settings.drain_s + VALKEY_STOP_S
+            return await InstanceLock.acquire(settings.data_dir.resolve(), patience_s=patience_s)
+        except AlreadyRunning as error:
+            raise StartError(str(error)) from error
+
+    async def _run_locked(self, lock: InstanceLock) -> None:
+        try:
+            plan = self._plan(self._settings)
+        except ValkeyMissing as error:
+            raise StartError(str(error)) from error
+        self._check_ports(plan)
+        supervisor = Supervisor(inherited_fds=[lock.fd])
+        starting = asyncio.create_task(self._start(supervisor, plan), name="start")
+        stopping = asyncio.create_task(self._stop.wait(), name="wait for a signal")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                await stopping
+                self._say("stopping: the gateway first, then the workers; again Ctrl-C: at once")
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+            await supervisor.stop(
+                [
+                    lambda name: name == "gateway",
+                    lambda name: name.startswith("worker"),
+                    lambda name: name == "simulator",
+                ],
+                at_once=self._at_once,
+            )
+        self._say("stopped")
+
+    def _check_ports(self, plan: Plan) -> None:
+        """Better told now, in one line, than by a child's traceback."""
+        settings = self._settings
+        check_port_free(settings.http_host, settings.http_port, "ANTREAN_HTTP_PORT")
+        if plan.simulator is not None:
+            check_port_free("127.0.0.1", settings.effective_simulator_port, "ANTREAN_SIMULATOR_PORT")
+
+    async def _start(self, supervisor: Supervisor, plan: Plan) -> None:
+        settings = self._settings
+
+        async def start(spec: ChildSpec) -> None:
+            child = await supervisor.start(spec)
+            self._say(f"{spec.name:<10} {plan.places.get(spec.name, 'running')}  (process {child.pid})")
+
+        self._say(f"data       {settings.data_dir.resolve()}")
+        client = connect(settings.effective_redis_url, settings)
+        try:
+            await _all(start(spec) for spec in (plan.valkey, plan.simulator) if spec is not None)
+            if plan.valkey is None:
+                await self._wait_for_redis(client)
+            for finding in fails(await check_durability(client, replicas_min=settings.redis_replicas_min)):
+                self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
+            keys: FirstKeys = []
+
+            async def make_keys() -> None:
+                keys.extend(await self._first_keys(settings, client))
+
+            await _all([make_keys(), *(start(spec) for spec in (plan.gateway, *plan.workers))])
+        except ChildFailed as error:
+            raise StartError(f"{error.name}: {error}{_hint(error.name, settings)}") from error
+        except RedisError as error:
+            raise StartError(f"Redis at {_shown(settings)} does not do its work: {error}") from error
+        except OSError as error:
+            raise StartError(f"{error.strerror or error}: {error.filename or settings.data_dir}") from error
+        finally:
+            await client.aclose()
+        for role, office, key in keys:
+            self._say(f"{role:<10} key of {office}, shown this once: {key}")
+        base = settings.public_url.rstrip("/") or _origin(settings.http_host, settings.http_port)
+        self._say(f"console    {base}/    operations {base}/ops    API {base}/docs")
+        self._say("ready      Ctrl-C drains and stops all")
+
+    async def _wait_for_redis(self, client: redis.asyncio.Redis) -> None:
+        try:
+            await wait_for_ping(client, REDIS_WAIT_S)
+        except TimeoutError as error:
+            raise StartError(
+                f"Redis at {_shown(self._settings)} gives no answer. Start it, correct ANTREAN_REDIS_URL, "
+                "or leave that empty for the embedded Valkey."
+            ) from error
+        self._say(f"redis      {_shown(self._settings)}")
+
+
+async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All at once; the first failure cancels the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(step) for step in steps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def make_writable(data_dir: Path) -> None:
+    """Make the data dir and write a byte in it. Raises StartError where that does not work."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        raise StartError(
+            f"The data folder {data_dir.absolute()} can not be written ({error.strerror}). "
+            "Set ANTREAN_DATA_DIR to a folder of yours."
+        ) from error
+
+
+def check_port_free(host: str, port: int, setting: str) -> None:
+    """Bind the port for a moment. Raises StartError naming the setting to change."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why = f"Port {port} on {host} is in use. Stop what listens there"
+        else:
+            why = f"Port {port} on {host} can not be listened on ({error.strerror})"
+        raise StartError(f"{why}, or set {setting} to another port.") from error
+
+
+def _origin(host: str, port: int) -> str:
+    """Where a browser on this machine reaches a listener."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://{f'[{reached}]' if ':' in reached and not reached.startswith('[') else reached}:{port}"
+
+
+def _shown(settings: Settings) -> str:
+    """The Redis URL without its password."""
+    url = urlsplit(settings.effective_redis_url)
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+
+
+def _hint(name: str, settings: Settings) -> str:
+    """What its log says last, for the one child that does not write to our output."""
+    if name != "valkey":
+        return ". Its last lines are above."
+    embedded = EmbeddedValkey.of(settings)
+    return f". The end of {embedded.log_path}:\n{embedded.log_tail()}"

@@ -1,0 +1,63 @@
+"""Connections to Redis or Valkey on which no command is ever sent twice.
+
+redis-py 8 repeats a command by default after a timeout or a reset (ten times, around send *and* read), so a
+script that took effect would run again. Here every client has `Retry(NoBackoff(), 0)`: an error goes to the
+caller at once, who knows whether the command was one that may be repeated. What is left of redis-py's own
+repetition is harmless: a pooled connection that is found closed *before* anything is written is opened anew.
+
+RESP2 is spoken on purpose: no HELLO and no maintenance-notification handshake when a connection is opened, and
+the shapes of answers that rq expects. Answers stay bytes (`decode_responses=False`), as rq needs them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from antrean.config.settings import Settings
+
+#: Connections of one process: above any sensible number of commands in flight; more of them wait their turn.
+CONNECTIONS_MAX = 128
+
+
+def connect(url: str, settings: Settings) -> redis.asyncio.Redis:
+    """A client for one event loop; opens its connections when first used.
+
+    A caller that finds all `CONNECTIONS_MAX` connections busy waits `redis_timeout_s` seconds for one, then gets
+    `redis.exceptions.ConnectionError`. Raises ValueError where the URL is none.
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        retry=AsyncRetry(NoBackoff(), 0),
+        timeout=settings.redis_timeout_s,
+        **_options(settings),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def connect_sync(url: str, settings: Settings) -> redis.Redis:
+    """A blocking client, for rq and for short commands. The same rules as `connect`."""
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        timeout=settings.redis_timeout_s,
+        **_options(settings),
+    )
+    return redis.Redis.from_pool(pool)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "protocol": 2,
+        "decode_responses": False,
+        "max_connections": CONNECTIONS_MAX,
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": settings.redis_timeout_s,
+        "health_check_interval": 0,
+        "driver_info": None,  # no CLIENT SETINFO: two commands less for every connection
+    }

@@ -1,0 +1,147 @@
+"""Every setting of Antrean, typed, with unit and default, read once from `ANTREAN_…` variables or `.env`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Longest path of a unix socket we use, in bytes; Linux takes 107 and a closing zero.
+SOCKET_PATH_BYTES_MAX = 100
+
+Seconds = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(BaseSettings):
+    """Settings of all processes. A field `foo_s` is in seconds, `foo_bytes` in bytes, `foo_max` a count."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ANTREAN_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
+        hide_input_in_errors=True, env_ignore_empty=True,
+    )
+
+    # The gateway
+    http_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    http_port: int = Field(8080, ge=1, le=65535, description="Port the gateway listens on.")
+    public_url: str = Field("", description="Base of links in tickets and notices; empty: links are relative.")
+    data_dir: Path = Field(Path("data"), description="Folder for Valkey's files, documents, logs and keys.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field("auto", description="auto (readable in a terminal, else JSON), json or console.")
+
+    # Redis or Valkey
+    redis_url: str = Field("", description="Redis/Valkey URL; empty: the embedded Valkey in the data dir.")
+    redis_timeout_s: Seconds = Field(5, description="Longest wait for one answer of Redis, in seconds.")
+    redis_replicas_min: int = Field(0, ge=0, description="Replicas that must have a 202 on disk (WAITAOF).")
+
+    # The upstream: its base URLs and account
+    upstream_backend_url: str = Field("", description="Base URL `backend`; empty with `up`: the simulator.")
+    upstream_stampv2_url: str = Field("", description="Base URL `stampv2`.")
+    upstream_inventory_url: str = Field("", description="Base URL `inventory` (not called yet).")
+    upstream_adapter_url: str = Field("", description="Base URL of the on-premise signing adapter.")
+    upstream_fileupload_url: str = Field("", description="Base URL `fileupload`; with stampservice: cloud variant.")
+    upstream_stampservice_url: str = Field("", description="Base URL `stampservice` of the cloud variant.")
+    upstream_user: str = Field("", description="Account at the upstream.")
+    upstream_password: SecretStr = Field(SecretStr(""), description="Its password.")
+    upstream_timeout_s: Seconds = Field(30, description="Wait for one upstream answer, in seconds.")
+    upstream_concurrency_max: int = Field(64, ge=1, le=4096, description="Upper bound of calls in flight, all workers.")
+    adapter_concurrency_max: int = Field(4, ge=1, le=1024, description="The same for the signing adapter.")
+    adapter_shared_dir: Path | None = Field(None, description="Our path of the folder shared with the adapter.")
+    adapter_remote_dir: str = Field("", description="The adapter's path of that folder; empty: the same.")
+
+    # Outage and recovery
+    probe_interval_s: Seconds = Field(5, description="Seconds between free probes while a breaker is open.")
+    breaker_window_s: Seconds = Field(30, description="Length of the breaker's window, in seconds.")
+    breaker_min_calls: int = Field(10, ge=1, description="Calls in the window before rates are judged.")
+    breaker_failure_rate: Rate = Field(0.5, description="Failed share that opens the breaker.")
+    breaker_slow_call_s: Seconds = Field(20, description="A call this slow, in seconds, counts as slow.")
+    breaker_slow_rate: Rate = Field(0.8, description="Slow share that opens the breaker.")
+    unknown_settle_s: float = Field(120, ge=0, description="Seconds after which the SN list is consistent.")
+
+    # Documents
+    document_store: str = Field("", description="file://… or s3://…; empty: documents/ in the data dir.")
+    document_bytes_max: int = Field(10 * 1024 * 1024, ge=1024, description="Largest PDF accepted, in bytes.")
+    document_pages_max: int = Field(1000, ge=1, description="Most pages of a PDF accepted.")
+
+    # Bounds
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that `up` starts.")
+    key_rate_per_s: float = Field(2000, gt=0, description="Requests a second for one key.")
+    office_backlog_max: int = Field(100_000, ge=1, description="Open orders of one office.")
+    backlog_max: int = Field(1_000_000, ge=1, description="Open orders of all offices; above it 503.")
+    webhook_allow_private: bool = Field(False, description="Allow webhooks to private addresses and plain http.")
+    drain_s: Seconds = Field(20, description="Longest orderly stop of a process, in seconds.")
+
+    # First start
+    bootstrap_terminal_key: SecretStr | None = Field(None, description="Fixed terminal key of office DEMO-01.")
+    bootstrap_ops_key: SecretStr | None = Field(None, description="Fixed ops key.")
+
+    # The simulator that `up` starts where no upstream is set
+    simulator_port: int = Field(0, ge=0, le=65535, description="Its port; 0: the HTTP port + 1.")
+
+    @field_validator("bootstrap_terminal_key", "bootstrap_ops_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("a bootstrap key needs 32 characters or more")
+        return value
+
+    @property
+    def embedded_socket(self) -> Path:
+        """Unix socket of the embedded Valkey, the same for every process with the same data dir.
+
+        A kernel bounds a socket's path at 108 bytes. Where the data dir's is longer, the socket stands in a
+        private folder under /tmp whose name follows from the data dir; `embedded_valkey` makes it and checks
+        that it is ours alone.
+        """
+        folder = self.data_dir.resolve() / "valkey"
+        socket = folder / "valkey.sock"
+        if len(os.fsencode(socket)) <= SOCKET_PATH_BYTES_MAX:
+            return socket
+        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        return Path("/tmp") / f"antrean-{os.getuid()}-{digest}" / "valkey.sock"  # noqa: S108 - see above
+
+    @property
+    def effective_redis_url(self) -> str:
+        """The URL to connect to: the setting, or the embedded Valkey's socket."""
+        return self.redis_url or f"unix://{quote(str(self.embedded_socket))}"
+
+    @property
+    def uses_simulator(self) -> bool:
+        """Whether `up` starts the simulator: no base URL of an upstream is set."""
+        return not any(
+            (
+                self.upstream_backend_url,
+                self.upstream_stampv2_url,
+                self.upstream_inventory_url,
+                self.upstream_adapter_url,
+                self.upstream_fileupload_url,
+                self.upstream_stampservice_url,
+            )
+        )
+
+    @property
+    def effective_document_store(self) -> str:
+        """URL of the object store for documents."""
+        return self.document_store or (self.data_dir.absolute() / "documents").as_uri()
+
+    @property
+    def effective_shared_dir(self) -> Path:
+        """Our path of the folder shared with the on-premise adapter."""
+        return (self.adapter_shared_dir or self.data_dir / "sharefolder").absolute()
+
+    @property
+    def effective_simulator_port(self) -> int:
+        """Port of the simulator that `up` starts."""
+        return self.simulator_port or self.http_port + 1
+
+
+@functools.cache
+def load_settings() -> Settings:
+    """Read the settings once a process. Raises pydantic.ValidationError with the variables at fault."""
+    return Settings()

@@ -1,0 +1,1 @@
+"""The domain: the order and its states, submit, cancel, fulfil, ledger, fairness; the Redis store in Lua."""

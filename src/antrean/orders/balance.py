@@ -1,0 +1,61 @@
+"""Watches the account's balance: a drop that nothing explains stops purchases and says so loudly."""
+
+from __future__ import annotations
+
+import structlog
+
+from antrean.orders.resolve import Resolver
+from antrean.orders.states import State
+from antrean.orders.store import OrderStore
+from antrean.provider.protocol import Provider
+
+log = structlog.get_logger(__name__)
+
+HOLD = "balance_unexplained"
+#: Looks in a row that must show the same kind of drop before purchases stop.
+LOOKS_MIN = 2
+
+
+class BalanceWatch:
+    """One step compares the balance with our books, and keeps the baseline that the resolver goes by."""
+
+    def __init__(self, store: OrderStore, provider: Provider, resolver: Resolver) -> None:
+        self._store = store
+        self._provider = provider
+        self._resolver = resolver
+        self._drops_in_a_row = 0
+
+    async def run_once(self) -> bool:
+        """One look; True where it is to be repeated soon. Raises StoreUnavailable, ProviderError."""
+        before = await self._store.situation()
+        books = await self._store.account()
+        balance = await self._provider.balance()
+        account = await self._store.account()
+        after = await self._store.situation()
+        on_the_way = max(s.by_state[State.BUYING] + s.unknown for s in (before, after))
+        unnamed = account.unnamed(balance)
+        quiet = on_the_way == 0 and books.bought == account.bought
+        held = HOLD in after.holds
+        # Read at the other end of the look, the books may name purchases that the balance does not show yet.
+        drop = 0 if unnamed is None else unnamed - on_the_way
+        if drop > 0:
+            self._drops_in_a_row += 1
+            if self._drops_in_a_row == LOOKS_MIN:
+                await self._resolver.walk(0)
+                return True
+            if self._drops_in_a_row > LOOKS_MIN and not held:
+                text = (
+                    f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
+                )
+                await self._store.hold(HOLD, text, "balance watch")
+                log.error("balance unexplained", stamps=drop)
+            return self._drops_in_a_row <= LOOKS_MIN
+        self._drops_in_a_row = 0
+        if held and drop <= 0 and unnamed is not None:
+            await self._store.unhold(HOLD, "balance watch")
+            log.warning("balance explained again")
+        if quiet:
+            if unnamed is not None and unnamed < 0:
+                log.info("balance went up", stamps=-unnamed)
+            await self._store.set_baseline(balance, account.bought)
+        return False

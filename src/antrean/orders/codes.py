@@ -1,0 +1,32 @@
+"""What the scripts answer, as an enum shared with Lua: no bare numbers on either side."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """First element of every script's answer."""
+
+    OK = 0
+    ALREADY = 1  # this very step was done before (its answer was lost): the same result, nothing changed
+    MISSING = 2  # no such order
+    STATE = 3  # the order is not in a state from which the table allows this step
+    FENCED = 4  # the claim is not ours any more
+    HELD = 5  # a hold forbids it just now; the order is back in its lane
+    REPLAYED = 6  # the same idempotency key with the same body: here is the order of then
+    KEY_REUSED = 7  # the same idempotency key with another body
+    FULL = 8  # the backlog of all offices is full
+    OFFICE_FULL = 9  # the backlog of this office is full
+    NO_DOCUMENT = 10  # no such document in this office
+    NO_PURCHASE = 11  # no such purchase order in this office
+    PURCHASE_OPEN = 12  # that purchase has no SN to give yet
+    SERIAL_TAKEN = 13  # the SN is used by another affix order already
+    SERIAL_FOREIGN = 14  # the SN was bought by another office
+    POOL_EMPTY = 15  # no SN in the pool
+    REFUNDED = 16  # the money was given back already
+
+
+def lua_table() -> str:
+    """The codes as a Lua table `CODE`."""
+    return "local CODE={" + ",".join(f"{c.name}={int(c)}" for c in Code) + "}\n"

@@ -1,0 +1,97 @@
+"""Group commit: submissions that arrive while one write is under way go out together in the next.
+
+With `appendfsync always` the server answers a batch after one fsync of it (PROMISES: accepted is kept); with
+any other persistence WAITAOF follows in the same write, and its counts are checked: it answers them even when
+it timed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.scripts import Arg, Scripts
+
+#: A batch no larger than this keeps the server's longest pause for us in the low milliseconds.
+BATCH_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """How a write is known to be on disk. `waitaof`: ask for it; `replicas`: on that many replicas as well."""
+
+    waitaof: bool = False
+    replicas: int = 0
+    timeout_ms: int = 3000
+
+    @property
+    def tail(self) -> tuple[tuple[str | int, ...], ...]:
+        """Commands that follow a batch."""
+        if self.waitaof or self.replicas:
+            return (("WAITAOF", 1, self.replicas, self.timeout_ms),)
+        return ()
+
+    def confirmed(self, answer: Any) -> bool:
+        """Whether WAITAOF's counts say what we need."""
+        local, replicas = answer
+        return bool(local >= 1 and replicas >= self.replicas)
+
+
+class GroupCommit:
+    """Runs one script for many callers, a batch at a time. `waiting_max` bounds the callers that wait."""
+
+    def __init__(
+        self, scripts: Scripts, script: str, durability: Durability | None = None, waiting_max: int = 8192
+    ) -> None:
+        self._scripts = scripts
+        self._script = script
+        self.durability = durability or Durability()
+        self._waiting: list[tuple[Sequence[Arg], asyncio.Future[list[Any]]]] = []
+        self._waiting_max = waiting_max
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, args: Sequence[Arg]) -> list[Any]:
+        """The script's answer, once it is on disk. Raises StoreUnavailable: the outcome is then not known."""
+        if len(self._waiting) >= self._waiting_max:
+            raise StoreUnavailable("too many submissions wait for the disk")
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((args, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._write())
+        return await future
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                await self._write_batch(batch)
+        finally:
+            self._task = None
+
+    async def _write_batch(self, batch: list[tuple[Sequence[Arg], asyncio.Future[list[Any]]]]) -> None:
+        tail = self.durability.tail
+        try:
+            answers = await self._scripts.run_many(self._script, [args for args, _ in batch], *tail)
+            if any(isinstance(a, NoScriptError) for a in answers):
+                await self._scripts.load()
+                answers = await self._scripts.run_many(self._script, [args for args, _ in batch], *tail)
+            on_disk = not tail or self._confirmed(answers.pop())
+        except (RedisError, OSError, TimeoutError) as error:
+            answers = [error] * len(batch)
+            on_disk = False
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, BaseException) or not on_disk:
+                why = type(answer).__name__ if isinstance(answer, BaseException) else "not confirmed on disk"
+                future.set_exception(StoreUnavailable(f"Redis does not take the order durably: {why}"))
+            else:
+                future.set_result(answer)
+
+    def _confirmed(self, answer: Any) -> bool:
+        return not isinstance(answer, BaseException) and self.durability.confirmed(answer)

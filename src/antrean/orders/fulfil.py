@@ -1,0 +1,356 @@
+"""Fulfils one order: claim, buy, fetch the picture, stamp, complete. Decides by the provider's five errors alone.
+
+    claim ─▶ begin (intent on disk) ─▶ generate ─▶ bought ─▶ picture ─▶ complete
+                                  └─▶ stamp ─▶ verify ─▶ complete
+
+A result of the upstream is written until Redis has it or RECORD_MAX_S is over; each write names itself (`op`), so
+that a repetition after a lost answer changes nothing. What the worker cannot write any more the resolver finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+import structlog
+
+from antrean.orders.model import ClaimLost, Order, StoreUnavailable
+from antrean.orders.states import State
+from antrean.orders.store import OrderStore
+from antrean.provider.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExhausted,
+    Rejected,
+    SerialUnusable,
+    Unavailable,
+)
+from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, Provider, StampRequest
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+#: An intent older than this, in seconds, is not acted on; well under the lease of a claim.
+INTENT_MAX_S = 3.0
+#: Longest that a result is held in memory for a Redis that is away, in seconds.
+RECORD_MAX_S = 120.0
+#: Upstream calls for one order after which stamping is given to a person.
+STAMP_CALLS_MAX = 12
+#: After a call that did not happen, an order takes its turn again after about this many seconds.
+RETRY_WAIT_S = 1.0
+
+
+class Outcome(StrEnum):
+    """What became of one turn."""
+
+    COMPLETED = "completed"
+    BOUGHT = "bought"
+    RELEASED = "released"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    LOST = "lost"
+    SKIPPED = "skipped"
+
+
+class Documents(Protocol):
+    """The document store, as far as fulfilling needs it. Raises OSError where it cannot be reached."""
+
+    async def get_upload(self, document_id: str) -> bytes | None: ...
+    async def get_qr(self, order_id: str) -> bytes | None: ...
+    async def put_qr(self, order_id: str, png: bytes) -> None: ...
+    async def put_stamped(self, order_id: str, pdf: bytes) -> None: ...
+
+
+#: Checks a stamped PDF against the original; answers its SHA-256, raises ValueError where it is not in order.
+Verify = Callable[[bytes, bytes, int], Awaitable[str]]
+
+
+class Fulfiller:
+    """Does turns of orders for one worker. `worker` names the worker in claims and must be unique to its life."""
+
+    def __init__(
+        self,
+        store: OrderStore,
+        provider: Provider,
+        documents: Documents,
+        verify: Verify,
+        worker: str,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._documents = documents
+        self._verify = verify
+        self._worker = worker
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._ops = itertools.count(1)
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def run(self, order_id: str) -> Outcome:
+        """One turn. Raises StoreUnavailable only where Redis stays away; the sweeper then takes over."""
+        with structlog.contextvars.bound_contextvars(order_id=order_id):
+            op = self._op()
+            claim = await self._record(lambda: self._store.claim(order_id, self._worker, op))
+            if claim is None:
+                return Outcome.SKIPPED
+            turn = _Turn(claim.order)
+            try:
+                if turn.order.needs_purchase:
+                    return await self._buy(turn, claim.pool)
+                if turn.order.kind == "purchase":
+                    return await self._finish(turn, None)
+                return await self._stamp(turn)
+            except ClaimLost as lost:
+                log.warning("claim lost", why=str(lost))
+                return Outcome.LOST
+            except StoreUnavailable:
+                if turn.sent:
+                    raise
+                return await self._release(turn, "")
+
+    # ---- buying
+
+    async def _buy(self, turn: _Turn, pool: int) -> Outcome:
+        order = turn.order
+        if pool:
+            op = self._op()
+            serial = await self._record(lambda: self._store.take_from_pool(order, op))
+            if serial is not None:
+                return await self._after_purchase(turn, Generated(serial, None))
+        turn.meter.before_send = lambda: self._intend(turn, State.BUYING, "asking for a serial number")
+        request = GenerateRequest(
+            order_ref=order.id,
+            type_code=order.document.type_code,
+            document_number=order.document.number,
+            document_date=order.document.date,
+            identity_type=order.taxpayer.identity_type,
+            identity_number=order.taxpayer.identity_number,
+            name=order.taxpayer.name,
+        )
+        try:
+            generated = await self._provider.generate(request, turn.meter)
+        except QuotaExhausted:
+            await self._record(lambda: self._store.hold("quota_exhausted", "", "upstream"))
+            return await self._release(turn, "the upstream's quota is used up")
+        except Rejected as error:
+            return await self._refuse(turn, "reject", error.code, error.message)
+        except SerialUnusable as error:
+            return await self._refuse(turn, "attend", error.code, error.message)
+        except Unavailable as error:
+            return await self._unavailable(turn, error)
+        except OutcomeUnknown as error:
+            return await self._doubt(turn, error)
+        op = self._op()
+        try:
+            await self._record(
+                lambda: self._store.bought(order, op, generated.serial_number, turn.meter.calls)
+            )
+        except ClaimLost:
+            await self._found(order.id, generated)
+            raise
+        return await self._after_purchase(turn, generated)
+
+    async def _after_purchase(self, turn: _Turn, generated: Generated) -> Outcome:
+        if turn.order.kind == "purchase":
+            return await self._finish(turn, generated)
+        await self._keep_picture(turn.order.id, generated)
+        return Outcome.BOUGHT
+
+    async def _keep_picture(self, order_id: str, generated: Generated) -> None:
+        """Keep it for the next turn; where that fails, that turn asks upstream for the picture."""
+        if generated.qr_png is None:
+            return
+        try:
+            await self._documents.put_qr(order_id, generated.qr_png)
+        except OSError as error:
+            log.error("picture not stored", order_id=order_id, error=type(error).__name__)
+
+    async def _doubt(self, turn: _Turn, error: OutcomeUnknown) -> Outcome:
+        op = self._op()
+        if error.late is not None:
+            self._watch(turn.order.id, error.late)
+        await self._record(lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls))
+        log.warning("outcome unknown", why=error.message)
+        return Outcome.UNKNOWN
+
+    def _watch(self, order_id: str, late: asyncio.Future[object]) -> None:
+        """Take in the answer of a call that was given up on, should it still come."""
+
+        async def take_in() -> None:
+            try:
+                generated = await late
+            except ProviderError as error:
+                log.info("late answer is no", order_id=order_id, kind=type(error).__name__)
+                return
+            assert isinstance(generated, Generated)
+            log.info("late answer", order_id=order_id, serial_number=generated.serial_number)
+            await self._found(order_id, generated)
+
+        task = asyncio.create_task(take_in())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _found(self, order_id: str, generated: Generated) -> None:
+        await self._record(lambda: self._store.found(order_id, generated.serial_number, "answered late"))
+        await self._keep_picture(order_id, generated)
+
+    # ---- the picture
+
+    async def _picture(self, turn: _Turn, serial_number: str, generated: Generated | None) -> bytes:
+        order = turn.order
+        if generated is not None and generated.qr_png is not None:
+            await self._documents.put_qr(order.id, generated.qr_png)
+            return generated.qr_png
+        for owner in filter(None, (order.id, order.purchase_order_id)):
+            stored = await self._documents.get_qr(owner)
+            if stored is not None:
+                return stored
+        turn.meter.before_send = None
+        png = await self._provider.qr_image(serial_number, turn.meter)
+        await self._documents.put_qr(order.id, png)
+        return png
+
+    async def _finish(self, turn: _Turn, generated: Generated | None) -> Outcome:
+        serial = generated.serial_number if generated else turn.order.serial_number
+        assert serial is not None
+        try:
+            await self._picture(turn, serial, generated)
+        except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
+            return await self._unavailable(turn, error)
+        except (Rejected, SerialUnusable) as error:
+            return await self._refuse(turn, "attend", error.code, error.message)
+        except OSError as error:
+            return await self._store_trouble(turn, error)
+        return await self._complete(turn, "")
+
+    # ---- stamping
+
+    async def _stamp(self, turn: _Turn) -> Outcome:
+        order = turn.order
+        assert order.serial_number is not None
+        assert order.placement is not None
+        assert order.document_id is not None
+        try:
+            pdf = await self._documents.get_upload(order.document_id)
+            if pdf is None:
+                return await self._refuse(turn, "attend", "document-missing", "The uploaded PDF is gone.")
+            qr = await self._picture(turn, order.serial_number, None)
+            turn.meter.before_send = lambda: self._intend(turn, State.STAMPING, "being stamped")
+            at = order.placement
+            stamped = await self._provider.stamp(
+                StampRequest(
+                    order_ref=order.id,
+                    attempt_ref=f"{order.id}-{order.fence}",
+                    serial_number=order.serial_number,
+                    qr_png=qr,
+                    pdf=pdf,
+                    page=at.page,
+                    llx=at.x,
+                    lly=at.y,
+                    urx=at.x + at.width,
+                    ury=at.y + at.height,
+                    retry=order.stamp_tried,
+                ),
+                turn.meter,
+            )
+            sha256 = await self._verify(pdf, stamped, at.page)
+            await self._documents.put_stamped(order.id, stamped)
+        except SerialUnusable as error:
+            return await self._refuse(turn, "attend", error.code, error.message)
+        except Rejected as error:
+            verb = "reject" if order.serial_given and turn.sent else "attend"
+            return await self._refuse(turn, verb, error.code, error.message)
+        except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
+            if turn.tries >= STAMP_CALLS_MAX and turn.sent:
+                return await self._refuse(turn, "attend", "stamping-failed", error.message)
+            return await self._unavailable(turn, error)
+        except ValueError as error:
+            if turn.tries >= STAMP_CALLS_MAX:
+                return await self._refuse(turn, "attend", "stamped-pdf-unsound", str(error))
+            log.warning("stamped PDF is not in order", why=str(error))
+            return await self._release(turn, "the stamped PDF was not in order", RETRY_WAIT_S)
+        except OSError as error:
+            return await self._store_trouble(turn, error)
+        return await self._complete(turn, sha256)
+
+    # ---- ends of a turn
+
+    async def _intend(self, turn: _Turn, target: State, note: str) -> None:
+        """Called with all permits in hand, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        await self._store.begin(turn.order, self._op(), target, note, turn.meter.calls + 1)
+        if loop.time() - started > INTENT_MAX_S:
+            # We were stopped on the way (SIGSTOP, a sleeping host): the sweeper may have given the order away.
+            raise ClaimLost("the intent is too old to act on")
+        turn.sent = True
+
+    async def _complete(self, turn: _Turn, sha256: str) -> Outcome:
+        op = self._op()
+        await self._record(lambda: self._store.complete(turn.order, op, turn.meter.calls, sha256))
+        return Outcome.COMPLETED
+
+    async def _refuse(self, turn: _Turn, verb: str, code: str, message: str) -> Outcome:
+        op = self._op()
+        await self._record(lambda: self._store.refuse(turn.order, op, verb, code, message, turn.meter.calls))
+        log.warning("order refused", verb=verb, code=code)
+        return Outcome.REFUSED
+
+    async def _release(self, turn: _Turn, note: str, wait_s: float = 0) -> Outcome:
+        op = self._op()
+        await self._record(lambda: self._store.release(turn.order, op, note, turn.meter.calls, wait_s))
+        return Outcome.RELEASED
+
+    async def _unavailable(self, turn: _Turn, error: ProviderError) -> Outcome:
+        """Back in line: at once where a breaker refused (the dispatcher waits for it), else after a short wait."""
+        if isinstance(error, Unavailable) and error.refused_by_breaker:
+            return await self._release(turn, "")
+        asked_s = getattr(error, "retry_after_s", None) or 0.0
+        wait_s = min(max(asked_s, RETRY_WAIT_S), 60.0) * self._rng.uniform(0.5, 1.5)
+        return await self._release(turn, error.message, wait_s)
+
+    async def _store_trouble(self, turn: _Turn, error: OSError) -> Outcome:
+        log.error("document store", error=type(error).__name__)
+        return await self._release(turn, "the document store is not available", 5.0)
+
+    async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a self-naming write until Redis answers. Raises StoreUnavailable after RECORD_MAX_S."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + RECORD_MAX_S
+        pause_s = 0.05
+        while True:
+            try:
+                return await write()
+            except StoreUnavailable:
+                if loop.time() + pause_s > end:
+                    raise
+                await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
+                pause_s = min(pause_s * 2, 2.0)
+
+    def _op(self) -> str:
+        return f"{self._worker}.{next(self._ops)}"
+
+    async def aclose(self) -> None:
+        """Give up on late answers."""
+        for task in list(self._late):
+            task.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
+
+
+class _Turn:
+    """One turn of one order: its record at the claim, and what was sent since."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.meter = CallMeter(calls=order.calls)
+        self.sent = False
+
+    @property
+    def tries(self) -> int:
+        """Upstream calls since the order was submitted or ops put it back."""
+        return self.meter.calls - self.order.forgiven

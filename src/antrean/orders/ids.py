@@ -1,0 +1,38 @@
+"""Identifiers: sortable by time where that helps, never guessable, safe in a file name and in an URL."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
+
+RandomBits = Callable[[int], int]
+
+
+def _base32(value: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        digits.append(_ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(digits))
+
+
+def new_id(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
+    """26 characters as a ULID: 48 bits of time, 80 random ones."""
+    return _base32((now_ms << 80) | bits(80), 26)
+
+
+def new_token(bits: RandomBits = secrets.randbits) -> str:
+    """A ticket token: 20 characters, 100 random bits, short enough for a small QR."""
+    return _base32(bits(100), 20)
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` has the form of one of our ids."""
+    return len(text) == 26 and all(c in _ALPHABET for c in text)
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` has the form of a ticket token."""
+    return len(text) == 20 and all(c in _ALPHABET for c in text)

@@ -1,0 +1,58 @@
+"""Every Redis key of the domain, named once. Python uses the functions, the Lua scripts get the same names.
+
+Keys that end in ":" take one more part. The provider's own keys (breaker, limiter, token) begin with `PROVIDER`.
+"""
+
+from __future__ import annotations
+
+ROOT = "an:"
+
+ORDER = ROOT + "order:"  # + order id → hash, the truth about one order
+IDEMPOTENCY = ROOT + "idem:"  # + office:digest → "<order id> <fingerprint>", kept 60 days
+DOCUMENT = ROOT + "doc:"  # + document id → hash: office, pages, bytes, sha256, sizes
+TICKETS = ROOT + "tickets"  # hash: ticket token → order id
+TICKET_DAY = ROOT + "ticketday:"  # + office:YYYYMMDD → counter of the day's ticket numbers
+SEQUENCE = ROOT + "seq"  # counter over all orders: age, independent of clocks
+
+LANE_BUY = ROOT + "lane:buy:"  # + office → zset of orders that need an SN, by deadline then age
+LANE_FETCH = ROOT + "lane:fetch"  # zset: purchases whose SN is ours but whose picture is missing
+LANE_STAMP = ROOT + "lane:stamp"  # zset: affixes that have an SN and wait for their stamp
+ACTIVE_OFFICES = ROOT + "offices"  # set: offices whose buy lane is not empty
+DISPATCHED = ROOT + "dispatched"  # zset: order id by the time its job was handed to RQ
+CLAIMS = ROOT + "claims"  # zset: claimed order id by the time of the claim
+STAMP_LOAD = ROOT + "stampload"  # set: those dispatched or claimed that are to be stamped
+LATER = ROOT + "later"  # zset: order id by the time before which it is not dispatched again
+WORKERS = ROOT + "workers"  # zset: worker id by its last heartbeat
+LEADER = ROOT + "leader"  # string: the worker that runs the keeper loops, with expiry
+FAIRNESS = ROOT + "fairness"  # hash: deficits of offices and the ring's cursor
+WEIGHTS = ROOT + "weights"  # hash: office → weight where it is not 1
+
+UNKNOWN = ROOT + "unknown"  # zset: order id by the time since when its outcome is unknown
+ATTENTION = ROOT + "attention"  # zset: order id by the time since when it waits for a person
+INDEX_ALL = ROOT + "index"  # zset: order id by its number in the sequence
+INDEX_OFFICE = ROOT + "index:"  # + office → the same for one office
+COUNTS = ROOT + "counts"  # hash: state → how many orders; "open" → how many not at their end
+COUNTS_OFFICE = ROOT + "counts:"  # + office → the same for one office
+DONE = ROOT + "done:"  # + number of a 10-second bucket → orders completed in it, kept 20 minutes
+
+SERIAL_OWNER = ROOT + "sn"  # hash: SN → order that bought it
+SERIAL_USE = ROOT + "snuse"  # hash: SN → affix order that puts it on its PDF
+POOL = ROOT + "pool"  # hash: SN that is ours and belongs to no order → why it is here
+
+LEDGER = ROOT + "ledger"  # stream: one entry a movement of money, append-only
+LEDGER_TOTALS = ROOT + "ledger:totals"  # hash: account → rupiah
+LEDGER_DAYS = ROOT + "ledger:days"  # hash: office|day number (UTC+7)|account → rupiah
+
+HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}
+BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was read), bought: SNs bought so far
+EVENTS = ROOT + "events"  # pub/sub channel: "<order id> <version> <state>"
+API_KEYS = ROOT + "keys"  # hash: key id → JSON record with the hash of the secret
+PROVIDER = ROOT + "up:"  # prefix of the provider room's own keys
+
+RQ_QUEUE = "antrean"  # name of the RQ queue
+
+
+def lua_table() -> str:
+    """The names as a Lua table `K`, put in front of every script."""
+    names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
+    return "local K={" + ",".join(f'{name}="{value}"' for name, value in sorted(names.items())) + "}\n"

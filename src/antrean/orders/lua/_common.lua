@@ -1,0 +1,168 @@
+-- Shared by every script: time, lanes, history, counts, ledger and the one `move` that checks the table.
+-- ARGV[1] is always the time in ms, 0 for the server's own clock.
+
+local STAMP_PRICE = 10000
+local HISTORY_MAX = 60
+local DAY_MS = 86400000
+local WIB_MS = 25200000 -- books and ticket numbers turn over at midnight in Jakarta (UTC+7)
+
+local NOW = tonumber(ARGV[1])
+if NOW == 0 then
+  local t = redis.call('TIME')
+  NOW = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function int(n) return string.format('%.0f', n) end
+
+local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'paid'}
+
+-- The order's moving fields as a table, or nil.
+local function load(id)
+  local v = redis.call('HMGET', K.ORDER .. id, unpack(FIELDS))
+  if not v[1] then return nil end
+  local o = {id = id, key = K.ORDER .. id}
+  for i, name in ipairs(FIELDS) do o[name] = v[i] or '' end
+  return o
+end
+
+-- An answer of `code` and the whole record, as field, value, …
+local function record(code, id)
+  local answer = redis.call('HGETALL', K.ORDER .. id)
+  table.insert(answer, 1, code)
+  return answer
+end
+
+-- Where an order that nobody has claimed waits: the name of its lane, or nil for states that wait elsewhere.
+local function lane(o, state)
+  if state == S.QUEUED then
+    if o.sn == '' then return K.LANE_BUY .. o.office end
+    return K.LANE_STAMP
+  end
+  if state == S.BOUGHT then
+    if o.kind == 'affix' then return K.LANE_STAMP end
+    return K.LANE_FETCH
+  end
+end
+
+local function enter_lane(o, state)
+  local name = lane(o, state)
+  redis.call('ZADD', name, o.score, o.id)
+  if name == K.LANE_BUY .. o.office then redis.call('SADD', K.ACTIVE_OFFICES, o.office) end
+end
+
+-- Out of every place where an order can wait or be worked on.
+local function leave_all(o)
+  redis.call('ZREM', K.LANE_BUY .. o.office, o.id)
+  redis.call('ZREM', K.LANE_FETCH, o.id)
+  redis.call('ZREM', K.LANE_STAMP, o.id)
+  redis.call('ZREM', K.DISPATCHED, o.id)
+  redis.call('ZREM', K.CLAIMS, o.id)
+  redis.call('SREM', K.STAMP_LOAD, o.id)
+  redis.call('ZREM', K.LATER, o.id)
+  redis.call('ZREM', K.UNKNOWN, o.id)
+  redis.call('ZREM', K.ATTENTION, o.id)
+end
+
+local function count(office, state, by)
+  redis.call('HINCRBY', K.COUNTS, state, by)
+  redis.call('HINCRBY', K.COUNTS_OFFICE .. office, state, by)
+end
+
+-- One movement of money between accounts; '' as source is the citizen's payment.
+local function book(o, from, to, sn, reason)
+  redis.call('XADD', K.LEDGER, '*', 'at', int(NOW), 'order', o.id, 'office', o.office,
+    'from', from, 'to', to, 'idr', STAMP_PRICE, 'sn', sn, 'reason', reason)
+  local day = o.office .. '|' .. int(math.floor((NOW + WIB_MS) / DAY_MS)) .. '|'
+  if from == '' then from = 'paid' else
+    redis.call('HINCRBY', K.LEDGER_TOTALS, from, -STAMP_PRICE)
+    redis.call('HINCRBY', K.LEDGER_DAYS, day .. from, -STAMP_PRICE)
+    from = nil
+  end
+  if from then
+    redis.call('HINCRBY', K.LEDGER_TOTALS, from, STAMP_PRICE)
+    redis.call('HINCRBY', K.LEDGER_DAYS, day .. from, STAMP_PRICE)
+  end
+  redis.call('HINCRBY', K.LEDGER_TOTALS, to, STAMP_PRICE)
+  redis.call('HINCRBY', K.LEDGER_DAYS, day .. to, STAMP_PRICE)
+end
+
+-- History is lines "ms|state|note"; the first is kept, the middle gives way when there are too many.
+local function note_line(o, state, note)
+  local clean = string.gsub(note, '[|\r\n]', ' ')
+  local lines = o.hist
+  if lines ~= '' then lines = lines .. '\n' end
+  lines = lines .. int(NOW) .. '|' .. state .. '|' .. clean
+  local _, breaks = string.gsub(lines, '\n', '')
+  if breaks >= HISTORY_MAX then
+    local first = string.find(lines, '\n', 1, true)
+    local second = string.find(lines, '\n', first + 1, true)
+    lines = string.sub(lines, 1, first) .. string.sub(lines, second + 1)
+  end
+  o.hist = lines
+end
+
+-- Writes a change of state (or a note on the same state) and tells those who watch. `set`: further fields.
+local function write(o, state, note, set)
+  note_line(o, state, note)
+  o.ver = int(tonumber(o.ver) + 1)
+  local args = {'state', state, 'ver', o.ver, 'hist', o.hist, 'upd', int(NOW)}
+  for name, value in pairs(set or {}) do
+    args[#args + 1] = name
+    args[#args + 1] = value
+  end
+  redis.call('HSET', o.key, unpack(args))
+  if state ~= o.state then
+    count(o.office, o.state, -1)
+    count(o.office, state, 1)
+    if TERMINAL[state] and not TERMINAL[o.state] then count(o.office, 'open', -1) end
+    if TERMINAL[o.state] and not TERMINAL[state] then count(o.office, 'open', 1) end
+    if state == S.COMPLETED then
+      local bucket = K.DONE .. int(math.floor(NOW / 10000))
+      redis.call('INCR', bucket)
+      redis.call('EXPIRE', bucket, 1200)
+    end
+  end
+  redis.call('PUBLISH', K.EVENTS, o.id .. ' ' .. o.ver .. ' ' .. state)
+  o.state = state
+end
+
+-- May `verb` take `o` to `target`? `fence` is the caller's token ('' where it has none), `op` names this very
+-- call, so that a repetition after a lost answer is told apart from a second try by somebody else.
+local function check(o, verb, target, fence, op)
+  if op ~= '' and o.last == op then return CODE.ALREADY end
+  local sources = MOVES[verb][o.state]
+  if not sources or sources[target] == nil then return CODE.STATE end
+  if sources[target] and (o.fence ~= fence or o.owner == '') then return CODE.FENCED end
+  return CODE.OK
+end
+
+-- To its end, or back to where it waits, with nobody's claim on it. `set.nb`: not before this ms.
+local function settle(o, state, note, set, not_before)
+  leave_all(o)
+  set = set or {}
+  set.owner = ''
+  o.owner = ''
+  write(o, state, note, set)
+  if state == S.UNKNOWN then
+    redis.call('ZADD', K.UNKNOWN, int(NOW), o.id)
+  elseif state == S.ATTENTION then
+    redis.call('ZADD', K.ATTENTION, int(NOW), o.id)
+  elseif not TERMINAL[state] then
+    if not_before and not_before > NOW then
+      redis.call('ZADD', K.LATER, int(not_before), o.id)
+    else
+      enter_lane(o, state)
+    end
+  end
+end
+
+-- The SN becomes the order's: names its owner and books the purchase. An order that had an SN already (one that
+-- could not be stamped) was booked then; the one from the pool replaces it. `reason` is 'pool' where no money left.
+local function take_serial(o, sn, reason)
+  redis.call('HSET', K.SERIAL_OWNER, sn, o.id)
+  redis.call('HDEL', K.POOL, sn)
+  if o.own ~= '1' then book(o, 'held', 'bought_unused', sn, reason) end
+  if reason ~= 'pool' then redis.call('HINCRBY', K.BALANCE, 'bought', 1) end
+  o.sn = sn
+  o.own = '1'
+end

@@ -1,0 +1,7 @@
+-- One worker of all leads: it runs the loops that need to run once.
+-- ARGV: now, worker, lease (ms)
+-- Answer: {OK} we lead · {STATE} somebody else does
+local leader = redis.call('GET', K.LEADER)
+if leader and leader ~= ARGV[2] then return {CODE.STATE} end
+redis.call('SET', K.LEADER, ARGV[2], 'PX', ARGV[3])
+return {CODE.OK}

@@ -1,0 +1,20 @@
+-- All that the dispatcher, the backlog page and the counters' "how many are ahead" need, in one look.
+-- ARGV: now
+-- Answer: {now, fetch lane size, stamp lane size, dispatched, claimed, of these two: to be stamped, later, unknown, attention,
+--          holds (flat), fairness (flat), weights (flat), counts (flat), offices (flat: office, size, first score, …)}
+local offices = {}
+for _, office in ipairs(redis.call('SMEMBERS', K.ACTIVE_OFFICES)) do
+  local key = K.LANE_BUY .. office
+  local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  if head[1] then
+    offices[#offices + 1] = office
+    offices[#offices + 1] = redis.call('ZCARD', key)
+    offices[#offices + 1] = head[2]
+  end
+end
+return {int(NOW), redis.call('ZCARD', K.LANE_FETCH), redis.call('ZCARD', K.LANE_STAMP),
+  redis.call('ZCARD', K.DISPATCHED), redis.call('ZCARD', K.CLAIMS), redis.call('SCARD', K.STAMP_LOAD),
+  redis.call('ZCARD', K.LATER),
+  redis.call('ZCARD', K.UNKNOWN), redis.call('ZCARD', K.ATTENTION),
+  redis.call('HGETALL', K.HOLDS), redis.call('HGETALL', K.FAIRNESS), redis.call('HGETALL', K.WEIGHTS),
+  redis.call('HGETALL', K.COUNTS), offices}

@@ -1,0 +1,62 @@
+-- Accepts an order: all of it or nothing of it.
+-- ARGV: now, id, office, idempotency digest, its ttl (s), fingerprint, kind, body, reference, deadline (ms or ''),
+--       score prefix (deadline minute), ticket token, document id, own SN, purchase order id, backlog max,
+--       office backlog max
+-- Answer: {OK|REPLAYED, field, value, …} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
+--         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN}
+local _, id, office, digest, ttl, fingerprint, kind, body, reference, deadline, minute, token, document, own_sn,
+  purchase, backlog_max, office_max = unpack(ARGV)
+
+local idem = K.IDEMPOTENCY .. office .. ':' .. digest
+local earlier = redis.call('GET', idem)
+if earlier then
+  local space = string.find(earlier, ' ', 1, true)
+  if string.sub(earlier, space + 1) ~= fingerprint then return {CODE.KEY_REUSED} end
+  return record(CODE.REPLAYED, string.sub(earlier, 1, space - 1))
+end
+
+if tonumber(redis.call('HGET', K.COUNTS, 'open') or '0') >= tonumber(backlog_max) then return {CODE.FULL} end
+if tonumber(redis.call('HGET', K.COUNTS_OFFICE .. office, 'open') or '0') >= tonumber(office_max) then
+  return {CODE.OFFICE_FULL}
+end
+
+if document ~= '' then
+  if redis.call('HGET', K.DOCUMENT .. document, 'office') ~= office then return {CODE.NO_DOCUMENT} end
+  redis.call('PERSIST', K.DOCUMENT .. document)
+end
+
+local sn = own_sn
+if purchase ~= '' then
+  local p = load(purchase)
+  if not p or p.office ~= office or p.kind ~= 'purchase' then return {CODE.NO_PURCHASE} end
+  if p.state ~= S.COMPLETED then return {CODE.PURCHASE_OPEN} end
+  sn = p.sn
+end
+if sn ~= '' then
+  local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
+  if owner and redis.call('HGET', K.ORDER .. owner, 'office') ~= office then return {CODE.SERIAL_FOREIGN} end
+  if redis.call('HSETNX', K.SERIAL_USE, sn, id) == 0 then return {CODE.SERIAL_TAKEN} end
+end
+
+local seq = redis.call('INCR', K.SEQUENCE)
+local day = K.TICKET_DAY .. office .. ':' .. int(math.floor((NOW + WIB_MS) / DAY_MS))
+local number = redis.call('INCR', day)
+if number == 1 then redis.call('EXPIRE', day, 172800) end
+-- By the deadline's minute, then by age: 25 bits and 28 bits of a double's 53.
+local score = int(tonumber(minute) * 268435456 + seq % 268435456)
+
+local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind = kind, score = score, sn = sn,
+  owner = '', ver = '0', hist = '', fence = '0', own = ''}
+redis.call('HSET', o.key, 'id', id, 'office', office, 'kind', kind, 'body', body, 'ref', reference,
+  'deadline', deadline, 'score', score, 'seq', seq, 'number', number, 'token', token, 'made', int(NOW),
+  'sn', sn, 'given', sn ~= '' and '1' or '', 'purchase', purchase, 'fence', '0', 'owner', '', 'calls', '0')
+count(office, S.QUEUED, 1)
+count(office, 'open', 1)
+write(o, S.QUEUED, 'accepted')
+enter_lane(o, S.QUEUED)
+redis.call('HSET', K.TICKETS, token, id)
+redis.call('ZADD', K.INDEX_ALL, seq, id)
+redis.call('ZADD', K.INDEX_OFFICE .. office, seq, id)
+if sn == '' then book(o, '', 'held', '', 'accepted') end
+redis.call('SET', idem, id .. ' ' .. fingerprint, 'EX', ttl)
+return record(CODE.OK, id)

@@ -1,0 +1,213 @@
+"""The order as Python sees it: what is submitted, what the record says, and the refusals of a submission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import orjson
+
+from antrean.orders.states import TERMINAL, State
+
+Kind = Literal["purchase", "affix"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the stamp goes: page from 1, box in PDF points, origin lower left."""
+
+    page: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The paper that the stamp is bought for."""
+
+    type_code: str
+    number: str
+    date: str  # YYYY-MM-DD
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taxpayer:
+    """Who pays the duty. Never in a log, a URL or an error."""
+
+    identity_type: str
+    identity_number: str = field(repr=False)
+    name: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """A checked submission. `fingerprint` is a digest of the body as sent, to tell a repeat from a reuse of its key."""
+
+    office: str
+    idempotency_key: str
+    fingerprint: str
+    kind: Kind
+    document: Document
+    taxpayer: Taxpayer = field(repr=False)
+    deadline_ms: int | None = None
+    reference: str | None = None
+    webhook_url: str | None = field(default=None, repr=False)
+    document_id: str | None = None
+    placement: Placement | None = None
+    serial_number: str | None = None
+    purchase_order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of an order's history; `at_ms` since the epoch."""
+
+    at_ms: int
+    state: State
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderError:
+    """Why an order was refused or waits for a person."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order's record, read from its hash. Times in ms since the epoch."""
+
+    id: str
+    office: str
+    kind: Kind
+    state: State
+    document: Document
+    taxpayer: Taxpayer = field(repr=False)
+    document_id: str | None
+    placement: Placement | None
+    webhook_url: str | None = field(repr=False)
+    reference: str | None
+    purchase_order_id: str | None
+    deadline_ms: int | None
+    serial_number: str | None
+    #: This order bought its SN; otherwise it was given with the submission.
+    owns_serial: bool
+    serial_given: bool
+    fence: str
+    owner: str
+    #: An earlier stamping of this SN on this document may have reached the adapter.
+    stamp_tried: bool
+    #: Upstream calls made for it; of these, made before ops put it back.
+    calls: int
+    forgiven: int
+    intent_at_ms: int | None
+    intent_balance: int | None
+    ticket_number: int
+    ticket_token: str
+    score: float
+    version: int
+    created_ms: int
+    updated_ms: int
+    error: OrderError | None
+    stamped_sha256: str | None
+    history: tuple[HistoryEntry, ...]
+
+    @property
+    def terminal(self) -> bool:
+        """Nothing moves this order on any more."""
+        return self.state in TERMINAL
+
+    @property
+    def needs_purchase(self) -> bool:
+        """An SN still has to be bought for it."""
+        return self.state is State.QUEUED and self.serial_number is None
+
+    @classmethod
+    def from_hash(cls, raw: Mapping[bytes, bytes]) -> Self:
+        """Read a record. Raises KeyError or ValueError on one that no version of ours has written."""
+        text = {k.decode(): v.decode() for k, v in raw.items()}
+        body: dict[str, Any] = orjson.loads(text["body"])
+        placement = body.get("placement")
+        code, _, message = text.get("err", "").partition("\n")
+        intent = text.get("intent", "").split("|")
+        return cls(
+            id=text["id"],
+            office=text["office"],
+            kind="affix" if text["kind"] == "affix" else "purchase",
+            state=State(text["state"]),
+            document=Document(**body["document"]),
+            taxpayer=Taxpayer(**body["taxpayer"]),
+            document_id=body.get("document_id"),
+            placement=Placement(**placement) if placement else None,
+            webhook_url=body.get("webhook_url"),
+            reference=text["ref"] or None,
+            purchase_order_id=text.get("purchase") or None,
+            deadline_ms=int(text["deadline"]) if text["deadline"] else None,
+            serial_number=text["sn"] or None,
+            owns_serial=text.get("own") == "1",
+            serial_given=text.get("given") == "1",
+            fence=text["fence"],
+            owner=text["owner"],
+            stamp_tried=text.get("tried") == "1",
+            calls=int(text["calls"]),
+            forgiven=int(text.get("forgiven") or 0),
+            intent_at_ms=int(intent[0]) if intent[0] else None,
+            intent_balance=int(intent[1]) if len(intent) > 1 and intent[1] else None,
+            ticket_number=int(text["number"]),
+            ticket_token=text["token"],
+            score=float(text["score"]),
+            version=int(text["ver"]),
+            created_ms=int(text["made"]),
+            updated_ms=int(text["upd"]),
+            error=OrderError(code, message) if code else None,
+            stamped_sha256=text.get("sha") or None,
+            history=tuple(_history_line(line) for line in text["hist"].split("\n") if line),
+        )
+
+
+def _history_line(line: str) -> HistoryEntry:
+    at, state, note = line.split("|", 2)
+    return HistoryEntry(int(at), State(state), note)
+
+
+def body_json(order: NewOrder) -> bytes:
+    """The part of a submission that never changes, as it is stored."""
+    body: dict[str, Any] = {"document": order.document, "taxpayer": order.taxpayer}
+    if order.document_id:
+        body["document_id"] = order.document_id
+    if order.placement:
+        body["placement"] = order.placement
+    if order.webhook_url:
+        body["webhook_url"] = order.webhook_url
+    return orjson.dumps(body)
+
+
+class SubmitRefused(Exception):
+    """A submission was not accepted, and nothing of it was kept. `reason` names the rule, stable for callers."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StoreUnavailable(Exception):
+    """Redis could not be asked or gave no answer: for a write, whether it was made is not known."""
+
+
+class ClaimLost(Exception):
+    """The claim is not ours any more: whatever was in hand, nothing may be written with it."""
+
+
+class IllegalMove(Exception):
+    """The state table does not allow this step from where the order stands."""
+
+    def __init__(self, message: str, state: State | None) -> None:
+        super().__init__(message)
+        self.state = state

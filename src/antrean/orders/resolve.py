@@ -1,0 +1,183 @@
+"""Settles orders of unknown outcome by asking the upstream, and takes in SNs that nobody recorded.
+
+The account's SN list shows our order id in each SN's file name. Found: the order has its SN. Not found in a whole
+list that was read after the settling time: not bought, unless the balance contradicts; then a person decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from antrean.orders import ids
+from antrean.orders.codes import Code
+from antrean.orders.states import State
+from antrean.orders.store import OrderStore
+from antrean.orders.witness import Verdict, judge
+from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.protocol import Provider, SerialRecord
+
+log = structlog.get_logger(__name__)
+
+#: Rows asked for in one page, and most pages of one walk: a walk that ends for that reason proves no absence.
+PAGE_SIZE = 100
+PAGES_MAX = 400
+#: Unknown orders looked at in one step.
+UNKNOWN_MAX = 500
+#: The upstream's clock may be this wrong, in ms, when its times end a walk early.
+CLOCK_SKEW_MS = 15 * 60 * 1000
+#: Times that a verdict is put off because other purchases are on their way.
+PUT_OFF_MAX = 5
+#: Failed walks (while the upstream takes calls) after which a person is called.
+FAILED_WALKS_MAX = 20
+#: Seconds between two looks for SNs that nobody recorded when no outcome is unknown.
+ORPHANS_EVERY_S = 300
+
+
+@dataclass(slots=True)
+class _Case:
+    since_ms: int
+    put_off: int = 0
+
+
+@dataclass(slots=True)
+class Walk:
+    """What one reading of the account's list has shown. `complete`: it reached far enough back to prove absence."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    rows: int = 0
+    complete: bool = False
+
+
+class Resolver:
+    """One step asks about every unknown order that is due. `settle_s`: how long the list may lag, in seconds."""
+
+    def __init__(self, store: OrderStore, provider: Provider, settle_s: float) -> None:
+        self._store = store
+        self._provider = provider
+        self._settle_ms = int(settle_s * 1000)
+        self._ask_every_ms = int(min(max(settle_s / 8, 1.0), 15.0) * 1000)
+        self._cases: dict[str, _Case] = {}
+        self._asked_ms = 0
+        self._orphans_ms: int | None = None
+        self._failed_walks = 0
+
+    async def run_once(self) -> bool:
+        """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
+        unknowns = await self._store.unknowns(UNKNOWN_MAX)
+        situation = await self._store.situation()
+        now_ms = situation.now_ms
+        self._cases = {oid: self._cases.get(oid) or _Case(since) for oid, since in unknowns}
+        if self._orphans_ms is None:
+            self._orphans_ms = now_ms
+        orphans_due = now_ms - self._orphans_ms >= ORPHANS_EVERY_S * 1000
+        if not (unknowns or orphans_due) or now_ms - self._asked_ms < self._ask_every_ms:
+            return False
+        self._asked_ms = now_ms
+        floor_ms = min((since for _, since in unknowns), default=now_ms - 24 * 3600 * 1000)
+        try:
+            walk = await self.walk(floor_ms - CLOCK_SKEW_MS)
+            self._failed_walks = 0
+        except Unavailable as error:
+            if error.refused_by_breaker:
+                raise
+            await self._walk_failed(now_ms, error)
+            raise
+        self._orphans_ms = now_ms
+        for order_id, case in list(self._cases.items()):
+            if order_id not in walk.files and now_ms - case.since_ms >= self._settle_ms:
+                await self._not_listed(order_id, case, walk)
+        return False
+
+    async def walk(self, floor_ms: int) -> Walk:
+        """Read the list, newest first, back to `floor_ms`; take in every SN of ours that nobody has recorded."""
+        walk = Walk()
+        seen: set[str] = set()
+        for page in range(1, PAGES_MAX + 1):
+            answer = await self._provider.serial_page(page, PAGE_SIZE)
+            fresh = [r for r in answer.records if r.serial_number not in seen]
+            seen.update(r.serial_number for r in fresh)
+            walk.rows += len(fresh)
+            await self._take_in(fresh, walk)
+            times = [t for r in fresh if (t := _time_ms(r.updated_at)) is not None]
+            past_floor = bool(times) and len(times) == len(fresh) and max(times) < floor_ms
+            if answer.last or not fresh or past_floor:
+                walk.complete = True
+                break
+        return walk
+
+    async def _take_in(self, rows: list[SerialRecord], walk: Walk) -> None:
+        ours = {r.serial_number: r for r in rows if order_id_of(r.file)}
+        unrecorded = await self._store.unrecorded(list(ours))
+        for serial, row in ours.items():
+            order_id = order_id_of(row.file)
+            assert order_id is not None
+            if serial in unrecorded and (row.status == "NOTSTAMP" or order_id in self._cases):
+                code = await self._store.found(order_id, serial, "found on the account's list", walk=True)
+                if code in (Code.OK, Code.POOL_EMPTY):
+                    log.warning(
+                        "SN found on the account",
+                        order_id=order_id,
+                        serial_number=serial,
+                        pooled=code != Code.OK,
+                    )
+                if code == Code.OK:
+                    self._cases.pop(order_id, None)
+            walk.files[order_id] = serial
+
+    async def _not_listed(self, order_id: str, case: _Case, walk: Walk) -> None:
+        if not walk.complete:
+            await self._escalate(
+                order_id, f"the account's list was too long to read to its end ({walk.rows} rows)"
+            )
+            return
+        before = await self._store.situation()
+        balance = await self._provider.balance()
+        account = await self._store.account()
+        after = await self._store.situation()
+        in_flight = max(s.by_state[State.BUYING] for s in (before, after))
+        unnamed = account.unnamed(balance)
+        verdict = judge(unnamed, in_flight)
+        if verdict is Verdict.LATER and case.put_off < PUT_OFF_MAX:
+            case.put_off += 1
+            return
+        if verdict is Verdict.CONTRADICTS:
+            await self._escalate(
+                order_id,
+                f"not on the account's list, but {unnamed} stamps left the balance that no purchase explains",
+            )
+            return
+        await self._store.absent(order_id, f"not on the account's list ({walk.rows} rows read): not bought")
+        log.info("provably not bought", order_id=order_id, rows=walk.rows)
+        self._cases.pop(order_id, None)
+
+    async def _walk_failed(self, now_ms: int, error: ProviderError) -> None:
+        self._failed_walks += 1
+        if self._failed_walks < FAILED_WALKS_MAX:
+            return
+        for order_id, case in list(self._cases.items()):
+            if now_ms - case.since_ms >= 3 * self._settle_ms:
+                await self._escalate(order_id, f"the account's list cannot be read: {error.message}")
+
+    async def _escalate(self, order_id: str, evidence: str) -> None:
+        await self._store.escalate(order_id, "outcome-unknown", evidence)
+        log.error("a person must decide", order_id=order_id, evidence=evidence)
+        self._cases.pop(order_id, None)
+
+
+def order_id_of(file: str | None) -> str | None:
+    """Our order id in an SN's file name, or None where the SN is not of our making."""
+    stem = (file or "").rsplit("/", 1)[-1].removesuffix(".pdf")
+    return stem if ids.is_id(stem) else None
+
+
+def _time_ms(text: str | None) -> int | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

@@ -1,0 +1,352 @@
+"""The orders in Redis: one method a verb, each one atomic script. Codes become results or exceptions here."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from antrean.orders import ids, keys
+from antrean.orders.codes import Code
+from antrean.orders.commit import GroupCommit
+from antrean.orders.model import (
+    ClaimLost,
+    IllegalMove,
+    NewOrder,
+    Order,
+    StoreUnavailable,
+    SubmitRefused,
+    body_json,
+)
+from antrean.orders.scripts import Arg, Scripts
+from antrean.orders.situation import Situation
+from antrean.orders.states import State
+from antrean.orders.witness import Account, Baseline
+
+IDEMPOTENCY_S = 60 * 24 * 3600
+#: Minutes are counted from 2024 so that 25 bits last until 2087; the last one stands for "no deadline".
+_EPOCH_MIN = 1_704_067_200_000 // 60_000
+_NO_DEADLINE_MIN = 2**25 - 1
+
+_REFUSALS: dict[Code, tuple[str, str]] = {
+    Code.KEY_REUSED: (
+        "idempotency-key-reused",
+        "This Idempotency-Key was used with another body. Use a new key.",
+    ),
+    Code.FULL: ("backlog-full", "The backlog is full. Try again later with the same Idempotency-Key."),
+    Code.OFFICE_FULL: (
+        "office-backlog-full",
+        "This office has too many open orders. Try again when some are done.",
+    ),
+    Code.NO_DOCUMENT: (
+        "document-not-found",
+        "document_id: no such document in this office. Upload it first.",
+    ),
+    Code.NO_PURCHASE: ("purchase-not-found", "purchase_order_id: no such purchase order in this office."),
+    Code.PURCHASE_OPEN: ("purchase-not-completed", "purchase_order_id: that purchase is not completed yet."),
+    Code.SERIAL_TAKEN: ("serial-in-use", "That serial number is used by another affix order already."),
+    Code.SERIAL_FOREIGN: ("serial-not-found", "serial_number: not one of this office."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the backlog, counted in open orders."""
+
+    backlog_max: int = 1_000_000
+    office_backlog_max: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep put back, as counts of orders."""
+
+    expired: int
+    restored: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An order that is ours to work on, with a fresh fencing token; `pool`: SNs that belong to no order."""
+
+    order: Order
+    pool: int
+
+
+def score_minute(deadline_ms: int | None) -> int:
+    """The part of a lane's score that the deadline makes, in minutes."""
+    if deadline_ms is None:
+        return _NO_DEADLINE_MIN
+    return min(max(deadline_ms // 60_000 - _EPOCH_MIN, 0), _NO_DEADLINE_MIN - 1)
+
+
+def minutes_until(score: float, now_ms: int) -> float | None:
+    """Minutes until the deadline in a lane's score, negative when late; None where there is none."""
+    minute = int(score) >> 28
+    return None if minute == _NO_DEADLINE_MIN else minute + _EPOCH_MIN - now_ms / 60_000
+
+
+def key_digest(idempotency_key: str) -> str:
+    """What is kept of an idempotency key."""
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
+
+
+class OrderStore:
+    """All reads and writes of orders.
+
+    Every method raises StoreUnavailable when Redis does not answer; a write is then of unknown outcome, and
+    is safe to call again with the same arguments: the scripts recognise a repetition by its `op`.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        commit: GroupCommit,
+        limits: Limits,
+        new_id: Callable[[], str] | None = None,
+        new_token: Callable[[], str] = ids.new_token,
+    ) -> None:
+        self.scripts = scripts
+        self._redis = scripts.redis
+        self._commit = commit
+        self._limits = limits
+        self._new_id = new_id or (lambda: ids.new_id(time.time_ns() // 1_000_000))
+        self._new_token = new_token
+
+    async def _run(self, name: str, *args: Arg) -> list[Any]:
+        answer: list[Any] = await asked(self.scripts.run(name, *args))
+        return answer
+
+    # ---- the terminal's side
+
+    async def submit(self, new: NewOrder) -> tuple[Order, bool]:
+        """Accept an order durably; the flag says that it is the order of an earlier, equal submission.
+
+        Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
+        """
+        order_id = self._new_id()
+        code, *rest = await self._commit.run(
+            (
+                order_id,
+                new.office,
+                key_digest(new.idempotency_key),
+                IDEMPOTENCY_S,
+                new.fingerprint,
+                new.kind,
+                body_json(new),
+                new.reference or "",
+                "" if new.deadline_ms is None else new.deadline_ms,
+                score_minute(new.deadline_ms),
+                self._new_token(),
+                new.document_id or "",
+                new.serial_number or "",
+                new.purchase_order_id or "",
+                self._limits.backlog_max,
+                self._limits.office_backlog_max,
+            )
+        )
+        if code in _REFUSALS:
+            raise SubmitRefused(*_REFUSALS[Code(code)])
+        return _record(rest), code == Code.REPLAYED
+
+    async def get(self, order_id: str) -> Order | None:
+        """One order, or None."""
+        raw = await asked(self._redis.hgetall(keys.ORDER + order_id))
+        return Order.from_hash(raw) if raw else None
+
+    async def by_ticket(self, token: str) -> Order | None:
+        """The order that a ticket token stands for, or None."""
+        order_id = await asked(self._redis.hget(keys.TICKETS, token))
+        return await self.get(order_id.decode()) if order_id else None
+
+    async def cancel(self, order_id: str) -> None:
+        """Withdraw an order. Raises IllegalMove once something was or may have been bought."""
+        await self._step("cancel", order_id)
+
+    async def replay(self, order_id: str, decision: str, note: str) -> State:
+        """Put an order that waits for a person back, as `replay.lua` says. Raises IllegalMove, SubmitRefused."""
+        code, *rest = await self._run("replay", order_id, decision, note)
+        if code == Code.POOL_EMPTY:
+            raise SubmitRefused("pool-empty", "There is no serial number in the pool.")
+        if code != Code.OK:
+            raise IllegalMove("only an order that waits for a person can be put back", None)
+        return State(rest[0].decode())
+
+    async def rank(self, order: Order) -> int | None:
+        """How many stand before it in its own lane; None where it waits in none."""
+        name = lane_of(order)
+        return None if name is None else await asked(self._redis.zrank(name, order.id))
+
+    async def situation(self) -> Situation:
+        """One look at lanes, counts and holds."""
+        return Situation.from_answer(await self._run("peek"))
+
+    # ---- the worker's side
+
+    async def claim(self, order_id: str, worker: str, op: str) -> Claim | None:
+        """Try to become the only one who works on an order; None where it is not to be had just now."""
+        code, *rest = await self._run("claim", order_id, worker, op)
+        return Claim(_record(rest[1:]), rest[0]) if code == Code.OK else None
+
+    async def begin(self, order: Order, op: str, target: State, note: str, calls: int) -> bool:
+        """Note the intent to generate or to stamp; True where it was sent to be stamped before.
+
+        Raises ClaimLost: then nothing may be sent.
+        """
+        code, again = await self._fenced("begin", order, op, target, note, calls)
+        return bool(again) or code == Code.ALREADY
+
+    async def take_from_pool(self, order: Order, op: str) -> str | None:
+        """Give the order an SN that is ours already; None where the pool is empty."""
+        code, *rest = await self._run("pool", order.id, order.fence, op)
+        if code == Code.POOL_EMPTY:
+            return None
+        self._judge(code, "pool", order.id)
+        return str(rest[0].decode())
+
+    async def bought(self, order: Order, op: str, serial_number: str, calls: int) -> None:
+        """Record an SN that generate answered with, and book it."""
+        await self._fenced("bought", order, op, serial_number, calls, "bought")
+
+    async def complete(self, order: Order, op: str, calls: int, sha256: str = "") -> None:
+        """The results are stored: the order is done."""
+        await self._fenced("complete", order, op, calls, sha256)
+
+    async def release(self, order: Order, op: str, note: str, calls: int, wait_s: float = 0) -> None:
+        """Give the claim up; the order takes its place in line again, not before `wait_s` seconds."""
+        await self._fenced("release", order, op, note, calls, int(wait_s * 1000))
+
+    async def doubt(self, order: Order, op: str, note: str, calls: int) -> None:
+        """Generate's outcome is not known: over to the resolver."""
+        await self._fenced("doubt", order, op, note, calls)
+
+    async def refuse(self, order: Order, op: str, verb: str, code: str, message: str, calls: int) -> None:
+        """`reject` for good or `attend` by a person, with the reason."""
+        await self._fenced("refuse", order, op, verb, code, message, calls)
+
+    async def hold(self, reason: str, text: str, actor: str) -> bool:
+        """Stop a kind of work and say why; False where that hold is on already."""
+        return bool((await self._run("hold", reason, text, actor))[0] == Code.OK)
+
+    async def unhold(self, reason: str, actor: str) -> bool:
+        """Lift a hold; False where it was not on."""
+        return bool((await self._run("unhold", reason, actor))[0] == Code.OK)
+
+    async def found(self, order_id: str, serial_number: str, note: str, *, walk: bool = False) -> Code:
+        """Take in an SN that is on the account: for its order, else for the pool.
+
+        `walk`: it was seen in the account's list, where an order being bought just now may show early; STATE
+        is then answered and nothing done.
+        """
+        return Code((await self._run("found", order_id, serial_number, note, int(walk)))[0])
+
+    async def absent(self, order_id: str, note: str) -> Code:
+        """It is proven that nothing was bought for an unknown order: it takes its place in line again."""
+        return Code((await self._run("settle_unknown", order_id, "absent", "", note))[0])
+
+    async def escalate(self, order_id: str, code: str, evidence: str) -> Code:
+        """It cannot be told whether it was bought: a person decides, by the evidence."""
+        return Code((await self._run("settle_unknown", order_id, "escalate", code, evidence))[0])
+
+    async def unknowns(self, most: int) -> list[tuple[str, int]]:
+        """Orders of unknown outcome, the longest known first, with the time (ms) since when."""
+        rows = await asked(self._redis.zrange(keys.UNKNOWN, 0, most - 1, withscores=True))
+        return [(order_id.decode(), int(since)) for order_id, since in rows]
+
+    async def unrecorded(self, serial_numbers: Sequence[str]) -> set[str]:
+        """Which of these SNs neither an order nor the pool has."""
+        if not serial_numbers:
+            return set()
+        owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, list(serial_numbers)))
+        pooled = await asked(self._redis.hmget(keys.POOL, list(serial_numbers)))
+        return {
+            sn for sn, o, p in zip(serial_numbers, owners, pooled, strict=True) if o is None and p is None
+        }
+
+    async def account(self) -> Account:
+        """What our books say of the upstream account: the last balance, and what was bought since."""
+        raw = await asked(self._redis.hgetall(keys.BALANCE))
+        numbers = {k.decode(): int(v) for k, v in raw.items()}
+        base = Baseline(numbers["value"], numbers["base"], numbers["at"]) if "value" in numbers else None
+        return Account(base, numbers.get("bought", 0))
+
+    async def set_baseline(self, balance: int, bought: int) -> None:
+        """Remember a balance that our books explain."""
+        await self._run("baseline", balance, bought)
+
+    async def restore(self, order_id: str) -> None:
+        """Put a dispatched order that was not claimed back into its lane."""
+        await self._run("restore", order_id)
+
+    # ---- the keeper's side
+
+    async def lead(self, worker: str, lease_ms: int) -> bool:
+        """Become or stay the one that runs the keeper loops."""
+        return bool((await self._run("lead", worker, lease_ms))[0] == Code.OK)
+
+    async def beat(self, worker: str) -> int:
+        """A worker's sign of life; answers the server's time in ms."""
+        return int((await self._run("beat", worker))[1])
+
+    async def dispatch(self, plan: Iterable[tuple[str, int]], fairness: dict[str, str]) -> list[str]:
+        """Take orders out of the lanes for their turn."""
+        args: list[Arg] = [x for pair in plan for x in pair]
+        args.append("state")
+        args.extend(x for pair in fairness.items() for x in pair)
+        _, *taken = await self._run("dispatch", *args)
+        return [t.decode() for t in taken]
+
+    async def sweep(
+        self, *, lease_ms: int, claim_max_ms: int, dispatch_max_ms: int, most: int, jobs: Iterable[str]
+    ) -> Swept:
+        """Put back what lost its job, its worker or its claim."""
+        _, expired, restored, due = await self._run(
+            "sweep", lease_ms, claim_max_ms, dispatch_max_ms, most, *jobs
+        )
+        return Swept(expired, restored, due)
+
+    # ----
+
+    async def _fenced(self, name: str, order: Order, op: str, *args: Arg) -> list[Any]:
+        answer = await self._run(name, order.id, order.fence, op, *args)
+        self._judge(answer[0], name, order.id)
+        return answer
+
+    async def _step(self, name: str, order_id: str, *args: Arg) -> list[Any]:
+        answer = await self._run(name, order_id, *args)
+        if answer[0] == Code.STATE:
+            order = await self.get(order_id)
+            raise IllegalMove(f"{name} is not possible now", order.state if order else None)
+        self._judge(answer[0], name, order_id)
+        return answer
+
+    @staticmethod
+    def _judge(code: int, name: str, order_id: str) -> None:
+        if code not in (Code.OK, Code.ALREADY):
+            raise ClaimLost(f"{name} of {order_id}: {Code(code).name.lower()}")
+
+
+def _record(flat: list[bytes]) -> Order:
+    return Order.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+async def asked(question: Awaitable[Any]) -> Any:
+    """The answer, or StoreUnavailable in place of anything that Redis or the way to it did."""
+    try:
+        return await question
+    except (RedisError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+
+
+def lane_of(order: Order) -> str | None:
+    """The lane where an unclaimed order of this state waits, as `lane` in _common.lua has it."""
+    if order.state is State.QUEUED:
+        return keys.LANE_STAMP if order.serial_number else keys.LANE_BUY + order.office
+    if order.state is State.BOUGHT:
+        return keys.LANE_STAMP if order.kind == "affix" else keys.LANE_FETCH
+    return None

@@ -1,0 +1,44 @@
+"""The balance as second witness: what the account's stamps say about purchases that our books do not name. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A balance (stamps) that our books explained: read at `at_ms`, when they named `bought` purchases."""
+
+    balance: int
+    bought: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Our books: the last explained balance, and the purchases named by now."""
+
+    baseline: Baseline | None
+    bought: int
+
+    def unnamed(self, balance: int) -> int | None:
+        """Stamps gone from the account that our books do not name; negative after a top-up, None without a base."""
+        if self.baseline is None:
+            return None
+        return self.baseline.balance - balance - (self.bought - self.baseline.bought)
+
+
+class Verdict(StrEnum):
+    """What the balance says of unknown purchases that a consistent list does not show."""
+
+    AGREES = "agrees"  # nothing is missing, or there is no balance to go by: the list alone counts
+    LATER = "later"  # purchases on their way blur the picture
+    CONTRADICTS = "contradicts"  # money left the account and nobody can say for what
+
+
+def judge(unnamed: int | None, in_flight: int) -> Verdict:
+    """`unnamed`: stamps gone without a name; `in_flight`: purchases that may be on their way just now."""
+    if unnamed is None or unnamed <= 0:
+        return Verdict.AGREES
+    return Verdict.LATER if unnamed <= in_flight else Verdict.CONTRADICTS

@@ -1,0 +1,1 @@
+"""The processes behind the gateway: a concurrent RQ worker and the keeper loops that run beside it."""

@@ -1,0 +1,98 @@
+"""Runs the loops: each is a step that can be run alone, and a pause; those that need to run once run on the leader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.store import OrderStore
+from antrean.provider.errors import ProviderError
+
+log = structlog.get_logger(__name__)
+
+#: The leader's lease, in ms: after a leader's death the loops stand still no longer than this.
+LEADER_LEASE_MS = 2000
+#: Seconds between renewals of the lease and signs of life.
+BEAT_EVERY_S = 0.5
+#: After a step that failed because something is away, in seconds.
+AWAY_PAUSE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`step` is run every `every_s` seconds; it answers True where there is more to do at once."""
+
+    name: str
+    step: Callable[[], Awaitable[bool]]
+    every_s: float
+    leader_only: bool = True
+
+
+class Keeper:
+    """Keeps one worker process alive in the store's eyes, takes the lead when it is free, and runs the loops."""
+
+    def __init__(self, store: OrderStore, worker: str, loops: list[Loop]) -> None:
+        self._store = store
+        self._worker = worker
+        self._loops = loops
+        self._leads = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        """This worker runs the leader's loops."""
+        return self._leads.is_set()
+
+    async def beat_once(self) -> None:
+        """One sign of life, and one try for the lead. Raises StoreUnavailable."""
+        await self._store.beat(self._worker)
+        leads = await self._store.lead(self._worker, LEADER_LEASE_MS)
+        if leads and not self.leads:
+            log.info("leads the keeper loops", worker=self._worker)
+        if leads:
+            self._leads.set()
+        else:
+            self._leads.clear()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run everything until `stop` is set."""
+        tasks = [asyncio.create_task(self._beat())]
+        tasks += [asyncio.create_task(self._run_loop(loop)) for loop in self._loops]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()  # a loop never ends by itself: this raises what ended it
+        finally:
+            for task in (*tasks, stopped):
+                task.cancel()
+            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self.beat_once()
+            except StoreUnavailable:
+                self._leads.clear()
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    async def _run_loop(self, loop: Loop) -> None:
+        while True:
+            if loop.leader_only:
+                await self._leads.wait()
+            try:
+                more = await loop.step()
+            except (StoreUnavailable, ProviderError) as error:
+                log.warning("step waits", loop=loop.name, why=str(error))
+                await asyncio.sleep(AWAY_PAUSE_S)
+                continue
+            except Exception:
+                # A loop that dies stands for orders that stand still: say it loudly and go on.
+                log.exception("step failed", loop=loop.name)
+                await asyncio.sleep(AWAY_PAUSE_S)
+                continue
+            if not more:
+                await asyncio.sleep(loop.every_s)

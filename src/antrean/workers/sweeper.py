@@ -1,0 +1,61 @@
+"""Puts back what lost its job, its worker or its claim (PROMISES: nothing gets stuck)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from redis.exceptions import RedisError
+from rq import Queue
+
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.store import OrderStore
+from antrean.workers.jobs import order_of
+
+log = structlog.get_logger(__name__)
+
+#: A worker that gave no sign of life for this long, in ms, has lost its claims.
+WORKER_LEASE_MS = 6000
+#: A dispatched order that RQ has no job for and nobody claimed goes back after this, in ms.
+DISPATCH_MAX_MS = 3000
+#: Most orders moved in one sweep, so that no script is long.
+SWEEP_MAX = 1000
+
+
+class Sweeper:
+    """One step finds and puts back what stands still. `claim_max_ms`: no turn lasts longer than this."""
+
+    def __init__(self, store: OrderStore, job_ids: Callable[[], list[str]], claim_max_ms: int) -> None:
+        self._store = store
+        self._job_ids = job_ids
+        self._claim_max_ms = claim_max_ms
+
+    async def run_once(self) -> bool:
+        """One sweep; True where there may be more. Raises StoreUnavailable."""
+        try:
+            jobs = await asyncio.to_thread(self._job_ids)
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable("RQ's queue cannot be read") from error
+        swept = await self._store.sweep(
+            lease_ms=WORKER_LEASE_MS,
+            claim_max_ms=self._claim_max_ms,
+            dispatch_max_ms=DISPATCH_MAX_MS,
+            most=SWEEP_MAX,
+            jobs={order_of(j) for j in jobs},
+        )
+        if swept.expired or swept.restored:
+            log.info("swept", expired=swept.expired, restored=swept.restored)
+        return max(swept.expired, swept.restored, swept.due) >= SWEEP_MAX
+
+
+def waiting_jobs(queue: Queue) -> Callable[[], list[str]]:
+    """Ids of the jobs that RQ still has to give out; the queue is short by design."""
+
+    def read() -> list[str]:
+        with queue.connection.pipeline(transaction=False) as pipe:
+            pipe.lrange(queue.key, 0, -1)
+            pipe.lrange(queue.intermediate_queue_key, 0, -1)
+            return [raw.decode() for part in pipe.execute() for raw in part]
+
+    return read

@@ -1,0 +1,81 @@
+"""What every test may ask for: a real Valkey of its own with a synced append-only file, and clean settings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.config.embedded_valkey import EmbeddedValkey, find_server
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+
+#: Longest stop of a test's Valkey, in seconds.
+STOP_S = 10
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> Iterator[None]:
+    """A developer's ANTREAN_… variables must not decide how a test ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith("ANTREAN_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_settings() -> Callable[..., Settings]:
+    """Builds settings from arguments and defaults alone."""
+
+    def make(**values: Any) -> Settings:
+        return Settings(_env_file=None, **values)
+
+    return make
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A folder whose path is short enough for a unix socket, wherever pytest keeps its own."""
+    folder = Path(tempfile.mkdtemp(prefix="antrean-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(make_settings: Callable[..., Settings]) -> Iterator[str]:
+    """URL of a private Valkey, configured as the embedded one; one for the whole run."""
+    folder = Path(tempfile.mkdtemp(prefix="antrean-", dir="/tmp"))
+    embedded = EmbeddedValkey(folder, folder / "valkey.sock", find_server())
+    embedded.prepare()
+    with embedded.log_path.open("ab") as output:
+        server = subprocess.Popen(embedded.argv, stdout=output, stderr=output, start_new_session=True)
+    try:
+        asyncio.run(embedded.wait_ready(make_settings(data_dir=folder), timeout_s=STOP_S))
+        yield f"unix://{embedded.socket}"
+    finally:
+        server.terminate()
+        server.wait(STOP_S)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings], valkey_url: str, tmp_path: Path) -> Settings:
+    """Defaults, on the test's Valkey and a data dir of the test's own."""
+    return make_settings(redis_url=valkey_url, data_dir=tmp_path / "data")
+
+
+@pytest.fixture(name="redis")
+async def empty_redis(settings: Settings) -> AsyncIterator[Redis]:
+    """A client that repeats nothing, on an empty database."""
+    client = connect(settings.redis_url, settings)
+    await client.flushdb()
+    yield client
+    await client.aclose()

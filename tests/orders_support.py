@@ -1,0 +1,98 @@
+"""Builds orders and the objects around them for tests on a real Valkey, with time in the test's hands."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from upstream_model import MemoryDocuments, UpstreamModel, verify
+
+from antrean.orders import keys
+from antrean.orders.commit import GroupCommit
+from antrean.orders.fulfil import Fulfiller
+from antrean.orders.model import Document, NewOrder, Order, Placement, Taxpayer
+from antrean.orders.resolve import Resolver
+from antrean.orders.scripts import Scripts
+from antrean.orders.store import Limits, OrderStore
+
+_numbers = itertools.count(1)
+SETTLE_S = 120.0
+
+
+@dataclass
+class World:
+    """A store, an upstream and a clock (ms) that stands still until it is moved."""
+
+    redis: Redis
+    now_ms: int = 1_800_000_000_000
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self.upstream = UpstreamModel()
+        self.documents = MemoryDocuments()
+        self.scripts = Scripts(self.redis, lambda: self.now_ms)
+        self.store = OrderStore(self.scripts, GroupCommit(self.scripts, "submit"), self.limits)
+        self.resolver = Resolver(self.store, self.upstream, SETTLE_S)
+
+    def worker(self, name: str = "w1") -> Fulfiller:
+        """A worker's fulfiller; its name must be unique to its life."""
+        return Fulfiller(self.store, self.upstream, self.documents, verify, name)
+
+    async def submit(self, **changes: Any) -> Order:
+        """Accept an order made from `new_order`."""
+        order, _ = await self.store.submit(new_order(**changes))
+        return order
+
+    async def affix(self, **changes: Any) -> Order:
+        """Accept an affix order with an uploaded document."""
+        document_id = f"doc{next(_numbers)}"
+        await self.redis.hset(keys.DOCUMENT + document_id, "office", changes.get("office", "MDN-01"))
+        self.documents.kept[f"upload {document_id}"] = b"%PDF original"
+        return await self.submit(
+            kind="affix", document_id=document_id, placement=Placement(1, 10, 10, 90, 90), **changes
+        )
+
+    async def order(self, order_id: str) -> Order:
+        """The order as it stands."""
+        order = await self.store.get(order_id)
+        assert order is not None
+        return order
+
+    async def beat(self, *workers: str) -> None:
+        """Signs of life."""
+        for worker in workers:
+            await self.store.beat(worker)
+
+    async def sweep(self, jobs: tuple[str, ...] = ()) -> Any:
+        """One sweep with the product's own bounds."""
+        return await self.store.sweep(
+            lease_ms=6000, claim_max_ms=300_000, dispatch_max_ms=3000, most=1000, jobs=jobs
+        )
+
+    async def totals(self) -> dict[str, int]:
+        """The ledger's accounts in rupiah."""
+        raw = await self.redis.hgetall(keys.LEDGER_TOTALS)
+        return {k.decode(): int(v) for k, v in raw.items()}
+
+    async def assert_books_balance(self) -> None:
+        """paid = stamped + bought_unused + refunded + held; and every SN sold is on our books."""
+        t = await self.totals()
+        assert t.get("paid", 0) == sum(
+            t.get(a, 0) for a in ("stamped", "bought_unused", "refunded", "held")
+        ), t
+        assert all(v >= 0 for v in t.values()), t
+
+
+def new_order(**changes: Any) -> NewOrder:
+    """A purchase of office MDN-01 with an idempotency key of its own."""
+    fields: dict[str, Any] = {
+        "office": "MDN-01",
+        "idempotency_key": f"key-{next(_numbers)}",
+        "fingerprint": "f",
+        "kind": "purchase",
+        "document": Document("4b", "SK-1", "2024-09-04", "surat.pdf"),
+        "taxpayer": Taxpayer("KTP", "1271010101900001", "Siti Aminah"),
+    }
+    return NewOrder(**(fields | changes))

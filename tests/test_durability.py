@@ -1,0 +1,111 @@
+"""A server that might lose an order is not trusted with one, and the finding says what to change."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.config.durability import Finding, Level, check_durability
+from antrean.config.embedded_valkey import EmbeddedValkey, find_server
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+
+
+def by_check(findings: list[Finding]) -> dict[str, Finding]:
+    return {f.check: f for f in findings}
+
+
+@pytest.fixture
+async def server(redis: Redis) -> AsyncIterator[Redis]:
+    """The test's Valkey; what a test changes in its configuration is put back."""
+    names = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy")
+    before = await redis.config_get(*names)
+    yield redis
+    for name, value in before.items():
+        await redis.config_set(name, value)
+
+
+async def test_the_embedded_servers_settings_pass(server: Redis) -> None:
+    assert {f.level for f in await check_durability(server)} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "check", "level"),
+    [
+        ("appendonly", "no", "append-only file", Level.FAIL),
+        ("appendfsync", "no", "append-only file", Level.FAIL),
+        ("appendfsync", "everysec", "append-only file", Level.WARN),
+        ("no-appendfsync-on-rewrite", "yes", "fsync during a rewrite", Level.FAIL),
+        ("maxmemory-policy", "allkeys-lru", "eviction", Level.FAIL),
+        ("maxmemory-policy", "volatile-ttl", "eviction", Level.FAIL),
+        ("maxmemory", "1", "memory", Level.FAIL),
+    ],
+)
+async def test_each_setting_that_loses_orders_is_found(
+    server: Redis, setting: str, value: str, check: str, level: Level
+) -> None:
+    await server.config_set(setting, value)
+    findings = by_check(await check_durability(server))
+    await server.config_set("maxmemory", "0")
+
+    assert findings[check].level is level
+    assert findings[check].advice
+    assert {f.check for f in findings.values() if f.level is not Level.OK} == {check}
+
+
+async def test_too_few_replicas_are_found(server: Redis) -> None:
+    assert by_check(await check_durability(server, replicas_min=1))["replicas"].level is Level.FAIL
+
+
+async def test_a_server_that_is_away_is_a_finding(make_settings: Callable[..., Settings]) -> None:
+    client = connect("redis://127.0.0.1:1", make_settings())
+    [finding] = await check_durability(client)
+    await client.aclose()
+    assert (finding.check, finding.level) == ("reachable", Level.FAIL)
+
+
+async def test_a_replica_and_a_snapshot_that_failed_are_found(
+    short_dir: Path, make_settings: Callable[..., Settings]
+) -> None:
+    embedded = EmbeddedValkey(short_dir, short_dir / "valkey.sock", find_server())
+    embedded.prepare()
+    (short_dir / "sub").mkdir()
+    extra = ("--replicaof", "127.0.0.1", "1", "--save", "3600", "1", "--dbfilename", "snapshot.rdb")
+    with embedded.log_path.open("ab") as output:
+        process = subprocess.Popen(
+            [*embedded.argv, *extra], stdout=output, stderr=output, start_new_session=True
+        )
+    settings = make_settings(data_dir=short_dir)
+    client = connect(f"unix://{embedded.socket}", settings)
+    try:
+        await embedded.wait_ready(settings, timeout_s=10)
+        assert by_check(await check_durability(client))["role"].level is Level.FAIL
+
+        await client.replicaof("NO", "ONE")
+        (short_dir / "snapshot.rdb").mkdir()  # nothing can be renamed onto a folder
+        with pytest.raises(Exception, match="ERR"):
+            await client.save()
+        findings = by_check(await check_durability(client))
+        assert findings["role"].level is Level.OK
+        assert findings["snapshot"].level is Level.FAIL
+    finally:
+        await client.aclose()
+        process.kill()
+        process.wait(10)
+
+
+async def test_where_config_get_is_forbidden_the_file_is_known_from_info(
+    redis: Redis, settings: Settings, valkey_url: str
+) -> None:
+    await redis.execute_command("ACL", "SETUSER", "managed", "on", ">pw", "~*", "+@all", "-config")
+    client = connect(valkey_url.replace("unix://", "unix://managed:pw@"), settings)
+    findings = by_check(await check_durability(client))
+    await client.aclose()
+    await redis.execute_command("ACL", "DELUSER", "managed")
+
+    assert findings["configuration"].level is Level.WARN
+    assert findings["append-only file"].level is Level.WARN

@@ -1,0 +1,143 @@
+"""No command is ever sent twice, whatever becomes of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from antrean.config.redis_client import connect, connect_sync
+from antrean.config.settings import Settings
+
+
+class Proxy:
+    """Carries commands to the real server. When `armed`, it loses the next answer: `mute` or with the connection."""
+
+    def __init__(self, socket_path: str) -> None:
+        self.socket_path = socket_path
+        self.url = ""
+        self.armed: str | None = None
+        self.lost = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
+        forward = asyncio.create_task(self._forward(reader, up_writer))
+        with contextlib.suppress(ConnectionError):
+            while data := await up_reader.read(65536):
+                if self.armed:
+                    how, self.armed = self.armed, None
+                    self.lost.set()
+                    if how == "reset":
+                        break
+                    continue
+                writer.write(data)
+                await writer.drain()
+        forward.cancel()
+        await asyncio.gather(forward, return_exceptions=True)
+        for end in (up_writer, writer):
+            end.close()
+
+    @staticmethod
+    async def _forward(reader: asyncio.StreamReader, up_writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            up_writer.write(data)
+            await up_writer.drain()
+        up_writer.close()
+
+
+@pytest.fixture
+async def proxy(redis: Redis, valkey_url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(valkey_url.removeprefix("unix://"))
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield proxy
+    server.close()
+
+
+async def single(client: Redis) -> None:
+    await client.incr("calls")
+
+
+async def script(client: Redis) -> None:
+    await client.eval("return redis.call('INCR', KEYS[1])", 1, "calls")
+
+
+async def pipeline(client: Redis) -> None:
+    async with client.pipeline(transaction=False) as pipe:
+        await pipe.incr("calls").ping().execute()
+
+
+async def transaction(client: Redis) -> None:
+    async with client.pipeline(transaction=True) as pipe:
+        await pipe.incr("calls").ping().execute()
+
+
+@pytest.mark.parametrize("lose", ["mute", "reset"])
+@pytest.mark.parametrize("send", [single, script, pipeline, transaction])
+async def test_a_command_whose_answer_is_lost_reaches_the_server_once(
+    proxy: Proxy,
+    redis: Redis,
+    make_settings: Callable[..., Settings],
+    send: Callable[[Redis], Awaitable[None]],
+    lose: str,
+) -> None:
+    # The URL asks for repetition, as a careless one might; it is not listened to.
+    url = f"{proxy.url}?retry_on_timeout=true"
+    client = connect(url, make_settings(redis_timeout_s=0.3))
+    await client.ping()
+
+    proxy.armed = lose
+    with pytest.raises(RedisError):
+        await send(client)
+
+    assert proxy.lost.is_set()
+    assert await redis.get("calls") == b"1"
+    await send(client)  # the client itself is none the worse
+    assert await redis.get("calls") == b"2"
+    await client.aclose()
+
+
+@pytest.mark.parametrize("lose", ["mute", "reset"])
+@pytest.mark.parametrize("transaction", [False, True])
+async def test_the_same_holds_for_the_blocking_client(
+    proxy: Proxy, redis: Redis, make_settings: Callable[..., Settings], transaction: bool, lose: str
+) -> None:
+    client = connect_sync(proxy.url, make_settings(redis_timeout_s=0.3))
+    await asyncio.to_thread(client.ping)
+
+    def send() -> Any:
+        with client.pipeline(transaction=transaction) as pipe:
+            return pipe.incr("calls").ping().execute()
+
+    proxy.armed = lose
+    with pytest.raises(RedisError):
+        await asyncio.to_thread(send)
+
+    assert proxy.lost.is_set()
+    assert await redis.get("calls") == b"1"
+    await asyncio.to_thread(client.close)
+
+
+async def test_a_server_that_is_away_is_told_at_once(make_settings: Callable[..., Settings]) -> None:
+    client = connect("redis://127.0.0.1:1", make_settings(redis_timeout_s=60))
+    async with asyncio.timeout(2):
+        with pytest.raises(RedisConnectionError):
+            await client.ping()
+    await client.aclose()
+
+
+async def test_opening_a_connection_costs_no_handshake(redis: Redis, settings: Settings) -> None:
+    await redis.config_resetstat()
+    client = connect(settings.redis_url, settings)
+    await client.ping()
+    seen = await redis.info("commandstats")
+    await client.aclose()
+
+    assert set(seen) <= {"cmdstat_ping", "cmdstat_info", "cmdstat_config|resetstat"}
+    assert seen["cmdstat_ping"]["calls"] == 1
