@@ -1,4 +1,4 @@
-"""The Valkey in the data dir: found, configured so that it keeps what it accepted, and starting again after anything."""
+"""The Valkey in the data dir: found, set up so that it keeps what it accepted, starting again after anything."""
 
 from __future__ import annotations
 

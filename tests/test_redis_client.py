@@ -70,12 +70,16 @@ async def script(client: Redis) -> None:
 
 async def pipeline(client: Redis) -> None:
     async with client.pipeline(transaction=False) as pipe:
-        await pipe.incr("calls").ping().execute()
+        pipe.incr("calls")
+        pipe.ping()
+        await pipe.execute()
 
 
 async def transaction(client: Redis) -> None:
     async with client.pipeline(transaction=True) as pipe:
-        await pipe.incr("calls").ping().execute()
+        pipe.incr("calls")
+        pipe.ping()
+        await pipe.execute()
 
 
 @pytest.mark.parametrize("lose", ["mute", "reset"])
@@ -113,7 +117,9 @@ async def test_the_same_holds_for_the_blocking_client(
 
     def send() -> Any:
         with client.pipeline(transaction=transaction) as pipe:
-            return pipe.incr("calls").ping().execute()
+            pipe.incr("calls")
+            pipe.ping()
+            return pipe.execute()
 
     proxy.armed = lose
     with pytest.raises(RedisError):

@@ -12,6 +12,6 @@ from antrean.cli._process import announcer, ready_fd_option, start_process
 def command(ready_fd: int | None) -> None:
     """Run one worker: it buys and stamps what was accepted. As many may run as wanted."""
     settings = start_process()
-    from antrean.workers.process import run
+    from antrean.config.worker_wiring import run_worker
 
-    run(settings, announcer(ready_fd))
+    run_worker(settings, announcer(ready_fd))

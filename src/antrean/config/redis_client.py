@@ -29,7 +29,8 @@ def connect(url: str, settings: Settings) -> redis.asyncio.Redis:
     """A client for one event loop; opens its connections when first used.
 
     A caller that finds all `CONNECTIONS_MAX` connections busy waits `redis_timeout_s` seconds for one, then gets
-    `redis.exceptions.ConnectionError`. Raises ValueError where the URL is none.
+    `redis.exceptions.ConnectionError`. Raises ValueError where the URL is none. A blocking command (BLPOP,
+    XREAD) must ask for less than `redis_timeout_s`, or it ends in a TimeoutError; a subscription may wait for ever.
     """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,

@@ -23,14 +23,21 @@ class Settings(BaseSettings):
     """Settings of all processes. A field `foo_s` is in seconds, `foo_bytes` in bytes, `foo_max` a count."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ANTREAN_", env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
-        hide_input_in_errors=True, env_ignore_empty=True,
+        env_prefix="ANTREAN_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
     )
 
     # The gateway
     http_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
     http_port: int = Field(8080, ge=1, le=65535, description="Port the gateway listens on.")
-    public_url: str = Field("", description="Base of links in tickets and notices; empty: links are relative.")
+    public_url: str = Field(
+        "", description="Base of links in tickets and notices; empty: links are relative."
+    )
     data_dir: Path = Field(Path("data"), description="Folder for Valkey's files, documents, logs and keys.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field("auto", description="auto (readable in a terminal, else JSON), json or console.")
@@ -45,14 +52,20 @@ class Settings(BaseSettings):
     upstream_stampv2_url: str = Field("", description="Base URL `stampv2`.")
     upstream_inventory_url: str = Field("", description="Base URL `inventory` (not called yet).")
     upstream_adapter_url: str = Field("", description="Base URL of the on-premise signing adapter.")
-    upstream_fileupload_url: str = Field("", description="Base URL `fileupload`; with stampservice: cloud variant.")
+    upstream_fileupload_url: str = Field(
+        "", description="Base URL `fileupload`; with stampservice: cloud variant."
+    )
     upstream_stampservice_url: str = Field("", description="Base URL `stampservice` of the cloud variant.")
     upstream_user: str = Field("", description="Account at the upstream.")
     upstream_password: SecretStr = Field(SecretStr(""), description="Its password.")
     upstream_timeout_s: Seconds = Field(30, description="Wait for one upstream answer, in seconds.")
-    upstream_concurrency_max: int = Field(64, ge=1, le=4096, description="Upper bound of calls in flight, all workers.")
+    upstream_concurrency_max: int = Field(
+        64, ge=1, le=4096, description="Upper bound of calls in flight, all workers."
+    )
     adapter_concurrency_max: int = Field(4, ge=1, le=1024, description="The same for the signing adapter.")
-    adapter_shared_dir: Path | None = Field(None, description="Our path of the folder shared with the adapter.")
+    adapter_shared_dir: Path | None = Field(
+        None, description="Our path of the folder shared with the adapter."
+    )
     adapter_remote_dir: str = Field("", description="The adapter's path of that folder; empty: the same.")
 
     # Outage and recovery
@@ -74,11 +87,15 @@ class Settings(BaseSettings):
     key_rate_per_s: float = Field(2000, gt=0, description="Requests a second for one key.")
     office_backlog_max: int = Field(100_000, ge=1, description="Open orders of one office.")
     backlog_max: int = Field(1_000_000, ge=1, description="Open orders of all offices; above it 503.")
-    webhook_allow_private: bool = Field(False, description="Allow webhooks to private addresses and plain http.")
+    webhook_allow_private: bool = Field(
+        False, description="Allow webhooks to private addresses and plain http."
+    )
     drain_s: Seconds = Field(20, description="Longest orderly stop of a process, in seconds.")
 
     # First start
-    bootstrap_terminal_key: SecretStr | None = Field(None, description="Fixed terminal key of office DEMO-01.")
+    bootstrap_terminal_key: SecretStr | None = Field(
+        None, description="Fixed terminal key of office DEMO-01."
+    )
     bootstrap_ops_key: SecretStr | None = Field(None, description="Fixed ops key.")
 
     # The simulator that `up` starts where no upstream is set

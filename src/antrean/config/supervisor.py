@@ -33,6 +33,8 @@ READY_LINE = b"ready\n"
 #: Stands in a child's arguments for the number of that descriptor.
 READY_FD = "{ready_fd}"
 
+#: A child that ends closes its descriptors a moment before its exit code is known.
+_LAST_WORD_S = 0.5
 #: What SIGKILL needs to take effect, at most.
 _KILL_WAIT_S = 5.0
 
@@ -110,6 +112,8 @@ class Child:
             await asyncio.wait(
                 {ready, ended}, timeout=self.spec.ready_timeout_s, return_when=asyncio.FIRST_COMPLETED
             )
+            if ready.done() and ready.exception():
+                await asyncio.wait({ended}, timeout=_LAST_WORD_S)  # its exit code tells more
             if ended.done():
                 raise ChildFailed(self.spec.name, f"it ended with code {ended.result()} before it was ready")
             if not ready.done():

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 URGENT_MIN = 24 * 60
 #: ... but for this share of the slots, which keeps those without a deadline moving.
 REST_SHARE = 0.1
-#: Field of the fairness state that holds the office at which the next round starts.
-CURSOR = "@next"
+#: Fields of the fairness state beside the offices' deficits: where the next round of each ring starts, and the
+#: part of a slot that is owed to the rest.
+NEXT_URGENT, NEXT_REST, OWED = "@urgent", "@next", "@owed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +42,23 @@ def plan(
 
     `weights`: an office's share relative to 1; `state`: what the previous plan left behind.
     """
-    deficits = {o: float(d) for o, d in state.items() if o != CURSOR and o in lanes}
-    cursor = state.get(CURSOR, "")
+    deficits = {o: float(d) for o, d in state.items() if o in lanes}
     urgent = {
         o: lane for o, lane in lanes.items() if lane.due_in_min is not None and lane.due_in_min <= URGENT_MIN
     }
     rest = {o: lane for o, lane in lanes.items() if o not in urgent}
-    # Rounded up by the deficit carried under "@rest", so that a single slot at a time is shared as well.
-    owed = float(state.get("@rest", 0)) + (slots * REST_SHARE if urgent and rest else 0.0)
+    # What is owed is carried on, so that a single slot at a time is shared as well.
+    owed = float(state.get(OWED, 0)) + (slots * REST_SHARE if urgent and rest else 0.0)
     for_rest = min(int(owed), slots) if rest else 0
     taken: dict[str, int] = {}
-    left = slots - for_rest
-    left, cursor = _round_robin(urgent, weights, deficits, taken, left, cursor)
-    left, cursor = _round_robin(rest, weights, deficits, taken, left + for_rest, cursor)
+    left, next_urgent = _round_robin(
+        urgent, weights, deficits, taken, slots - for_rest, state.get(NEXT_URGENT, "")
+    )
+    left, next_rest = _round_robin(rest, weights, deficits, taken, left + for_rest, state.get(NEXT_REST, ""))
     if left:
-        _, cursor = _round_robin(urgent, weights, deficits, taken, left, cursor)
+        _, next_urgent = _round_robin(urgent, weights, deficits, taken, left, next_urgent)
     kept = {o: f"{d:g}" for o, d in deficits.items() if d > 0 and taken.get(o, 0) < lanes[o].waiting}
-    kept[CURSOR] = cursor
-    kept["@rest"] = f"{min(owed - for_rest, 1.0):g}"
+    kept |= {NEXT_URGENT: next_urgent, NEXT_REST: next_rest, OWED: f"{min(owed - for_rest, 1.0):g}"}
     return Plan(tuple(taken.items()), kept)
 
 

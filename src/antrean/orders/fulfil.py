@@ -100,18 +100,22 @@ class Fulfiller:
                 return Outcome.SKIPPED
             turn = _Turn(claim.order)
             try:
-                if turn.order.needs_purchase:
-                    return await self._buy(turn, claim.pool)
-                if turn.order.kind == "purchase":
-                    return await self._finish(turn, None)
-                return await self._stamp(turn)
+                return await self._go_on(turn, claim.pool)
             except ClaimLost as lost:
                 log.warning("claim lost", why=str(lost))
                 return Outcome.LOST
-            except StoreUnavailable:
-                if turn.sent:
-                    raise
-                return await self._release(turn, "")
+
+    async def _go_on(self, turn: _Turn, pool: int) -> Outcome:
+        try:
+            if turn.order.needs_purchase:
+                return await self._buy(turn, pool)
+            if turn.order.kind == "purchase":
+                return await self._finish(turn, None)
+            return await self._stamp(turn)
+        except StoreUnavailable:
+            if turn.sent:
+                raise
+            return await self._release(turn, "")
 
     # ---- buying
 

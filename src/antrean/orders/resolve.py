@@ -137,7 +137,9 @@ class Resolver:
         balance = await self._provider.balance()
         account = await self._store.account()
         after = await self._store.situation()
-        in_flight = max(s.by_state[State.BUYING] for s in (before, after))
+        # Others whose outcome is not known either, and too fresh to be proven: their stamps have no name yet.
+        fresh = sum(after.now_ms - other.since_ms < self._settle_ms for other in self._cases.values())
+        in_flight = max(s.by_state[State.BUYING] for s in (before, after)) + fresh
         unnamed = account.unnamed(balance)
         verdict = judge(unnamed, in_flight)
         if verdict is Verdict.LATER and case.put_off < PUT_OFF_MAX:

@@ -96,6 +96,9 @@ MOVES: tuple[Move, ...] = (
     Move("absent", _S.UNKNOWN, _S.QUEUED, False, "provably not bought"),
     Move("escalate", _S.UNKNOWN, _S.ATTENTION, False, "it cannot be told whether it was bought"),
     Move("cancel", _S.QUEUED, _S.CANCELLED, False, "withdrawn before anything was bought"),
+    Move(
+        "refund", _S.ATTENTION, _S.CANCELLED, False, "ops: nothing was bought for it, the money is given back"
+    ),
     Move("replay", _S.ATTENTION, _S.QUEUED, False, "ops: nothing was bought, try again"),
     Move(
         "replay", _S.ATTENTION, _S.BOUGHT, False, "ops: go on with the SN it has, or with one from the pool"

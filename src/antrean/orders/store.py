@@ -173,6 +173,8 @@ class OrderStore:
         code, *rest = await self._run("replay", order_id, decision, note)
         if code == Code.POOL_EMPTY:
             raise SubmitRefused("pool-empty", "There is no serial number in the pool.")
+        if code == Code.REFUNDED:
+            raise IllegalMove("its money was given back", State.ATTENTION)
         if code != Code.OK:
             raise IllegalMove("only an order that waits for a person can be put back", None)
         return State(rest[0].decode())

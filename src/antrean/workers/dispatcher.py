@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,7 +77,7 @@ class Dispatcher:
     """One step looks, plans, takes from the lanes and enqueues."""
 
     def __init__(
-        self, store: OrderStore, source: CapacitySource, enqueue: Callable[[list[str]], None]
+        self, store: OrderStore, source: CapacitySource, enqueue: Callable[[list[str]], Awaitable[None]]
     ) -> None:
         self._store = store
         self._source = source
@@ -95,7 +95,7 @@ class Dispatcher:
         if not order_ids:
             return False
         try:
-            await asyncio.to_thread(self._enqueue, order_ids)
+            await self._enqueue(order_ids)
         except (RedisError, OSError) as error:
             # The sweeper puts them back: they are dispatched and have no job.
             raise StoreUnavailable("RQ's queue cannot be written") from error
@@ -103,7 +103,7 @@ class Dispatcher:
         return True
 
 
-def enqueuer(queue: Queue) -> Callable[[list[str]], None]:
+def enqueuer(queue: Queue) -> Callable[[list[str]], Awaitable[None]]:
     """Puts a turn of each order on the RQ queue, in that order, in one write."""
 
     def enqueue(order_ids: list[str]) -> None:
@@ -111,4 +111,4 @@ def enqueuer(queue: Queue) -> Callable[[list[str]], None]:
             queue.enqueue_many([job_for(order_id) for order_id in order_ids], pipeline=pipe)
             pipe.execute()
 
-    return enqueue
+    return lambda order_ids: asyncio.to_thread(enqueue, order_ids)

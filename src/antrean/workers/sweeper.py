@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from redis.exceptions import RedisError
@@ -26,7 +26,7 @@ SWEEP_MAX = 1000
 class Sweeper:
     """One step finds and puts back what stands still. `claim_max_ms`: no turn lasts longer than this."""
 
-    def __init__(self, store: OrderStore, job_ids: Callable[[], list[str]], claim_max_ms: int) -> None:
+    def __init__(self, store: OrderStore, job_ids: Callable[[], Awaitable[list[str]]], claim_max_ms: int) -> None:
         self._store = store
         self._job_ids = job_ids
         self._claim_max_ms = claim_max_ms
@@ -34,7 +34,7 @@ class Sweeper:
     async def run_once(self) -> bool:
         """One sweep; True where there may be more. Raises StoreUnavailable."""
         try:
-            jobs = await asyncio.to_thread(self._job_ids)
+            jobs = await self._job_ids()
         except (RedisError, OSError) as error:
             raise StoreUnavailable("RQ's queue cannot be read") from error
         swept = await self._store.sweep(
@@ -49,7 +49,7 @@ class Sweeper:
         return max(swept.expired, swept.restored, swept.due) >= SWEEP_MAX
 
 
-def waiting_jobs(queue: Queue) -> Callable[[], list[str]]:
+def waiting_jobs(queue: Queue) -> Callable[[], Awaitable[list[str]]]:
     """Ids of the jobs that RQ still has to give out; the queue is short by design."""
 
     def read() -> list[str]:
@@ -58,4 +58,4 @@ def waiting_jobs(queue: Queue) -> Callable[[], list[str]]:
             pipe.lrange(queue.intermediate_queue_key, 0, -1)
             return [raw.decode() for part in pipe.execute() for raw in part]
 
-    return read
+    return lambda: asyncio.to_thread(read)

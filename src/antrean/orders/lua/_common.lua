@@ -14,7 +14,7 @@ end
 
 local function int(n) return string.format('%.0f', n) end
 
-local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'paid'}
+local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded'}
 
 -- The order's moving fields as a table, or nil.
 local function load(id)

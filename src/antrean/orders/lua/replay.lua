@@ -1,11 +1,12 @@
 -- Ops put an order that waits for a person back.
 -- ARGV: now, id, decision: 'auto', 'ask' (the upstream, once more), 'not_bought' (a person has made sure) or
 --       'new_serial' (from the pool), note with who and why
--- Answer: {OK, state} · {MISSING} · {STATE} · {POOL_EMPTY}
+-- Answer: {OK, state} · {MISSING} · {STATE} · {POOL_EMPTY} · {REFUNDED}
 local _, id, decision, note = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 if o.state ~= S.ATTENTION then return {CODE.STATE, o.state} end
+if o.refunded == '1' then return {CODE.REFUNDED} end
 local err = redis.call('HGET', o.key, 'err') or ''
 local unusable = string.match(err, '^9[27]\n') ~= nil
 local target, sn

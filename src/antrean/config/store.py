@@ -1,0 +1,25 @@
+"""Builds the order store from settings."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from antrean.orders.commit import Durability, GroupCommit
+from antrean.orders.scripts import Scripts
+from antrean.orders.store import Limits, OrderStore
+
+
+def build_store(settings: Settings, redis: Redis, durability: Durability | None = None) -> OrderStore:
+    """The store on `redis`; `durability` says how an accepted order is known to be on disk."""
+    scripts = Scripts(redis)
+    limits = Limits(settings.backlog_max, settings.office_backlog_max)
+    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), limits)
+
+
+async def durability_of(redis: Redis, settings: Settings) -> Durability:
+    """`appendfsync always` answers after the sync; anything else has to be waited for. Raises RedisError."""
+    config = await redis.config_get("appendfsync")
+    always = config.get("appendfsync") == "always"
+    timeout_ms = int(settings.redis_timeout_s * 1000 * 0.6)
+    return Durability(waitaof=not always, replicas=settings.redis_replicas_min, timeout_ms=timeout_ms)

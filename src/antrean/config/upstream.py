@@ -1,0 +1,45 @@
+"""Builds the provider room from settings: the adapter, its breakers and limits, and the one composition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from antrean.orders import keys
+from antrean.provider.breaker import SharedBreaker
+from antrean.provider.limiter import LimitRules
+from antrean.provider.pacing import PaceBounds
+from antrean.provider.policy import BreakerRules
+
+
+@dataclass(frozen=True, slots=True)
+class Breakers:
+    """The two shared breakers."""
+
+    provider: SharedBreaker
+    adapter: SharedBreaker
+
+
+def build_breakers(settings: Settings, redis: Redis) -> Breakers:
+    """The breakers and limits that all processes with this Redis share."""
+    rules = BreakerRules(
+        window_s=settings.breaker_window_s,
+        min_calls=settings.breaker_min_calls,
+        failure_rate=settings.breaker_failure_rate,
+        slow_call_s=settings.breaker_slow_call_s,
+        slow_rate=settings.breaker_slow_rate,
+        probe_interval_s=settings.probe_interval_s,
+    )
+    # A slot's lease must outlive the longest call; the sweeper's bound on a turn is longer still.
+    lease_s = 3 * settings.upstream_timeout_s + 10
+
+    def breaker(name: str, limit_max: int) -> SharedBreaker:
+        limits = LimitRules(PaceBounds(limit_max), lease_s=lease_s)
+        return SharedBreaker(name, redis, keys.PROVIDER, rules, limits)
+
+    return Breakers(
+        breaker("provider", settings.upstream_concurrency_max),
+        breaker("adapter", settings.adapter_concurrency_max),
+    )

@@ -1,0 +1,111 @@
+"""Builds one worker process from settings: the concurrent RQ worker, the provider, and the keeper's loops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable
+
+import uvloop
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from antrean.config.documents import build_documents, verify_stamped
+from antrean.config.redis_client import connect, connect_sync
+from antrean.config.settings import Settings
+from antrean.config.store import build_store
+from antrean.config.upstream import build_adapter, build_breakers, build_provider
+from antrean.orders import keys
+from antrean.orders.balance import BalanceWatch
+from antrean.orders.fulfil import Fulfiller
+from antrean.orders.resolve import Resolver
+from antrean.workers.capacity import BreakerCapacity
+from antrean.workers.dispatcher import Dispatcher, enqueuer
+from antrean.workers.jobs import order_of
+from antrean.workers.keeper import Keeper, Loop
+from antrean.workers.prober import Prober, QuotaProbe
+from antrean.workers.process import WorkerParts, stop_on_signals, work
+from antrean.workers.rq_worker import ConcurrentWorker
+from antrean.workers.sweeper import Sweeper, waiting_jobs
+
+#: Seconds between steps of each loop. The dispatcher's bounds how long a free slot may wait for an order.
+DISPATCH_EVERY_S = 0.03
+SWEEP_EVERY_S = 1.0
+PROBE_LOOK_EVERY_S = 0.2
+RESOLVE_EVERY_S = 0.5
+BALANCE_EVERY_S = 30.0
+
+
+def new_worker_id() -> str:
+    """Names one life of a worker: a restarted one must not be taken for the one before."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def build_worker(settings: Settings) -> WorkerParts:
+    """All parts of one worker process, not yet running."""
+    worker_id = new_worker_id()
+    redis = connect(settings.effective_redis_url, settings)
+    rq_redis = connect_sync(settings.effective_redis_url, settings)
+    queue = Queue(keys.RQ_QUEUE, connection=rq_redis, serializer=JSONSerializer)
+    store = build_store(settings, redis)
+    breakers = build_breakers(settings, redis)
+    adapter = build_adapter(settings, redis)
+    provider = build_provider(settings, adapter, breakers)
+    fulfiller = Fulfiller(store, provider, build_documents(settings), verify_stamped, worker_id)
+    resolver = Resolver(store, provider, settings.unknown_settle_s)
+    # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
+    claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
+
+    loops = [
+        Loop(
+            "dispatch",
+            Dispatcher(store, BreakerCapacity(breakers.provider, breakers.adapter), enqueuer(queue)).run_once,
+            DISPATCH_EVERY_S,
+        ),
+        Loop("sweep", Sweeper(store, waiting_jobs(queue), claim_max_ms).run_once, SWEEP_EVERY_S),
+        Loop("probe", Prober("provider", breakers.provider, adapter.probe).run_once, PROBE_LOOK_EVERY_S),
+        Loop(
+            "probe adapter",
+            Prober("adapter", breakers.adapter, adapter.adapter_reachable).run_once,
+            PROBE_LOOK_EVERY_S,
+        ),
+        Loop("quota", QuotaProbe(store, provider).run_once, settings.probe_interval_s),
+        Loop("resolve", resolver.run_once, RESOLVE_EVERY_S),
+        Loop("balance", BalanceWatch(store, provider, resolver).run_once, BALANCE_EVERY_S),
+    ]
+
+    async def perform(job_id: str) -> object:
+        async with asyncio.timeout(claim_max_ms / 1000):
+            return await fulfiller.run(order_of(job_id))
+
+    concurrency = settings.upstream_concurrency_max + settings.adapter_concurrency_max
+
+    async def close_sync() -> None:
+        rq_redis.close()
+
+    return WorkerParts(
+        ConcurrentWorker(queue, rq_redis, worker_id, perform, concurrency),
+        Keeper(store, worker_id, loops),
+        settings.drain_s,
+        [
+            fulfiller.aclose,
+            provider.aclose,
+            breakers.provider.aclose,
+            breakers.adapter.aclose,
+            redis.aclose,
+            close_sync,
+        ],
+    )
+
+
+def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await work(build_worker(settings), stop, ready)
+
+    uvloop.run(main())

@@ -1,0 +1,172 @@
+"""The ledger: where every citizen's rupiah is. Append-only; each entry is written with the state that it records.
+
+    paid ──▶ held ──▶ bought_unused ──▶ stamped
+               └──────────┴──▶ refunded
+
+paid = stamped + bought_unused + refunded + held, at every moment, in total and for each office and day.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from antrean.orders import keys
+from antrean.orders.codes import Code
+from antrean.orders.model import IllegalMove
+from antrean.orders.resolve import order_id_of
+from antrean.orders.states import State
+from antrean.orders.store import OrderStore, asked
+from antrean.provider.protocol import Provider
+
+#: The accounts that a citizen's payment can be in, and the sum of all payments.
+PARTS = ("stamped", "bought_unused", "refunded", "held")
+PAID = "paid"
+#: Most entries read in one go.
+PAGE_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One movement of money, in rupiah. `source` is empty where a citizen paid."""
+
+    id: str
+    at_ms: int
+    order_id: str
+    office: str
+    source: str
+    target: str
+    amount_idr: int
+    serial_number: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayTotals:
+    """What moved for one office on one day (Jakarta time): net change of each account, in rupiah."""
+
+    office: str
+    day: date
+    totals_idr: dict[str, int]
+
+
+class Ledger:
+    """Reads the books. Every method raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, store: OrderStore) -> None:
+        self._store = store
+        self._redis = store.scripts.redis
+
+    async def totals(self) -> dict[str, int]:
+        """Rupiah in each account, and paid."""
+        raw = await asked(self._redis.hgetall(keys.LEDGER_TOTALS))
+        found = {k.decode(): int(v) for k, v in raw.items()}
+        return {account: found.get(account, 0) for account in (PAID, *PARTS)}
+
+    async def entries(self, after: str | None, limit: int) -> list[Entry]:
+        """Entries in the order in which they were written, those after the entry id `after`."""
+        start = f"({after}" if after else "-"
+        rows = await asked(self._redis.xrange(keys.LEDGER, start, "+", count=min(limit, PAGE_MAX)))
+        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows]
+
+    async def all_entries(self) -> AsyncIterator[Entry]:
+        """The whole book, read page by page."""
+        after: str | None = None
+        while page := await self.entries(after, PAGE_MAX):
+            for entry in page:
+                yield entry
+            after = page[-1].id
+
+    async def days(self) -> list[DayTotals]:
+        """Totals for each office and day, oldest first."""
+        raw = await asked(self._redis.hgetall(keys.LEDGER_DAYS))
+        found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys((PAID, *PARTS), 0))
+        for name, amount in raw.items():
+            office, day, account = name.decode().rsplit("|", 2)
+            found[int(day), office][account] = int(amount)
+        epoch = date(1970, 1, 1)
+        return [
+            DayTotals(office, epoch + timedelta(days=day), totals)
+            for (day, office), totals in sorted(found.items())
+        ]
+
+    async def refund(self, order_id: str, note: str) -> str:
+        """Record that the money was given back; answers the account it came from. Raises IllegalMove."""
+        answer = await asked(self._store.scripts.run("refund", order_id, note))
+        if answer[0] == Code.REFUNDED:
+            raise IllegalMove("the money was given back before", None)
+        if answer[0] != Code.OK:
+            raise IllegalMove("only an order that came to nothing can be refunded", None)
+        return str(answer[1].decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that the upstream's list and our books see differently."""
+
+    serial_number: str
+    order_id: str | None
+    what: str
+
+
+async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100) -> list[Difference]:
+    """Compare the whole of the account's list with our books. Raises StoreUnavailable, ProviderError.
+
+    SNs whose file name is not of our making belong to other users of the account and are left out.
+    """
+    redis = store.scripts.redis
+    owners = {k.decode(): v.decode() for k, v in (await asked(redis.hgetall(keys.SERIAL_OWNER))).items()}
+    pool = {k.decode() for k in await asked(redis.hkeys(keys.POOL))}
+    differences: list[Difference] = []
+    seen: set[str] = set()
+    page = 1
+    while True:
+        answer = await provider.serial_page(page, page_size)
+        fresh = [r for r in answer.records if r.serial_number not in seen]
+        for record in fresh:
+            seen.add(record.serial_number)
+            order_id = owners.get(record.serial_number)
+            if order_id is None:
+                if order_id_of(record.file) and record.serial_number not in pool:
+                    differences.append(
+                        Difference(
+                            record.serial_number, order_id_of(record.file), "sold, and not on our books"
+                        )
+                    )
+                continue
+            order = await store.get(order_id)
+            stamped = order is not None and order.kind == "affix" and order.state is State.COMPLETED
+            if stamped and record.status != "STAMP":
+                differences.append(
+                    Difference(record.serial_number, order_id, "stamped by us, NOTSTAMP upstream")
+                )
+        if answer.last or not fresh:
+            break
+        page += 1
+    for serial in sorted((owners.keys() | pool) - seen):
+        differences.append(
+            Difference(serial, owners.get(serial), "on our books, and not on the account's list")
+        )
+    return differences
+
+
+def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:
+    text = {k.decode(): v.decode() for k, v in fields.items()}
+    return Entry(
+        id=entry_id,
+        at_ms=int(text["at"]),
+        order_id=text["order"],
+        office=text["office"],
+        source=text["from"],
+        target=text["to"],
+        amount_idr=int(text["idr"]),
+        serial_number=text["sn"],
+        reason=text["reason"],
+    )
+
+
+def entry_time(entry: Entry) -> datetime:
+    """When the entry was written."""
+    return datetime.fromtimestamp(entry.at_ms / 1000, UTC)

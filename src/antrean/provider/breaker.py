@@ -1,0 +1,429 @@
+"""The shared breaker: one state for all workers of all hosts, moved by Lua, judged by `policy`, shown by pybreaker.
+
+    admit ──▶ Permit ──▶ (the call) ──▶ settle ──▶ judge ──▶ move
+    claim_probe ──▶ (one free question) ──▶ probe_result ──▶ move
+
+Scripts count and hand out leases atomically; the decision is made here by the pure rules, and written by a
+script that takes it once for one epoch. Several workers may come to the same decision; only the first one
+counts. A worker that dies in between leaves it to the next call. Redis away means open: no permit, no call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pybreaker
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from antrean.provider import scripts
+from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.limiter import FleetLimiter, LimitRules
+from antrean.provider.mirror import MirrorStorage, machine
+from antrean.provider.policy import (
+    BreakerRules,
+    BreakerState,
+    Weight,
+    Window,
+    judge,
+    open_time_s,
+    weigh,
+)
+
+log = structlog.get_logger(__name__)
+
+#: Who moves the breaker when nobody in particular does.
+SYSTEM = "antrean"
+#: Most characters of a reason and of an actor that are kept.
+TEXT_MAX = 200
+#: What can go wrong between us and Redis; a timeout of the socket is one of redis-py's own.
+REDIS_TROUBLE = (RedisError, OSError)
+
+
+class NotAdmitted(Unavailable):
+    """No permit was given, so nothing was tried: the breaker is open, or no slot was free in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to make one call. Given back by `settle`, or by itself when its lease ends."""
+
+    lease: str
+    epoch: str
+    step: str
+    trial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A state forced by ops."""
+
+    state: BreakerState
+    reason: str
+    actor: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """The fields of the API's breaker; `state` is the one in force, so that of an override where there is one."""
+
+    state: BreakerState
+    since: datetime
+    reason: str | None
+    failure_rate: float
+    slow_rate: float
+    calls_in_window: int
+    next_probe_at: datetime | None
+    override: Override | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatus:
+    """The limit of calls in flight for the fleet. `not_before`: the upstream asked all of us to wait until then."""
+
+    limit: int
+    in_flight: int
+    baseline_s: float
+    not_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the history. `kind`: move, override, override_lifted, override_ended."""
+
+    at: datetime
+    kind: str
+    from_state: str
+    to_state: str
+    reason: str
+    actor: str
+
+
+class SharedBreaker:
+    """A breaker and its limit. `admit` and `settle` never let a Redis error out; the other calls do.
+
+    `clock_ms`: in place of the server's clock, for tests. `key_prefix` begins every key.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        redis: Redis,
+        key_prefix: str,
+        rules: BreakerRules,
+        limits: LimitRules,
+        *,
+        listeners: Iterable[pybreaker.CircuitBreakerListener] = (),
+        rng: random.Random | None = None,
+        clock_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self.name = name
+        self.rules = rules
+        self._redis = redis
+        self._clock_ms = clock_ms
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self.limiter = FleetLimiter(limits, self._rng)
+        base = f"{key_prefix}gate:{name}"
+        self._keys = (base, f"{base}:w", f"{base}:t", f"{base}:h", f"{base}:l", f"{base}:f")
+        self._storage = MirrorStorage(name)
+        self.machine = machine(name, self._storage)
+        self.machine.add_listeners(*listeners)
+        self._probe_epoch: str | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+        self._leases: set[str] = set()
+        self._beat: asyncio.Task[None] | None = None
+
+    # ---- calls
+
+    async def admit(self, wait_s: float = 0.0, *, retry: bool = False) -> Permit | None:
+        """The right to make one call, waiting at most `wait_s` seconds for a free slot.
+
+        None where `retry` is set and the retry budget is spent. Raises NotAdmitted: with `refused_by_breaker`
+        where the breaker is open, its trials are taken, no slot came free or Redis is away; without it, and with
+        `retry_after_s`, where the upstream has asked everyone to wait for longer than `wait_s`.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait_s
+        while True:
+            lease = uuid.uuid4().hex
+            code, state, epoch, step, wait_ms, _reason = await self._admit_once(lease, retry)
+            self._see(state)
+            left_s = end - loop.time()
+            asked_s = int(wait_ms) / 1000
+            if code in ("granted", "trial"):
+                self._hold(lease)
+                return Permit(lease, epoch, step, code == "trial")
+            if code == "no_budget":
+                return None
+            if code == "open":
+                raise self._refusal(asked_s)
+            if code == "later" and asked_s > left_s:
+                raise NotAdmitted("the upstream asked us to wait", retry_after_s=asked_s)
+            if left_s <= 0:
+                why = (
+                    "the upstream is being tried out"
+                    if code == "trials_taken"
+                    else "no slot came free in time"
+                )
+                raise NotAdmitted(why, refused_by_breaker=True)
+            if code == "later":
+                await asyncio.sleep(asked_s)
+            else:
+                await self.limiter.slot_freed(left_s)
+
+    async def settle(self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float) -> None:
+        """End the call of `permit`: None for a good answer, else what it raised, or its weight.
+
+        A permit of an earlier epoch gives back its lease and says nothing. Never raises, so that the result of the
+        call is not lost with it; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
+        """
+        self._leases.discard(permit.lease)
+        work = asyncio.ensure_future(self._settle(permit, outcome, duration_s))
+        self._keep(work)
+        await asyncio.shield(work)
+
+    # ---- the probe
+
+    async def claim_probe(self) -> bool:
+        """True for one caller of the whole fleet in an interval, while a probe is of use. False with Redis away."""
+        try:
+            code, state, epoch = await self._run("claim_probe", int(self.rules.probe_interval_s * 1000))
+        except REDIS_TROUBLE:
+            self._see(BreakerState.OPEN)
+            return False
+        self._see(state)
+        self._probe_epoch = epoch if code == "granted" else None
+        return self._probe_epoch is not None
+
+    async def probe_result(self, ok: bool, reason: str) -> None:
+        """What the claimed probe found: open becomes half-open, an idle half-open one closes; bad: it waits on.
+
+        A result that is older than the breaker's last change is ignored. Raises RedisError.
+        """
+        epoch, self._probe_epoch = self._probe_epoch, None
+        if epoch is None:
+            return
+        status = await self.status()
+        if ok and status.state is BreakerState.OPEN:
+            await self._move(epoch, BreakerState.HALF_OPEN, reason)
+        elif ok and status.state is BreakerState.HALF_OPEN:
+            await self._move(epoch, BreakerState.CLOSED, reason)
+        elif not ok and status.state is BreakerState.HALF_OPEN:
+            await self._move(epoch, BreakerState.OPEN, reason)
+
+    # ---- seen and forced
+
+    async def status(self) -> BreakerStatus:
+        """The breaker now. Raises RedisError."""
+        return (await self.look())[0]
+
+    async def look(self) -> tuple[BreakerStatus, LimitStatus]:
+        """The breaker and its limit at one moment. Raises RedisError."""
+        row = await self._run("status", int(self.rules.window_s * 1000), self.limiter.start)
+        state, _epoch, since, reason, calls, failures, slow, probe = row[:8]
+        ov_state, ov_reason, ov_actor, ov_until, _openings = row[8:13]
+        limit, in_flight, not_before, baseline, now = row[13:]
+        self._see(state)
+        window = Window(int(calls), int(failures), int(slow), 0)
+        breaker = BreakerStatus(
+            state=BreakerState(state),
+            since=_time(since),
+            reason=reason or None,
+            failure_rate=round(window.failure_rate, 4),
+            slow_rate=round(window.slow_rate, 4),
+            calls_in_window=window.calls,
+            next_probe_at=_time(probe) if probe != "0" else None,
+            override=(
+                Override(BreakerState(ov_state), ov_reason, ov_actor, _time(ov_until)) if ov_state else None
+            ),
+        )
+        pace = LimitStatus(
+            limit=max(1, int(float(limit))),
+            in_flight=int(in_flight),
+            baseline_s=float(baseline),
+            not_before=_time(not_before) if int(not_before) > int(now) else None,
+        )
+        return breaker, pace
+
+    async def override(self, state: BreakerState, reason: str, actor: str, expires_in_s: float) -> None:
+        """Force `open` or `closed` for `expires_in_s` seconds. Raises ValueError, RedisError."""
+        if state is BreakerState.HALF_OPEN or expires_in_s <= 0:
+            raise ValueError("an override is open or closed, for more than 0 seconds")
+        args = (reason[:TEXT_MAX], actor[:TEXT_MAX], int(expires_in_s * 1000))
+        row = await self._run("override", state.value, *args)
+        self._see(row[1])
+
+    async def lift_override(self, actor: str) -> bool:
+        """End the override; False where there was none. Raises RedisError."""
+        row = await self._run("override", "", "", actor[:TEXT_MAX], 0)
+        self._see(row[1])
+        return row[0] == "moved"
+
+    async def history(self, limit: int = 100) -> list[Change]:
+        """The last changes, newest first; 1,000 are kept. Raises RedisError."""
+        rows: Any = await self._redis.lrange(self._keys[3], 0, max(0, limit - 1))  # type: ignore[misc, unused-ignore]
+        changes = []
+        for row in map(json.loads, rows):
+            at = _time(row["at_ms"])
+            changes.append(Change(at, row["kind"], row["from"], row["to"], row["reason"], row["actor"]))
+        return changes
+
+    async def aclose(self) -> None:
+        """Let settling calls finish; each is bounded by Redis' own timeout. Leases still held end by themselves."""
+        if self._beat is not None:
+            self._beat.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    # ---- inside
+
+    async def _admit_once(self, lease: str, retry: bool) -> list[str]:
+        limits = self.limiter.rules
+        work = asyncio.ensure_future(
+            self._run(
+                "admit",
+                lease,
+                int(limits.lease_s * 1000),
+                self.rules.half_open_permits,
+                self.limiter.start,
+                "1" if retry else "0",
+                limits.retry_share,
+                limits.retry_tokens_max,
+            )
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The lease may have been granted: give it back as soon as that is known.
+            self._keep(asyncio.ensure_future(self._give_back(work, lease)))
+            raise
+        except REDIS_TROUBLE as error:
+            self._see(BreakerState.OPEN)
+            raise NotAdmitted("the shared state can not be read", refused_by_breaker=True) from error
+
+    async def _give_back(self, admission: Awaitable[list[str]], lease: str) -> None:
+        try:
+            await admission
+        except REDIS_TROUBLE:
+            return
+        await self._settle(Permit(lease, "", "0", False), Weight.NOTHING, 0.0)
+
+    async def _settle(
+        self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float
+    ) -> None:
+        weight = outcome if isinstance(outcome, Weight) else weigh(outcome)
+        asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
+        asked_s = min(asked_s, self.limiter.rules.asked_wait_max_s)
+        slow = "1" if duration_s >= self.rules.slow_call_s else "0"
+        window_ms = int(self.rules.window_s * 1000)
+        try:
+            row = await self._run(
+                "settle",
+                permit.lease,
+                permit.epoch,
+                permit.step,
+                weight.value,
+                slow,
+                duration_s,
+                int(asked_s * 1000),
+                window_ms,
+                self.limiter.start,
+            )
+            self._see(row[1])
+            if row[0] == "counted":
+                self._tell_listeners(weight, outcome)
+                await self._judge(row)
+        except REDIS_TROUBLE as error:
+            self._see(BreakerState.OPEN)
+            log.warning("call not settled", breaker=self.name, error=type(error).__name__)
+        finally:
+            self.limiter.wake()
+
+    async def _judge(self, row: list[str]) -> None:
+        _code, state, epoch, overridden, calls, failures, slow, refused = row[:8]
+        if overridden == "0":
+            move = judge(
+                BreakerState(state), Window(int(calls), int(failures), int(slow), int(refused)), self.rules
+            )
+            if move is not None:
+                await self._move(epoch, move.to, move.reason)
+                return
+        pace = self.limiter.judge(row[8:])
+        if pace is not None:
+            await self._run("pace", *pace)
+            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[9]))))
+
+    async def _move(self, epoch: str, to: BreakerState, reason: str) -> None:
+        openings = 1
+        if to is BreakerState.OPEN:
+            raw: Any = await self._redis.hget(self._keys[0], "openings")  # type: ignore[misc, unused-ignore]
+            openings = int(raw or 0) + 1
+        open_ms = int(1000 * open_time_s(openings, self._rng.random(), self.rules))
+        interval_ms = int(1000 * self.rules.probe_interval_s)
+        quiet_ms = int(1000 * self.rules.window_s)
+        args = (reason[:TEXT_MAX], SYSTEM, open_ms, interval_ms, self.limiter.start, quiet_ms)
+        code, state, _epoch = await self._run("move", epoch, to.value, *args)
+        self._see(state)
+        if code == "moved":
+            log.warning("breaker moved", breaker=self.name, state=to.value, reason=reason)
+
+    async def _run(self, name: str, *args: scripts.Arg) -> list[str]:
+        now_ms = 0 if self._clock_ms is None else self._clock_ms()
+        return scripts.texts(await scripts.run(self._redis, name, self._keys, now_ms, *args))
+
+    def _hold(self, lease: str) -> None:
+        self._leases.add(lease)
+        if self._beat is None or self._beat.done():
+            self._beat = asyncio.get_running_loop().create_task(self._renew_leases())
+
+    async def _renew_leases(self) -> None:
+        lease_s = self.limiter.rules.lease_s
+        while self._leases:
+            await asyncio.sleep(lease_s / 3)
+            if self._leases:
+                try:
+                    await self._run("extend", int(lease_s * 1000), *self._leases)
+                except REDIS_TROUBLE as error:
+                    log.warning("leases not renewed", breaker=self.name, error=type(error).__name__)
+
+    def _see(self, state: str) -> None:
+        self._storage.see(BreakerState(state))
+        _ = self.machine.state  # pybreaker compares, swaps its state object and tells its listeners
+
+    def _refusal(self, wait_s: float) -> NotAdmitted:
+        refusal = NotAdmitted("the upstream is not available", retry_after_s=wait_s, refused_by_breaker=True)
+        try:
+            self.machine.state.before_call(_no_call)
+        except pybreaker.CircuitBreakerError as error:
+            refusal.__cause__ = error
+        return refusal
+
+    def _tell_listeners(self, weight: Weight, outcome: object) -> None:
+        for listener in self.machine.listeners:
+            if weight is Weight.SUCCESS:
+                listener.success(self.machine)
+            else:
+                error = outcome if isinstance(outcome, ProviderError) else Unavailable(weight.value)
+                listener.failure(self.machine, error)
+
+    def _keep(self, work: asyncio.Future[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def _no_call() -> None:
+    """What pybreaker's open state is asked about; it is never called."""
+
+
+def _time(ms: str) -> datetime:
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)

@@ -1,0 +1,77 @@
+"""Stamping in the cloud: upload the PDF, have it signed, download the result.
+
+The answer names a URL to download from. It is followed only to the hosts of our own settings, over http or https:
+an upstream's answer must not be able to send us anywhere else.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin, urlsplit
+
+from antrean.provider.errors import Rejected, Unavailable
+from antrean.provider.protocol import CallMeter, StampRequest
+from antrean.provider.signing import PDF_BYTES_MAX, check_pdf, check_ref, sign, signing_fields
+from antrean.provider.translate import Effect, lost
+from antrean.provider.wire import PORTS, Wire, reachable
+
+UPLOAD_PATH = "/uploaddoc2"
+SIGNING_PATH = "/keystamp/adapter/docSigningZ"
+#: Longest document id that is passed on.
+DOCUMENT_ID_MAX = 200
+
+
+class CloudStamper:
+    """Base URLs `fileupload` and `stampservice`."""
+
+    def __init__(self, wire: Wire, fileupload_url: str, stampservice_url: str) -> None:
+        self._wire = wire
+        self._fileupload = fileupload_url.rstrip("/")
+        self._stampservice = stampservice_url.rstrip("/")
+        self._origins = {_origin(self._fileupload), _origin(self._stampservice)}
+
+    async def stamp(self, request: StampRequest, token: str, meter: CallMeter) -> bytes:
+        """The stamped PDF. Raises ProviderError."""
+        name = f"{check_ref(request.attempt_ref)}.pdf"
+        uploaded = await self._wire.ask(
+            "POST",
+            self._fileupload + UPLOAD_PATH,
+            Effect.FREE,
+            token=token,
+            data={"token": token},
+            files={"file": (name, request.pdf, "application/pdf")},
+        )
+        document_id = uploaded.get("id")
+        if not isinstance(document_id, str | int) or not 0 < len(str(document_id)) <= DOCUMENT_ID_MAX:
+            raise Unavailable("the upload was answered without an id", sent=True)
+        fields = signing_fields(request, token)
+        fields.update(docId=document_id, onPrem=False)
+        await meter.sending()
+        answer = await sign(self._wire, self._stampservice + SIGNING_PATH, fields, token)
+        url = self._download_url(answer.get("urlFile"))
+        try:
+            return check_pdf(await self._wire.download(url, PDF_BYTES_MAX))
+        except (Unavailable, Rejected) as error:
+            raise lost(Effect.STAMPS, f"stamped, but not downloaded: {error.message}") from error
+
+    async def reachable(self, timeout_s: float) -> None:
+        """A TCP connection to the stamp service. Raises Unavailable."""
+        await reachable(self._stampservice, timeout_s)
+
+    def _download_url(self, url: object) -> str:
+        if not isinstance(url, str) or not url.strip():
+            raise lost(Effect.STAMPS, "the stamp service names no document")
+        absolute = urljoin(self._stampservice + "/", url.strip())
+        if _origin(absolute) not in self._origins:
+            raise lost(Effect.STAMPS, "the stamp service names a document on a host that is not ours to ask")
+        return absolute
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None where it is no http(s) URL, or names a user."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in PORTS or not parts.hostname or "@" in parts.netloc:
+            return None
+        return (parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme])
+    except ValueError:
+        return None

@@ -1,0 +1,92 @@
+"""One limit of calls in flight for the fleet, and one retry budget: the side of them that a process holds.
+
+The leases and the limit live in Redis and are taken and given back by the breaker's scripts, so that a call costs
+two round trips in all. Here is what those scripts are told, the judging of a step, and the waiting for a slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass
+
+from antrean.provider.pacing import PaceBounds, PaceState, Sample, due, next_limit
+
+#: A waiting call asks again after about this many seconds when nobody of its own process gave a slot back.
+POLL_S = 0.05
+#: With many waiting, one process asks at most about 1 / POLL_SPREAD_S times a second.
+POLL_SPREAD_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRules:
+    """`lease_s`: after so many seconds the slot of a worker that died is free again; one that lives renews it three
+    times as often.
+
+
+    `retry_share`: retries per call, over all workers; unused ones add up to `retry_tokens_max`.
+    `asked_wait_max_s`: the longest Retry-After that is obeyed, in seconds.
+    """
+
+    bounds: PaceBounds
+    lease_s: float = 10.0
+    retry_share: float = 0.1
+    retry_tokens_max: float = 20.0
+    asked_wait_max_s: float = 30.0
+
+
+class FleetLimiter:
+    """What one process knows of the fleet's limit: its rules, and who of its calls waits for a slot."""
+
+    def __init__(self, rules: LimitRules, rng: random.Random) -> None:
+        self.rules = rules
+        self._rng = rng
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def start(self) -> int:
+        """The limit at the start and after a recovery."""
+        return int(self.rules.bounds.clamp(self.rules.bounds.start))
+
+    def judge(self, settled: list[str]) -> tuple[str | int | float, ...] | None:
+        """Arguments for `pace.lua` when the step is due, from the tail of an answer of `settle.lua`."""
+        step, limit, baseline, ceiling, hold_ms, answers, rtt, rtt2, done, errors, used, age_ms, now_ms = (
+            settled
+        )
+        state = PaceState(float(limit), float(baseline), float(ceiling), float(hold_ms) / 1000)
+        sample = Sample(
+            answers=int(answers),
+            rtt_sum_s=float(rtt),
+            rtt_square_sum=float(rtt2),
+            done=int(done),
+            errors=int(errors),
+            used_max=int(used),
+            age_s=int(age_ms) / 1000,
+            now_s=int(now_ms) / 1000,
+        )
+        if not due(state, sample):
+            return None
+        new = next_limit(state, sample, self.rules.bounds)
+        cut = "1" if new.limit < state.limit else "0"
+        return (step, new.limit, new.baseline_s, new.ceiling, int(new.hold_until_s * 1000), cut)
+
+    async def slot_freed(self, timeout_s: float) -> None:
+        """Return when a call of this process ended, or after a short time, or after `timeout_s` seconds."""
+        pause_s = max(POLL_S, POLL_SPREAD_S * len(self._waiting)) * self._rng.uniform(0.5, 1.5)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await asyncio.wait((turn,), timeout=min(pause_s, timeout_s))
+        except asyncio.CancelledError:
+            if turn.done():
+                self.wake()  # the slot offered to us goes to the next
+            raise
+        finally:
+            if not turn.done():
+                self._waiting.remove(turn)
+
+    def wake(self, slots: int = 1) -> None:
+        """So many slots may have come free: let those that wait longest ask again."""
+        for _ in range(min(slots, len(self._waiting))):
+            self._waiting.popleft().set_result(None)

@@ -1,0 +1,27 @@
+-- Changes the breaker's state, once for one epoch, unless an override holds it.
+-- ARGV: now, epoch that the decision was made on, new state, reason, who, ms to the first probe when it opens,
+--       probe interval (ms), limit at the start, ms of quiet after which openings count anew
+-- Answer: {code, state, epoch}    code: moved · ignored
+local _, epoch, to, reason, actor, open_ms, interval_ms, start, quiet_ms = unpack(ARGV)
+
+if B.epoch ~= epoch or B.ov_state or B.state == to then return {'ignored', EFFECTIVE, B.epoch} end
+
+local from = B.state
+if to == 'open' then
+  local quiet = from == 'closed' and NOW - num(B, 'since') >= tonumber(quiet_ms)
+  set('openings', int(quiet and 1 or num(B, 'openings') + 1))
+  set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
+else
+  -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
+  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0')
+end
+set('state', to)
+set('epoch', int(num(B, 'epoch') + 1))
+set('since', int(NOW))
+set('reason', reason)
+set('refused', '0')
+redis.call('DEL', KEYS[2], KEYS[3])
+next_step()
+redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1))
+remember('move', from, to, reason, actor)
+return {'moved', to, B.epoch}

@@ -1,0 +1,10 @@
+-- Writes the limit of the next step, once for one step.
+-- ARGV: now, step that was judged, limit, baseline (s), ceiling, hold until (ms), '1' when the limit was cut
+-- Answer: {code}    code: moved · ignored
+local _, step, limit, baseline, ceiling, hold_until, cut = unpack(ARGV)
+
+if int(num(L, 'step')) ~= step then return {'ignored'} end
+redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', ceiling, 'hold_until', hold_until)
+next_step()
+if cut == '1' then redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1)) end
+return {'moved'}

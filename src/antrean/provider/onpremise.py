@@ -1,0 +1,165 @@
+"""Stamping by the on-premise adapter: a signing container that shares a folder with us.
+
+We write `UNSIGNED/<ref>.pdf` and `STAMP/<ref>.png`, name them by the adapter's own paths, and read
+`SIGNED/<ref>.pdf`. The name is new for every attempt, so that an attempt given up on can not spoil a later one.
+Its files are removed when the adapter is known to be done with them; else they lie until `LEFTOVER_S` is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
+from antrean.provider.protocol import CallMeter, StampRequest
+from antrean.provider.signing import PDF_BYTES_MAX, check_pdf, check_ref, sign, signing_fields
+from antrean.provider.translate import Effect, lost
+from antrean.provider.wire import Wire, reachable
+
+log = structlog.get_logger(__name__)
+
+SIGNING_PATH = "/adapter/pdfsigning/rest/docSigningZ"
+UNSIGNED, SIGNED, STAMP = "UNSIGNED", "SIGNED", "STAMP"
+#: A network folder may show a new file late: so long is it looked for after a good answer, in seconds.
+APPEAR_S = 2.0
+APPEAR_LOOK_S = 0.05
+#: Files of attempts with an unknown end are removed after this many seconds; no signing takes that long.
+LEFTOVER_S = 3600.0
+#: How often leftovers are looked for, in seconds, and how many are removed in one go.
+TIDY_EVERY_S = 600.0
+TIDY_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The three files of one attempt, by our paths, and the adapter's paths of them."""
+
+    unsigned: Path
+    signed: Path
+    picture: Path
+    src: str
+    dest: str
+    specimen: str
+
+
+class OnPremiseStamper:
+    """`shared_dir`: our path of the folder. `remote_dir`: the adapter's path of it; the same when empty."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        base_url: str,
+        shared_dir: Path,
+        remote_dir: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._wire = wire
+        self._base_url = base_url.rstrip("/")
+        self._shared = shared_dir.absolute()
+        self._remote = (remote_dir or str(self._shared)).rstrip("/")
+        self._clock = clock
+        self._tidied_at = 0.0
+
+    async def stamp(self, request: StampRequest, token: str, meter: CallMeter) -> bytes:
+        """The stamped PDF. Raises ProviderError."""
+        files = self._files(check_ref(request.attempt_ref))
+        in_use = False
+        try:
+            await self._tidy()
+            try:
+                await asyncio.to_thread(_write, files, request.pdf, request.qr_png)
+            except OSError as error:
+                raise Unavailable("the folder shared with the signing adapter can not be written") from error
+            fields = signing_fields(request, token)
+            fields.update(src=files.src, dest=files.dest, spesimenPath=files.specimen)
+            await meter.sending()
+            in_use = True
+            try:
+                await sign(self._wire, self._base_url + SIGNING_PATH, fields, token)
+            except OutcomeUnknown:
+                raise
+            except ProviderError:
+                in_use = False
+                raise
+            pdf = await self._signed(files.signed)
+            in_use = False
+            return pdf
+        finally:
+            # Cancelled or unknown: the adapter may be at it still.
+            if not in_use:
+                await asyncio.shield(asyncio.to_thread(_remove, files))
+
+    async def reachable(self, timeout_s: float) -> None:
+        """A TCP connection to the adapter. Raises Unavailable."""
+        await reachable(self._base_url, timeout_s)
+
+    def _files(self, ref: str) -> _Files:
+        return _Files(
+            unsigned=self._shared / UNSIGNED / f"{ref}.pdf",
+            signed=self._shared / SIGNED / f"{ref}.pdf",
+            picture=self._shared / STAMP / f"{ref}.png",
+            src=f"{self._remote}/{UNSIGNED}/{ref}.pdf",
+            dest=f"{self._remote}/{SIGNED}/{ref}.pdf",
+            specimen=f"{self._remote}/{STAMP}/{ref}.png",
+        )
+
+    async def _signed(self, path: Path) -> bytes:
+        for look in range(int(APPEAR_S / APPEAR_LOOK_S)):
+            if look:
+                await asyncio.sleep(APPEAR_LOOK_S)
+            try:
+                return check_pdf(await asyncio.to_thread(_read, path))
+            except (OSError, OutcomeUnknown):
+                continue
+        raise lost(Effect.STAMPS, "the signing adapter said yes, but the stamped document is not there")
+
+    async def _tidy(self) -> None:
+        now = self._clock()
+        if now - self._tidied_at < TIDY_EVERY_S:
+            return
+        self._tidied_at = now
+        removed = await asyncio.to_thread(_remove_older, self._shared, now - LEFTOVER_S)
+        if removed:
+            log.info("leftovers removed", files=removed)
+
+
+def _write(files: _Files, pdf: bytes, png: bytes) -> None:
+    for path in (files.unsigned, files.signed, files.picture):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    files.signed.unlink(missing_ok=True)
+    files.unsigned.write_bytes(pdf)
+    files.picture.write_bytes(png)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        pdf = file.read(PDF_BYTES_MAX + 1)
+    if len(pdf) > PDF_BYTES_MAX:
+        raise OSError("too large")
+    return pdf
+
+
+def _remove(files: _Files) -> None:
+    for path in (files.unsigned, files.signed, files.picture):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("shared file not removed", error=type(error).__name__)
+
+
+def _remove_older(shared: Path, before: float) -> int:
+    removed = 0
+    for folder in (UNSIGNED, SIGNED, STAMP):
+        try:
+            for path in (shared / folder).iterdir():
+                if removed < TIDY_MAX and path.is_file() and path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
+                    removed += 1
+        except OSError:
+            continue
+    return removed

@@ -1,0 +1,137 @@
+"""The breaker's rules, pure: what a call's end weighs, when to open, when to close, how long to stay open.
+
+The shared counts live in Redis; these functions judge them. What counts is the error tree and nothing else: a
+rejection, a used-up quota or an unusable serial number is an answer of a healthy server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
+
+
+class BreakerState(StrEnum):
+    """The three states, spelled as the API spells them."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Weight(StrEnum):
+    """What the end of one call says about the server's health."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    REFUSED = "refused"  # a failure where not even a connection came about
+    NOTHING = "nothing"  # cancelled, or not tried: says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRules:
+    """Thresholds. Rates are shares from 0 to 1; `window_s` is judged in ten buckets, so to a tenth of its length.
+
+    `refused_in_row`: so many refused connections one after another open at once, below `min_calls` as well.
+    `open_first_s`: the shortest time to the first probe; it doubles with each opening in a row up to
+    `probe_interval_s`, which also is the least time between two probes of the whole fleet.
+    """
+
+    window_s: float = 30.0
+    min_calls: int = 10
+    failure_rate: float = 0.5
+    slow_call_s: float = 20.0
+    slow_rate: float = 0.8
+    refused_in_row: int = 5
+    probe_interval_s: float = 5.0
+    open_first_s: float = 1.0
+    half_open_permits: int = 1
+    trials_to_close: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Counts of the calls that ended within the window, in the breaker's present state."""
+
+    calls: int
+    failures: int
+    slow: int
+    refused_in_row: int
+
+    @property
+    def failure_rate(self) -> float:
+        """Failed share of the calls; 0 where there were none."""
+        return self.failures / self.calls if self.calls else 0.0
+
+    @property
+    def slow_rate(self) -> float:
+        """Slow share of the calls; 0 where there were none."""
+        return self.slow / self.calls if self.calls else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of state that is due, and why."""
+
+    to: BreakerState
+    reason: str
+
+
+def weigh(error: BaseException | None) -> Weight:
+    """What the end of a call weighs; None is a good answer."""
+    if error is None:
+        return Weight.SUCCESS
+    if isinstance(error, Unavailable):
+        if error.refused_by_breaker:
+            return Weight.NOTHING
+        return Weight.FAILURE if error.sent else Weight.REFUSED
+    if isinstance(error, OutcomeUnknown):
+        return Weight.FAILURE
+    if isinstance(error, ProviderError):
+        return Weight.SUCCESS
+    return Weight.NOTHING
+
+
+def judge_closed(window: Window, rules: BreakerRules) -> Move | None:
+    """Does a closed breaker open on these counts?"""
+    if window.refused_in_row >= rules.refused_in_row:
+        return Move(BreakerState.OPEN, f"{window.refused_in_row} connections in a row were refused")
+    if window.calls < rules.min_calls:
+        return None
+    if window.failure_rate >= rules.failure_rate:
+        return Move(BreakerState.OPEN, f"{window.failures} of {window.calls} calls failed")
+    if window.slow_rate >= rules.slow_rate:
+        return Move(BreakerState.OPEN, f"{window.slow} of {window.calls} calls were slow")
+    return None
+
+
+def judge_trial(window: Window, rules: BreakerRules) -> Move | None:
+    """Where does a half-open breaker go, when `window` holds its trials and nothing else?"""
+    if window.failures:
+        return Move(BreakerState.OPEN, "the trial call failed")
+    if window.slow:
+        return Move(BreakerState.OPEN, "the trial call was slow")
+    if window.calls >= rules.trials_to_close:
+        return Move(BreakerState.CLOSED, "the trial call was answered")
+    return None
+
+
+def judge(state: BreakerState, window: Window, rules: BreakerRules) -> Move | None:
+    """The change that is due in `state`, if any. An open breaker is left by a probe, never by a call."""
+    if state is BreakerState.CLOSED:
+        return judge_closed(window, rules)
+    if state is BreakerState.HALF_OPEN:
+        return judge_trial(window, rules)
+    return None
+
+
+def open_time_s(openings: int, chance: float, rules: BreakerRules) -> float:
+    """Seconds from opening to the first probe, for the `openings`-th opening in a row (from 1).
+
+    Doubles from `open_first_s` and never passes `probe_interval_s`, so that a recovery is seen within one
+    interval. `chance` in [0, 1) is the jitter: between half of the time and all of it.
+    """
+    doublings = min(max(openings, 1) - 1, 32)
+    full = min(rules.probe_interval_s, rules.open_first_s * 2.0**doublings)
+    return full * (0.5 + 0.5 * chance)

@@ -1,0 +1,230 @@
+"""The one composition of policies around an adapter, from the outside in:
+
+    retry( breaker( limiter( adapter )))
+
+    retry     tenacity: short hiccups of calls that provably did not happen, full jitter, Retry-After, bounded in
+              number and time, paid from the fleet's retry budget
+    breaker   one for `provider` (login, generate, picture, questions), one for `adapter` (signing)
+    limiter   the fleet's limit of calls in flight; taken in the same step as the breaker's permit
+    adapter   speaks to the upstream; translates its errors
+
+An OutcomeUnknown is never repeated here. A call that was cancelled, or stopped by its own intent, gives back what
+it held and counts as neither good nor bad.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from redis.exceptions import RedisError
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity.stop import stop_base
+
+from antrean.provider.breaker import NotAdmitted, SharedBreaker
+from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.policy import Weight
+from antrean.provider.protocol import (
+    CallMeter,
+    Generated,
+    GenerateRequest,
+    Provider,
+    SerialPage,
+    SerialRecord,
+    StampRequest,
+)
+from antrean.provider.translate import LoginFailed
+
+T = TypeVar("T")
+
+
+class Adapter(Provider, Protocol):
+    """A provider that can also be probed, and asked for its token apart."""
+
+    async def probe(self) -> None:
+        """One free call. Raises ProviderError."""
+        ...
+
+    async def adapter_reachable(self) -> None:
+        """Whether the signing service takes connections. Raises Unavailable."""
+        ...
+
+    async def token_held(self) -> bool:
+        """Whether a call could be made without a login. Raises Unavailable."""
+        ...
+
+    async def ensure_token(self) -> None:
+        """Log in where nobody has. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """At most `attempts` in all, none begun `total_s` seconds after the first; a pause is drawn from
+    [0, min(pause_max_s, pause_first_s doubled each time)], and begins after what Retry-After asks, if that is short."""
+
+    attempts: int = 3
+    total_s: float = 5.0
+    pause_first_s: float = 0.1
+    pause_max_s: float = 1.0
+    asked_max_s: float = 2.0
+
+
+class ResilientProvider:
+    """Implements `Provider`. `slot_wait_s`: longest wait for a slot of the limit, in seconds."""
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        provider_breaker: SharedBreaker,
+        adapter_breaker: SharedBreaker,
+        *,
+        retry: RetryRules | None = None,
+        slot_wait_s: float = 5.0,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._adapter = adapter
+        self._provider = provider_breaker
+        self._signing = adapter_breaker
+        self._rules = retry or RetryRules()
+        self._slot_wait_s = slot_wait_s
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._clock = clock
+        self._sleep = sleep
+
+    async def generate(self, request: GenerateRequest, meter: CallMeter) -> Generated:
+        """See Provider. Repeated only while it provably did not happen."""
+        return await self._through(self._provider, lambda: self._adapter.generate(request, meter))
+
+    async def stamp(self, request: StampRequest, meter: CallMeter) -> bytes:
+        """See Provider. A token is had first, under the provider's breaker: a failing login is not the adapter's."""
+        await self._have_token()
+        return await self._through(self._signing, lambda: self._adapter.stamp(request, meter))
+
+    async def qr_image(self, serial_number: str, meter: CallMeter) -> bytes:
+        """See Provider."""
+        return await self._through(self._provider, lambda: self._adapter.qr_image(serial_number, meter))
+
+    async def serial_status(self, serial_number: str) -> SerialRecord | None:
+        """See Provider."""
+        return await self._through(self._provider, lambda: self._adapter.serial_status(serial_number))
+
+    async def serial_page(self, page: int, size: int) -> SerialPage:
+        """See Provider."""
+        return await self._through(self._provider, lambda: self._adapter.serial_page(page, size))
+
+    async def balance(self) -> int:
+        """See Provider."""
+        return await self._through(self._provider, self._adapter.balance)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._adapter.aclose()
+        await self._provider.aclose()
+        await self._signing.aclose()
+
+    async def _have_token(self) -> None:
+        if await self._adapter.token_held():
+            return
+        try:
+            await self._through(self._provider, self._adapter.ensure_token)
+        except NotAdmitted as error:
+            # Not this call's breaker: the caller must wait, since the one it watches is closed.
+            wait_s = error.retry_after_s or self._provider.rules.probe_interval_s
+            raise NotAdmitted(
+                "no token can be had while the upstream is away", retry_after_s=wait_s
+            ) from error
+
+    async def _through(self, gate: SharedBreaker, call: Callable[[], Awaitable[T]]) -> T:
+        last: ProviderError | None = None
+
+        async def attempt() -> T:
+            nonlocal last
+            permit = await gate.admit(self._slot_wait_s, retry=last is not None)
+            if permit is None:
+                assert last is not None
+                raise _BudgetSpent(last)
+            started = self._clock()
+            outcome: BaseException | Weight | None = Weight.NOTHING
+            try:
+                result = await call()
+            except LoginFailed as error:
+                # A failing login says nothing of the signing adapter, and counts once.
+                outcome = error if gate is self._provider and error.ours else Weight.NOTHING
+                last = error
+                raise
+            except ProviderError as error:
+                outcome = last = error
+                raise
+            else:
+                outcome = None
+                return result
+            finally:
+                await gate.settle(permit, outcome, self._clock() - started)
+
+        retrying = AsyncRetrying(
+            stop=self._stop(),
+            wait=self._pause_s,
+            retry=retry_if_exception(self._is_hiccup),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except _BudgetSpent as spent:
+            raise spent.last from None
+
+    def _stop(self) -> stop_base:
+        return stop_after_attempt(self._rules.attempts) | stop_before_delay(self._rules.total_s)
+
+    def _is_hiccup(self, error: BaseException) -> bool:
+        return (
+            isinstance(error, Unavailable)
+            and not isinstance(error, NotAdmitted | LoginFailed)
+            and not error.refused_by_breaker
+            and (error.retry_after_s or 0.0) <= self._rules.asked_max_s
+        )
+
+    def _pause_s(self, state: RetryCallState) -> float:
+        rules = self._rules
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = (error.retry_after_s or 0.0) if isinstance(error, Unavailable) else 0.0
+        return asked_s + self._rng.uniform(
+            0.0, min(rules.pause_max_s, rules.pause_first_s * 2.0 ** (state.attempt_number - 1))
+        )
+
+
+class _BudgetSpent(Exception):
+    """The retry budget is spent: what happened last stands."""
+
+    def __init__(self, last: ProviderError) -> None:
+        super().__init__()
+        self.last = last
+
+
+async def probe_once(breaker: SharedBreaker, question: Callable[[], Awaitable[None]]) -> bool | None:
+    """Ask one free question, if this process gets the interval's probe; tell the breaker what came of it.
+
+    None where there was nothing to ask or somebody else does. An answer that says no (a rejection, a used-up quota)
+    is an answer. With Redis away nothing is asked.
+    """
+    if not await breaker.claim_probe():
+        return None
+    try:
+        await question()
+        ok, reason = True, "the probe was answered"
+    except Unavailable as error:
+        ok, reason = False, f"the probe failed: {error.message}"
+    except ProviderError:
+        ok, reason = True, "the probe was answered"
+    try:
+        await breaker.probe_result(ok, reason)
+    except (RedisError, OSError):
+        return False
+    return ok

@@ -1,0 +1,126 @@
+"""One HTTP exchange with the upstream: bounded in time and size, its failures translated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from antrean.provider.errors import Rejected, Unavailable
+from antrean.provider.translate import Effect, lost, read_answer, transport_error
+
+#: Largest JSON answer that is read, in bytes: a page of the SN list or a QR picture is far below.
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+#: Longest wait for a TCP connection or a free slot, in seconds, where the whole call may take longer.
+CONNECT_MAX_S = 5.0
+#: Default ports, by scheme.
+PORTS = {"http": 80, "https": 443}
+
+
+class Wire:
+    """Sends requests of one upstream. `timeout_s`: longest a call may take in all, unless it says otherwise."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        # The environment's proxies are not looked at: an upstream behind one is a matter of its base URL.
+        self._client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False)
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        effect: Effect,
+        *,
+        token: str | None = None,
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        private: Iterable[str] = (),
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """The JSON object of a good answer. Raises ProviderError."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        response, body = await self._exchange(
+            effect,
+            ANSWER_BYTES_MAX,
+            timeout_s,
+            {
+                "method": method,
+                "url": url,
+                "json": json,
+                "params": params,
+                "data": data,
+                "files": files,
+                "headers": headers,
+            },
+        )
+        secrets = (*private, token) if token else tuple(private)
+        return read_answer(response, body, effect, secrets)
+
+    async def ask_raw(self, url: str, *, token: str | None, params: Mapping[str, str] | None = None) -> bytes:
+        """The body of a GET that may answer in JSON or in bare text. Raises ProviderError for any status but 200."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = {"method": "GET", "url": url, "params": params, "headers": headers}
+        response, body = await self._exchange(Effect.FREE, ANSWER_BYTES_MAX, None, request)
+        if response.status_code != 200:
+            read_answer(response, body, Effect.FREE)
+            raise Unavailable("the upstream answered with a status we do not know", sent=True)
+        return body
+
+    async def download(self, url: str, bytes_max: int) -> bytes:
+        """A file. Raises Unavailable."""
+        response, body = await self._exchange(Effect.FREE, bytes_max, None, {"method": "GET", "url": url})
+        if response.status_code != 200:
+            raise Unavailable(
+                f"the upstream does not hand out the file (status {response.status_code})", sent=True
+            )
+        return body
+
+    async def _exchange(
+        self, effect: Effect, bytes_max: int, timeout_s: float | None, request: Mapping[str, Any]
+    ) -> tuple[httpx.Response, bytes]:
+        total_s = self.timeout_s if timeout_s is None else timeout_s
+        # Connecting ends well before the caller's patience, so that a timeout there is known for what it is.
+        brief_s = min(CONNECT_MAX_S, self.timeout_s / 4)
+        timeout = httpx.Timeout(total_s, connect=brief_s, pool=brief_s)
+        try:
+            prepared = self._client.build_request(timeout=timeout, **request)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise transport_error(error, effect) from None
+        except ValueError as error:  # text that is no Unicode
+            raise Rejected("unsendable", "the order holds text that can not be sent") from error
+        body = bytearray()
+        try:
+            async with asyncio.timeout(total_s):
+                response = await self._client.send(prepared, stream=True)
+                try:
+                    async for chunk in response.aiter_bytes():
+                        body += chunk
+                        if len(body) > bytes_max:
+                            raise lost(effect, "the upstream's answer is too large")
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError, OSError) as error:
+            raise transport_error(error, effect) from None
+        return response, bytes(body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+async def reachable(base_url: str, timeout_s: float) -> None:
+    """Open and close a TCP connection to the host of `base_url`. Raises Unavailable."""
+    parts = urlsplit(base_url)
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(
+                parts.hostname, parts.port or PORTS.get(parts.scheme, 80)
+            )
+    except (OSError, ValueError, TimeoutError) as error:
+        raise Unavailable("no connection to the signing service") from error
+    writer.close()

@@ -1,0 +1,165 @@
+"""Breaks the product on purpose, one place at a time, and shows that the tests notice: `make mutants`.
+
+Each mutant is a copy of the source with one deliberate fault. A mutant that survives is a hole in the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Cheapest first; a mutant is caught by the first that fails.
+SUITES = (
+    ("tests/test_states.py", "tests/test_orders.py", "tests/test_commit.py"),
+    ("tests/test_simulation.py",),
+)
+HISTORIES = "400"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """In `file` under src/antrean, `old` becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "generate is repeated after a lost answer",
+        "orders/fulfil.py",
+        "        except OutcomeUnknown as error:\n            return await self._doubt(turn, error)",
+        "        except OutcomeUnknown as error:\n            return await self._unavailable(turn, error)",
+    ),
+    Mutant(
+        "the fencing token is not checked",
+        "orders/lua/_common.lua",
+        "if sources[target] and (o.fence ~= fence or o.owner == '') then",
+        "if false then",
+    ),
+    Mutant(
+        "the intent is skipped",
+        "orders/fulfil.py",
+        "        await self._store.begin(turn.order, self._op(), target, note, turn.meter.calls + 1)\n",
+        "",
+    ),
+    Mutant(
+        "a dead worker's purchase is taken for not made",
+        "orders/lua/sweep.lua",
+        "if o.state == S.BUYING then target = S.UNKNOWN end",
+        "if o.state == S.BUYING then target = S.QUEUED end",
+    ),
+    Mutant(
+        "an answer is given before the write is confirmed on disk",
+        "orders/commit.py",
+        "            on_disk = not tail or self._confirmed(answers.pop())",
+        "            on_disk = not tail or answers.pop() is not None",
+    ),
+    Mutant(
+        "the resolver does not wait for the list",
+        "orders/resolve.py",
+        "now_ms - case.since_ms >= self._settle_ms:\n                await self._not_listed",
+        "now_ms - case.since_ms >= 0:\n                await self._not_listed",
+    ),
+    Mutant(
+        "a lost worker's claim is never found",
+        "orders/lua/sweep.lua",
+        "if NOW - beat > lease or NOW - tonumber(claims[i + 1]) > claim_max then",
+        "if false then",
+    ),
+    Mutant(
+        "a dispatched order without a job is forgotten",
+        "orders/lua/sweep.lua",
+        "  if not jobs[id] then",
+        "  if false then",
+    ),
+    Mutant(
+        "the idempotency key is not kept",
+        "orders/lua/submit.lua",
+        "redis.call('SET', idem, id .. ' ' .. fingerprint, 'EX', ttl)",
+        "",
+    ),
+    Mutant(
+        "the purchase is not booked",
+        "orders/lua/_common.lua",
+        "  if o.own ~= '1' then book(o, 'held', 'bought_unused', sn, reason) end",
+        "",
+    ),
+    Mutant(
+        "a repetition after a lost answer is taken for a new step",
+        "orders/lua/_common.lua",
+        "  if op ~= '' and o.last == op then return CODE.ALREADY end",
+        "",
+    ),
+    Mutant(
+        "an SN that turns up late is thrown away",
+        "orders/fulfil.py",
+        "            await self._found(order.id, generated)\n            raise",
+        "            raise",
+    ),
+    Mutant(
+        "two workers may claim one order",
+        "orders/lua/claim.lua",
+        "if o.owner ~= '' or not lane(o, o.state) then",
+        "if not lane(o, o.state) then",
+    ),
+    Mutant(
+        "money that left the account is not looked at",
+        "orders/witness.py",
+        "    return Verdict.LATER if unnamed <= in_flight else Verdict.CONTRADICTS",
+        "    return Verdict.AGREES",
+    ),
+)
+
+
+def caught_by(mutant: Mutant) -> str | None:
+    """The suite that fails on the mutant; None where it survives. Raises ValueError where it does not apply."""
+    with tempfile.TemporaryDirectory(prefix="antrean-mutant-") as folder:
+        copy = Path(folder)
+        shutil.copytree(ROOT / "src", copy / "src")
+        shutil.copytree(ROOT / "tests", copy / "tests")
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        target = copy / "src" / "antrean" / mutant.file
+        text = target.read_text()
+        if text.count(mutant.old) != 1:
+            raise ValueError(f"{mutant.file}: the place to break is there {text.count(mutant.old)} times")
+        target.write_text(text.replace(mutant.old, mutant.new))
+        env = os.environ | {
+            "PYTHONPATH": str(copy / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ANTREAN_TEST_HISTORIES": HISTORIES,
+        }
+        for suite in SUITES:
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite]
+            if subprocess.run(command, cwd=copy, env=env, capture_output=True, timeout=600).returncode != 0:
+                return ", ".join(suite)
+    return None
+
+
+def main() -> int:
+    """Try every mutant whose name holds the words given; 1 where one survives."""
+    wanted = " ".join(sys.argv[1:])
+    survivors = 0
+    for mutant in MUTANTS:
+        if wanted not in mutant.name:
+            continue
+        suite = caught_by(mutant)
+        survivors += suite is None
+        print(
+            f"{'SURVIVES' if suite is None else 'caught  '}  {mutant.name}  ({suite or mutant.file})",
+            flush=True,
+        )
+    print(f"{len(MUTANTS)} mutants, {survivors} survive")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The simulated upstream: UpstreamModel with time, faults and the rule that matters watched at every sale."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from upstream_model import Sold, UpstreamModel
+
+from antrean.provider.errors import OutcomeUnknown, Unavailable
+from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, SerialPage, StampRequest
+
+from .faulty import Chance
+
+
+class SimulatedUpstream(UpstreamModel):
+    """Answers take virtual time; the account's list lags; every fault of a call is drawn from the history's seed."""
+
+    def __init__(self, chance: Chance, lag_s: float, state_of: Callable[[str], str | None]) -> None:
+        super().__init__()
+        self._chance = chance
+        self._lag_s = lag_s
+        self._state_of = state_of
+        self.doubled: list[str] = []
+        self.without_intent: list[str] = []
+        self._shown_at: dict[str, float] = {}
+
+    async def _latency(self) -> None:
+        await asyncio.sleep(self._chance.rng.uniform(0.05, 0.4))
+
+    def sell(self, file: str) -> Sold:
+        order_id = file.removesuffix(".pdf")
+        if self.of(order_id):
+            self.doubled.append(order_id)
+        sale = super().sell(file)
+        self._shown_at[sale.serial_number] = asyncio.get_running_loop().time() + self._lag_s
+        return sale
+
+    async def generate(self, request: GenerateRequest, meter: CallMeter) -> Generated:
+        if self._chance.strikes("refused"):
+            raise Unavailable("refused", sent=False)
+        await meter.sending()
+        self.calls["generate"] += 1
+        if self._state_of(request.order_ref) != "buying":
+            self.without_intent.append(request.order_ref)
+        await self._latency()
+        if self._chance.strikes("unavailable"):
+            raise Unavailable("503", sent=True)
+        if self._chance.strikes("generate_lost_before"):
+            raise OutcomeUnknown("cut before the sale")
+        sale = self.sell(f"{request.order_ref}.pdf")
+        await self._latency()
+        answer = Generated(sale.serial_number, b"\x89PNG")
+        if self._chance.strikes("generate_lost_after"):
+            raise OutcomeUnknown("cut after the sale")
+        if self._chance.strikes("generate_late"):
+            late: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            loop.call_later(
+                self._chance.rng.uniform(0.1, 200), lambda: late.done() or late.set_result(answer)
+            )
+            raise OutcomeUnknown("no answer in time", late=late)
+        return answer
+
+    async def stamp(self, request: StampRequest, meter: CallMeter) -> bytes:
+        await self._latency()
+        answer = await super().stamp(request, meter)
+        await self._latency()
+        if self._chance.strikes("stamp_lost"):
+            raise OutcomeUnknown("cut")
+        return answer
+
+    async def serial_page(self, page: int, size: int) -> SerialPage:
+        await self._latency()
+        if self._chance.strikes("ask_fails"):
+            raise Unavailable("503", sent=True)
+        now = asyncio.get_running_loop().time()
+        for sale in self.sold:
+            sale.visible = now >= self._shown_at.get(sale.serial_number, 0)
+        return await super().serial_page(page, size)
+
+    async def balance(self) -> int:
+        await self._latency()
+        if self._chance.strikes("ask_fails"):
+            raise Unavailable("503", sent=True)
+        return await super().balance()

@@ -1,0 +1,139 @@
+"""The `antrean` command: quick to ask, plain in its answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from redis.asyncio import Redis
+
+from antrean.cli import main
+from antrean.config import checkup
+from antrean.config.checkup import check_document_store, examine, judge_clock
+from antrean.config.durability import Level
+from antrean.config.settings import Settings
+
+
+def antrean(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "antrean", *args],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_every_file_in_the_folder_is_a_command_with_a_line_of_help() -> None:
+    ctx = click.Context(main)
+    names = main.list_commands(ctx)
+    assert {"up", "gateway", "worker", "simulator", "doctor"} <= set(names)
+    for name in names:
+        command = main.get_command(ctx, name)
+        assert command is not None
+        assert command.get_short_help_str()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from antrean.cli import main;"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0;"
+        "print([m for m in ('redis', 'aiohttp', 'pydantic', 'httpx', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_command_is_an_error() -> None:
+    assert CliRunner().invoke(main, ["nonsense"]).exit_code == 2
+
+
+def test_settings_that_break_a_rule_are_named_without_a_traceback_or_their_value(tmp_path: Path) -> None:
+    done = antrean(
+        "up",
+        cwd=tmp_path,
+        ANTREAN_HTTP_PORT="0",
+        ANTREAN_BOOTSTRAP_OPS_KEY="too-short",
+        ANTREAN_PROBE_INTERVAL_S="x",
+    )
+    assert done.returncode == 2
+    assert "ANTREAN_HTTP_PORT: Input should be greater than or equal to 1" in done.stderr
+    assert "ANTREAN_BOOTSTRAP_OPS_KEY: Value error, a bootstrap key needs 32 characters" in done.stderr
+    assert "ANTREAN_PROBE_INTERVAL_S: Input should be a valid number" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "too-short" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_up_tells_in_one_line_why_it_can_not_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = antrean("up", cwd=tmp_path, ANTREAN_DATA_DIR="file/data")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The data folder")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_doctor_fails_and_says_what_to_change(tmp_path: Path) -> None:
+    done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "Start Redis or `antrean up`, or correct ANTREAN_REDIS_URL." in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:
+    findings = await examine(settings)
+    failed = {f.check for f in findings if f.level is Level.FAIL}
+    assert failed == {"simulator"}  # no upstream is set and none is started here
+    assert {"append-only file", "eviction", "clock against Redis", "document store", "disk"} <= {
+        f.check for f in findings
+    }
+
+
+async def test_the_doctor_names_what_of_the_upstream_is_not_set(
+    redis: Redis, settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # bound, not listening: refused at once
+        half = make_settings(
+            redis_url=settings.redis_url,
+            data_dir=settings.data_dir,
+            upstream_backend_url=f"http://127.0.0.1:{deaf.getsockname()[1]}/path",
+        )
+        findings = {f.check: f for f in await examine(half)}
+    assert findings["upstream backend"].level is Level.FAIL
+    assert findings["upstream stampv2"].advice == "Set ANTREAN_UPSTREAM_STAMPV2_URL."
+    assert findings["upstream adapter"].advice == "Set ANTREAN_UPSTREAM_ADAPTER_URL."
+    assert findings["upstream account"].level is Level.FAIL
+
+
+async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    finding = await check_document_store((tmp_path / "a b" / "documents").as_uri())
+    assert finding.level is Level.OK
+    assert list((tmp_path / "a b" / "documents").iterdir()) == []
+
+
+async def test_a_document_store_that_can_not_be_written_is_found(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert (await check_document_store((tmp_path / "file" / "x").as_uri())).level is Level.FAIL
+    assert (await check_document_store("nonsense://x")).level is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "level"), [(0.4, Level.OK), (-3.5, Level.WARN), (61, Level.FAIL), (-90, Level.FAIL)]
+)
+def test_a_clock_that_is_off_is_found_in_both_directions(ahead_s: float, level: Level) -> None:
+    assert judge_clock("clock", ahead_s).level is level
+
+
+def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "DISK_FAIL_BYTES", 2**63)
+    assert checkup.judge_disk(tmp_path / "not" / "there" / "yet").level is Level.FAIL

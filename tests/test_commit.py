@@ -1,0 +1,97 @@
+"""Group commit: one write for many, durable before the answer, and a lost answer is never taken for a yes or a no."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from orders_support import World, new_order
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from antrean.orders import keys
+from antrean.orders.commit import BATCH_MAX, Durability, GroupCommit
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.scripts import Scripts
+from antrean.orders.store import OrderStore
+
+
+class Counting(Scripts):
+    """Counts the writes and the size of each; may lose the answer of one, or answer WAITAOF with other counts."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.sizes: list[int] = []
+        self.lose_next = False
+        self.waitaof: list[int] | None = None
+
+    async def run_many(self, name: str, calls: Any, *tail: Any) -> list[Any]:
+        answers = await super().run_many(name, calls, *tail)
+        self.sizes.append(len(calls))
+        if self.lose_next:
+            self.lose_next = False
+            raise RedisConnectionError("answer lost")
+        if tail and self.waitaof is not None:
+            answers[-1] = self.waitaof
+        return answers
+
+
+def store_with(redis: Redis, durability: Durability | None = None) -> tuple[OrderStore, Counting]:
+    scripts = Counting(redis)
+    world = World(redis)
+    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), world.limits), scripts
+
+
+async def test_what_arrives_together_is_written_together(redis: Redis) -> None:
+    store, scripts = store_with(redis)
+    await store.submit(new_order())
+    scripts.sizes.clear()
+    await asyncio.gather(*(store.submit(new_order()) for _ in range(300)))
+    assert sum(scripts.sizes) == 300
+    assert len(scripts.sizes) <= 5
+    assert max(scripts.sizes) <= BATCH_MAX
+
+
+async def test_a_lost_answer_is_neither_yes_nor_no_and_the_same_key_finds_the_order(redis: Redis) -> None:
+    store, scripts = store_with(redis)
+    await store.submit(new_order())
+    scripts.lose_next = True
+    new = new_order(idempotency_key="once")
+    with pytest.raises(StoreUnavailable):
+        await store.submit(new)
+    order, replayed = await store.submit(new)
+    assert replayed
+    assert await redis.zcard(keys.INDEX_ALL) == 2
+    assert (await store.get(order.id)) == order
+
+
+async def test_waitaof_that_does_not_confirm_is_not_accepted(redis: Redis) -> None:
+    store, scripts = store_with(redis, Durability(waitaof=True))
+    await store.submit(new_order())
+    for counts in ([0, 0], [0, 1]):
+        scripts.waitaof = counts
+        with pytest.raises(StoreUnavailable, match="not confirmed"):
+            await store.submit(new_order())
+
+
+async def test_replicas_that_are_asked_for_must_have_it_too(redis: Redis) -> None:
+    store, _ = store_with(redis, Durability(replicas=1, timeout_ms=50))
+    with pytest.raises(StoreUnavailable, match="not confirmed"):
+        await store.submit(new_order())
+
+
+async def test_one_caller_that_goes_away_does_not_take_the_others_along(redis: Redis) -> None:
+    store, _ = store_with(redis)
+    tasks = [asyncio.create_task(store.submit(new_order())) for _ in range(20)]
+    await asyncio.sleep(0)
+    tasks[3].cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(d, tuple) for d in done) == 19
+
+
+async def test_too_many_waiting_are_refused_at_once(redis: Redis) -> None:
+    scripts = Scripts(redis)
+    store = OrderStore(scripts, GroupCommit(scripts, "submit", waiting_max=5), World(redis).limits)
+    done = await asyncio.gather(*(store.submit(new_order()) for _ in range(10)), return_exceptions=True)
+    assert sum(isinstance(d, StoreUnavailable) for d in done) == 5

@@ -1,0 +1,117 @@
+"""The books: every rupiah is in one account, in total and for each office and day; what differs is shown."""
+
+from __future__ import annotations
+
+import pytest
+from orders_support import World
+from redis.asyncio import Redis
+
+from antrean.orders.ledger import PAID, PARTS, Ledger, reconcile
+from antrean.orders.model import IllegalMove
+from antrean.orders.states import State
+from antrean.provider.errors import Rejected, SerialUnusable
+
+
+async def played(redis: Redis) -> World:
+    """Two completed, one held, one cancelled, one rejected, one with an unusable SN."""
+    world = World(redis)
+    await world.beat("w1")
+    purchase, held, cancelled = [await world.submit() for _ in range(3)]
+    affix, unusable = [await world.affix(office="JKT-02") for _ in range(2)]
+    rejected = await world.submit(office="JKT-02")
+    worker = world.worker()
+    await worker.run(purchase.id)
+    await worker.run(affix.id)
+    await worker.run(affix.id)
+    await worker.run(unusable.id)
+    world.upstream.faults["stamp"] = [SerialUnusable("97", "tidak dapat digunakan")]
+    await worker.run(unusable.id)
+    world.upstream.faults["generate"] = [Rejected("05", "ditolak")]
+    await worker.run(rejected.id)
+    await world.store.cancel(cancelled.id)
+    world.named = {"held": held, "rejected": rejected, "unusable": unusable}  # type: ignore[attr-defined]
+    return world
+
+
+async def test_the_parts_are_the_whole_in_total_and_for_each_office_and_day(redis: Redis) -> None:
+    world = await played(redis)
+    ledger = Ledger(world.store)
+    totals = await ledger.totals()
+    assert totals == {
+        "paid": 60_000,
+        "stamped": 10_000,
+        "bought_unused": 20_000,
+        "refunded": 10_000,
+        "held": 20_000,
+    }
+    days = await ledger.days()
+    assert {d.office for d in days} == {"MDN-01", "JKT-02"}
+    for day in days:
+        assert day.totals_idr[PAID] == sum(day.totals_idr[p] for p in PARTS)
+    for account in (PAID, *PARTS):
+        assert sum(d.totals_idr[account] for d in days) == totals[account]
+
+
+async def test_the_entries_alone_give_the_totals(redis: Redis) -> None:
+    world = await played(redis)
+    ledger = Ledger(world.store)
+    summed = dict.fromkeys((PAID, *PARTS), 0)
+    count = 0
+    async for entry in ledger.all_entries():
+        count += 1
+        summed[entry.target] += entry.amount_idr
+        if entry.source:
+            summed[entry.source] -= entry.amount_idr
+        else:
+            summed[PAID] += entry.amount_idr
+    assert summed == await ledger.totals()
+    first = await ledger.entries(None, 4)
+    rest = await ledger.entries(first[-1].id, 1000)
+    assert len(first) + len(rest) == count
+
+
+async def test_a_refund_is_recorded_once_with_its_reason(redis: Redis) -> None:
+    world = await played(redis)
+    ledger = Ledger(world.store)
+    named = world.named  # type: ignore[attr-defined]
+    assert await ledger.refund(named["rejected"].id, "ops Rina: paid back at the counter") == "held"
+    assert await ledger.refund(named["unusable"].id, "ops Rina: another stamp was bought") == "bought_unused"
+    for order in (named["rejected"], named["unusable"], named["held"]):
+        with pytest.raises(IllegalMove):
+            await ledger.refund(order.id, "again")
+    with pytest.raises(IllegalMove, match="given back"):
+        await world.store.replay(named["unusable"].id, "auto", "x")
+    totals = await ledger.totals()
+    assert (totals["refunded"], totals["held"], totals["bought_unused"]) == (30_000, 10_000, 10_000)
+    assert (await ledger.entries(None, 1000))[-1].reason == "ops Rina: another stamp was bought"
+    await world.assert_books_balance()
+
+
+async def test_a_refund_of_what_was_never_bought_ends_the_order(redis: Redis) -> None:
+    world = World(redis)
+    order = await world.submit()
+    claim = await world.store.claim(order.id, "w1", "a")
+    assert claim is not None
+    await world.store.begin(claim.order, "b", State.BUYING, "", 1)
+    await world.store.doubt(claim.order, "c", "lost", 1)
+    await world.store.escalate(order.id, "outcome-unknown", "evidence")
+    assert await Ledger(world.store).refund(order.id, "ops: paid back") == "held"
+    assert (await world.order(order.id)).state is State.CANCELLED
+    await world.assert_books_balance()
+
+
+async def test_reconciling_shows_what_differs_and_nothing_else(redis: Redis) -> None:
+    world = await played(redis)
+    world.upstream.sell("someone-elses.pdf")
+    assert await reconcile(world.store, world.upstream, page_size=2) == []
+    stray = world.upstream.sell("0" * 26 + ".pdf")
+    gone = world.upstream.sold[0]
+    gone.visible = False
+    stamped = next(s for s in world.upstream.sold if s.stamped_on)
+    stamped.stamped_on = None
+    found = {(d.serial_number, d.what) for d in await reconcile(world.store, world.upstream, page_size=2)}
+    assert found == {
+        (stray.serial_number, "sold, and not on our books"),
+        (gone.serial_number, "on our books, and not on the account's list"),
+        (stamped.serial_number, "stamped by us, NOTSTAMP upstream"),
+    }

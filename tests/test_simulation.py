@@ -1,0 +1,139 @@
+"""Thousands of histories with every fault at every step: nothing lost, nothing bought twice, the books add up.
+
+A failing seed is printed; `python tests/test_simulation.py SEED [COUNT]` with a Valkey's URL in VALKEY_URL plays it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import redis
+import structlog
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+from simulation.history import History
+
+from antrean.config.embedded_valkey import find_server
+
+#: Histories in the test run, shared by as many processes; `make soak` plays them for hours.
+HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "1200"))
+PROCESSES = 2
+FIRST_SEED = 20_240_903
+
+FAULTS = {
+    "redis_refuses",
+    "redis_answer_lost",
+    "kill_before",
+    "kill_after",
+    "pause",
+    "refused",
+    "unavailable",
+    "generate_lost_before",
+    "generate_lost_after",
+    "generate_late",
+    "stamp_lost",
+    "ask_fails",
+    "job_lost",
+    "job_doubled",
+}
+
+
+@pytest.fixture(scope="module")
+def quick_valkey_url() -> Iterator[str]:
+    """A Valkey that syncs nothing: here time is virtual and the disk is not what is tested."""
+    folder = Path(tempfile.mkdtemp(prefix="antrean-", dir="/tmp"))
+    socket = folder / "s"
+    binary = find_server().path
+    options = [
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(folder),
+    ]
+    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+    try:
+        client = redis.Redis.from_url(f"unix://{socket}", retry=Retry(ConstantBackoff(0.05), 100))
+        client.ping()
+        client.close()
+        yield f"unix://{socket}"
+    finally:
+        server.terminate()
+        server.wait(10)
+        shutil.rmtree(folder)
+
+
+def play(url: str, first: int, count: int) -> int:
+    """Play `count` histories and print what they came to; the exit code says whether all promises held."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    client = redis.Redis.from_url(url, protocol=2)
+    faults: Counter[str] = Counter()
+    completed = attention = wrong = 0
+    for seed in range(first, first + count):
+        verdict = History(seed, client).run()
+        faults += verdict.faults
+        completed += verdict.completed
+        attention += verdict.attention
+        if verdict.wrong:
+            wrong += 1
+            print(f"seed {seed}: {'; '.join(verdict.wrong)}; faults {dict(verdict.faults)}", flush=True)
+    print(f"histories={count} completed={completed} attention={attention} wrong={wrong}")
+    print("faults", *(f"{k}={v}" for k, v in sorted(faults.items())))
+    client.close()
+    return 1 if wrong else 0
+
+
+def test_the_same_seed_plays_the_same_history(quick_valkey_url: str) -> None:
+    client = redis.Redis.from_url(quick_valkey_url, protocol=2)
+    first, again = (History(7, client).run() for _ in range(2))
+    assert (first.completed, first.faults) == (again.completed, again.faults)
+    assert sum(first.faults.values()) > 0
+    client.close()
+
+
+def test_in_every_history_each_order_is_kept_and_bought_once_and_the_books_add_up(
+    quick_valkey_url: str,
+) -> None:
+    share = HISTORIES // PROCESSES
+    runs = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(FIRST_SEED + n * share), str(share), str(n)],
+            env=os.environ | {"VALKEY_URL": quick_valkey_url},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(PROCESSES)
+    ]
+    outputs = [run.communicate(timeout=400)[0] for run in runs]
+    assert all(run.returncode == 0 for run in runs), "\n".join(outputs)
+    words = " ".join(outputs).split()
+    seen = Counter[str]()
+    for word in words:
+        name, _, value = word.partition("=")
+        if value.isdigit():
+            seen[name] += int(value)
+    # A run in which every call fails would pass as well: each fault struck, and most orders came through.
+    assert all(seen[fault] >= HISTORIES // 100 for fault in FAULTS), seen
+    assert seen["completed"] >= 2 * HISTORIES
+    assert seen["attention"] <= seen["completed"] // 50
+
+
+if __name__ == "__main__":
+    seed, count, database = (int(a) for a in [*sys.argv[1:], "1", "0"][:3])
+    sys.path.insert(0, str(Path(__file__).parent))
+    sys.exit(play(f"{os.environ['VALKEY_URL']}?db={database}", seed, count))
