@@ -388,3 +388,28 @@ async def test_a_broken_document_store_holds_the_order_and_the_sn_is_not_lost(wo
     await world.sweep()
     assert await world.worker().run(order.id) is Outcome.COMPLETED
     assert world.upstream.calls == {"generate": 1, "qr_image": 1}
+
+
+async def test_deadlines_move_in_bulk_and_the_line_with_them(world: World) -> None:
+    day_ms = 86_400_000
+    due = world.now_ms + day_ms
+    first = [await world.submit(deadline_ms=due) for _ in range(3)]
+    other = await world.submit(deadline_ms=due, office="JKT-02")
+    later = await world.submit(deadline_ms=due + 2 * day_ms)
+    free = await world.submit()
+    stamping = await world.affix(deadline_ms=due)
+    await world.worker().run(stamping.id)
+    assert await world.store.postpone(due, due + 1, due + 4 * day_ms, "MDN-01", "ops: moved to the 10th") == 4
+    assert [await world.store.rank(await world.order(o.id)) for o in (later, *first, free)] == [0, 1, 2, 3, 4]
+    assert (await world.order(first[0].id)).deadline_ms == due + 4 * day_ms
+    assert (await world.order(stamping.id)).deadline_ms == due + 4 * day_ms
+    assert (await world.order(other.id)).deadline_ms == due
+    assert (await world.order(free.id)).deadline_ms is None
+    assert await world.store.postpone(due, due + 1, due + 4 * day_ms, None, "ops: all") == 1
+
+
+async def test_a_thousand_deadlines_move_in_steps(world: World) -> None:
+    due = world.now_ms + 86_400_000
+    await asyncio.gather(*(world.store.submit(new_order(deadline_ms=due)) for _ in range(1200)))
+    assert await world.store.postpone(due, due + 1, due + 86_400_000, None, "ops") == 1200
+    assert await world.store.postpone(due, due + 1, due + 86_400_000, None, "ops") == 0

@@ -11,7 +11,10 @@ from antrean.orders import keys
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
+from antrean.provider.peruri import PeruriAdapter, PeruriConfig
 from antrean.provider.policy import BreakerRules
+from antrean.provider.resilience import ResilientProvider
+from antrean.provider.token import SharedToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,27 @@ def build_breakers(settings: Settings, redis: Redis) -> Breakers:
         breaker("provider", settings.upstream_concurrency_max),
         breaker("adapter", settings.adapter_concurrency_max),
     )
+
+
+def build_adapter(settings: Settings, redis: Redis) -> PeruriAdapter:
+    """The adapter that speaks to the upstream of these settings."""
+    config = PeruriConfig(
+        backend_url=settings.upstream_backend_url,
+        stampv2_url=settings.upstream_stampv2_url,
+        user=settings.upstream_user,
+        password=settings.upstream_password.get_secret_value(),
+        adapter_url=settings.upstream_adapter_url,
+        shared_dir=settings.effective_shared_dir,
+        remote_dir=settings.adapter_remote_dir,
+        fileupload_url=settings.upstream_fileupload_url,
+        stampservice_url=settings.upstream_stampservice_url,
+        timeout_s=settings.upstream_timeout_s,
+        probe_timeout_s=min(settings.upstream_timeout_s, max(settings.probe_interval_s, 1.0)),
+        concurrency_max=settings.upstream_concurrency_max + settings.adapter_concurrency_max,
+    )
+    return PeruriAdapter(config, SharedToken(redis, keys.PROVIDER, config.account))
+
+
+def build_provider(settings: Settings, adapter: PeruriAdapter, breakers: Breakers) -> ResilientProvider:
+    """The adapter behind retry, breakers and limits."""
+    return ResilientProvider(adapter, breakers.provider, breakers.adapter)

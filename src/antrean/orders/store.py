@@ -27,6 +27,8 @@ from antrean.orders.situation import Situation
 from antrean.orders.states import State
 from antrean.orders.witness import Account, Baseline
 
+#: Orders given a new deadline in one step.
+POSTPONE_MAX = 500
 IDEMPOTENCY_S = 60 * 24 * 3600
 #: Minutes are counted from 2024 so that 25 bits last until 2087; the last one stands for "no deadline".
 _EPOCH_MIN = 1_704_067_200_000 // 60_000
@@ -179,10 +181,54 @@ class OrderStore:
             raise IllegalMove("only an order that waits for a person can be put back", None)
         return State(rest[0].decode())
 
+    async def postpone(self, from_ms: int, until_ms: int, to_ms: int, office: str | None, note: str) -> int:
+        """Move every open order due in [from_ms, until_ms) to the deadline `to_ms`; answers how many.
+
+        Done in steps of POSTPONE_MAX, each atomic: a line of a million orders is not stopped for it.
+        """
+        offices = [office] if office else list((await self.situation()).offices)
+        lanes = [keys.LANE_BUY + o for o in offices] + [keys.LANE_STAMP, keys.LANE_FETCH]
+        others = [keys.DISPATCHED, keys.CLAIMS, keys.LATER, keys.UNKNOWN, keys.ATTENTION]
+        low, high = score_minute(from_ms) << 28, ((score_minute(until_ms - 1) + 1) << 28) - 1
+        moved = 0
+        for place in lanes + others:
+            # In a lane what was moved leaves the range of scores, unless the new deadline is in it.
+            leaves = place in lanes and not from_ms <= to_ms < until_ms
+            passed, seen = 0, POSTPONE_MAX
+            while seen == POSTPONE_MAX:
+                _, step, seen = await self._run(
+                    "postpone", place, from_ms, until_ms, to_ms, score_minute(to_ms), office or "", low, high,
+                    passed, POSTPONE_MAX, note,
+                )  # fmt: skip
+                moved += step
+                passed += seen - step if leaves else seen
+        return moved
+
     async def rank(self, order: Order) -> int | None:
         """How many stand before it in its own lane; None where it waits in none."""
         name = lane_of(order)
         return None if name is None else await asked(self._redis.zrank(name, order.id))
+
+    async def ranks(self, orders: Sequence[Order]) -> list[int | None]:
+        """The rank of each, in one round trip."""
+        lanes = [lane_of(order) for order in orders]
+        pipe = self._redis.pipeline(transaction=False)
+        for name, order in zip(lanes, orders, strict=True):
+            if name is not None:
+                pipe.zrank(name, order.id)
+        answers = iter(await asked(pipe.execute()))
+        return [None if name is None else next(answers) for name in lanes]
+
+    async def oldest_ms(self) -> int | None:
+        """About when the oldest open order was accepted, as `oldest.lua` finds it; None where none is open."""
+        _, made = await self._run("oldest", _NO_DEADLINE_MIN << 28)
+        return int(made) if made else None
+
+    async def completions(self, now_ms: int, buckets: int) -> list[int]:
+        """Orders completed in each of the last `buckets` spans of 10 seconds; the first span is still running."""
+        span = now_ms // 10_000
+        names = [f"{keys.DONE}{span - back}" for back in range(buckets)]
+        return [int(n or 0) for n in await asked(self._redis.mget(names))]
 
     async def situation(self) -> Situation:
         """One look at lanes, counts and holds."""

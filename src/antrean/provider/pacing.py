@@ -1,7 +1,7 @@
 """The adaptive limit of calls in flight, pure: from what one step measured to the limit of the next.
 
 Grows by an eighth (at least one) while answers stay as quick as they are without load and the limit was really
-used; holds when they slow a little; shrinks when they slow much, or when calls fail. Cutting on errors matters:
+used; shrinks in proportion when they slow, and when calls fail. Cutting on errors matters:
 a limiter that looks at round-trip time alone takes instant errors for good health. The gentle growth is on
 purpose: an upstream that falls over when pushed past its capacity by a fifth shows slower answers first, and a
 step smaller than that fifth leaves time to see them.
@@ -24,14 +24,18 @@ STEP_MAX_S = 5.0
 ENOUGH = 50
 #: Relative growth of one step; below 20 % by intent, see above.
 GROWTH = 0.12
-#: Means up to this multiple of the unloaded round trip count as quick; above SLOW they count as overload.
+#: Means up to this multiple of the unloaded round trip, and so many standard errors, count as quick.
 QUICK = 1.08
-SLOW = 1.25
-#: Seconds to wait below a ceiling before it is tried again.
+DOUBTS = 1.5
+#: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
 HOLD_S = 2.0
-#: Weights of a new mean in the unloaded round trip: quick to believe better, slow to believe worse.
+HOLD_GENTLE_S = 0.5
+#: Weights of a new mean in the unloaded round trip. Better is believed soon. Worse is believed soon only where few
+#: calls are in flight, since it can not be of our making there; under load it would let the limit creep upwards.
 BASELINE_DOWN = 0.3
-BASELINE_UP = 0.03
+BASELINE_UP = 0.002
+BASELINE_UP_ALONE = 0.3
+ALONE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +99,15 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
     variance = max(0.0, sample.rtt_square_sum / sample.answers - mean_s * mean_s)
     doubt_s = math.sqrt(variance / sample.answers)
     known_s = state.baseline_s or mean_s
-    weight = BASELINE_DOWN if mean_s < known_s else BASELINE_UP
+    if mean_s < known_s:
+        weight = BASELINE_DOWN
+    else:
+        weight = BASELINE_UP_ALONE if sample.used_max <= ALONE else BASELINE_UP
     state = replace(state, baseline_s=known_s + weight * (mean_s - known_s), limit=bounds.clamp(state.limit))
     if sample.used_max < math.ceil(0.9 * math.floor(state.limit)):
         return state  # the limit did not hold anything back, so nothing is known about a higher one
-    if mean_s > SLOW * known_s + 2 * doubt_s:
-        return _cut(state, max(0.7, min(0.95, 1.1 * known_s / mean_s)), sample.now_s, bounds)
-    if mean_s > QUICK * known_s + doubt_s:
-        return state
+    if mean_s > QUICK * known_s + DOUBTS * doubt_s:
+        return _cut(state, max(0.7, QUICK * known_s / mean_s), sample.now_s, bounds)
     return _grow(state, sample.now_s, bounds)
 
 
@@ -118,4 +123,5 @@ def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
 
 def _cut(state: PaceState, factor: float, now_s: float, bounds: PaceBounds) -> PaceState:
     before = bounds.clamp(state.limit)
-    return replace(state, limit=bounds.clamp(before * factor), ceiling=before, hold_until_s=now_s + HOLD_S)
+    hold_s = HOLD_S if factor <= 0.9 else HOLD_GENTLE_S
+    return replace(state, limit=bounds.clamp(before * factor), ceiling=before, hold_until_s=now_s + hold_s)

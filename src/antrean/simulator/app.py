@@ -73,10 +73,15 @@ def create_app(config: SimulatorConfig, clock: Callable[[], float] = time.time) 
     )
     app.add_routes(control_routes(simulator))
 
+    async def release_hanging(_: web.Application) -> None:
+        simulator.faults.clear()
+        simulator.faults_changed()
+
     async def close(_: web.Application) -> AsyncIterator[None]:
         yield
         simulator.close()
 
+    app.on_shutdown.append(release_hanging)
     app.cleanup_ctx.append(close)
     return app
 

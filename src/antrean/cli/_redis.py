@@ -1,0 +1,58 @@
+"""What the commands that work beside a running `up` share: settings, a connection, one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from antrean.cli._process import read_settings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from antrean.config.settings import Settings
+
+T = TypeVar("T")
+
+
+def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
+    """Run `work` with a connection that is closed afterwards. Raises click.ClickException where Redis is away."""
+    import asyncio
+
+    from antrean.config.redis_client import connect
+    from antrean.orders.model import StoreUnavailable
+
+    settings = read_settings()
+
+    async def main() -> T:
+        redis = connect(settings.effective_redis_url, settings)
+        try:
+            return await work(settings, redis)
+        finally:
+            await redis.aclose()
+
+    try:
+        return asyncio.run(main())
+    except StoreUnavailable as error:
+        raise click.ClickException(
+            f"{error}. Is `antrean up` running with the same settings (ANTREAN_DATA_DIR, ANTREAN_REDIS_URL)?"
+        ) from error
+
+
+def actor() -> str:
+    """Who sits at the terminal, as far as the system knows: kept with every decision."""
+    import getpass
+
+    try:
+        return f"cli:{getpass.getuser()}"
+    except OSError:
+        return "cli"
+
+
+def local_time(ms: int | float) -> str:
+    """A time for a person: the machine's own zone."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,75 @@
+"""`antrean backlog`: what waits, what holds it, how fast it goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antrean.cli._redis import local_time, with_redis
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from rich.console import RenderableType
+
+    from antrean.config.settings import Settings
+
+#: Seconds between two looks of `--watch`.
+WATCH_EVERY_S = 1.0
+#: Offices shown.
+OFFICES_MAX = 15
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
+def command(watch: bool) -> None:
+    """Show the orders that wait, by state, lane and office."""
+    import asyncio
+
+    from rich.console import Console
+    from rich.live import Live
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        if not watch:
+            Console().print(await _look(settings, redis))
+            return
+        with Live(await _look(settings, redis), console=Console()) as live:
+            while True:
+                await asyncio.sleep(WATCH_EVERY_S)
+                live.update(await _look(settings, redis))
+
+    try:
+        with_redis(work)
+    except KeyboardInterrupt:
+        return
+
+
+async def _look(settings: Settings, redis: Redis) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from antrean.config.store import build_store
+    from antrean.config.upstream import build_breakers
+
+    situation = await build_store(settings, redis).situation()
+    breakers = build_breakers(settings, redis)
+    states = Table("state", "orders", box=None)
+    for state, count in situation.by_state.items():
+        if count:
+            states.add_row(state.value, f"{count:,}")
+    lanes = Table("waits for", "orders", box=None)
+    for lane, count in (("its purchase", situation.buy), ("its picture", situation.fetch), ("its stamp", situation.stamp)):
+        lanes.add_row(lane, f"{count:,}")
+    lanes.add_row("being worked on", f"{situation.claimed:,}")
+    offices = Table("office", "waiting", box=None)
+    ranked = sorted(situation.offices.items(), key=lambda o: -o[1].waiting)
+    for office, lane in ranked[:OFFICES_MAX]:
+        offices.add_row(office, f"{lane.waiting:,}")
+    lines = [Text(f"{situation.open:,} orders are open", style="bold")]
+    for name in ("provider", "adapter"):
+        status, pace = await getattr(breakers, name).look()
+        lines.append(Text(f"{name}: {status.state.value}, {pace.in_flight} of {pace.limit} calls in flight"))
+    for hold in situation.holds.values():
+        lines.append(Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow"))
+    return Group(*lines, states, lanes, offices)

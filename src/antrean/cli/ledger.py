@@ -1,0 +1,101 @@
+"""`antrean ledger`: the totals, the entries as CSV, the comparison with the upstream, a refund."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antrean.cli._redis import actor, with_redis
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from antrean.config.settings import Settings
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Show where every rupiah is: paid = stamped + bought_unused + refunded + held."""
+    if context.invoked_subcommand is None:
+        _totals()
+
+
+def _totals() -> None:
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
+        from antrean.orders.ledger import PAID, PARTS, Ledger
+
+        ledger = Ledger(build_store(settings, redis))
+        totals = await ledger.totals()
+        for account in (PAID, *PARTS):
+            click.echo(f"{account:<14} Rp {totals[account]:>15,}")
+        click.echo(f"{'difference':<14} Rp {totals[PAID] - sum(totals[p] for p in PARTS):>15,}")
+        for day in await ledger.days():
+            amounts = "  ".join(f"{a} {day.totals_idr[a]:,}" for a in (PAID, *PARTS))
+            click.echo(f"{day.day}  {day.office:<12} {amounts}")
+
+    with_redis(work)
+
+
+@command.command()
+def csv() -> None:
+    """All entries as CSV, safe to open in a spreadsheet."""
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
+        from antrean.orders.ledger import Ledger
+        from antrean.orders.ledger_csv import HEADER, row_line
+
+        click.echo(HEADER, nl=False)
+        async for entry in Ledger(build_store(settings, redis)).all_entries():
+            click.echo(row_line(entry), nl=False)
+
+    with_redis(work)
+
+
+@command.command()
+def reconcile() -> None:
+    """Compare our books with the account's list upstream. Exit code 1 where they differ."""
+
+    async def work(settings: Settings, redis: Redis) -> int:
+        from antrean.config.store import build_store
+        from antrean.config.upstream import build_adapter, build_breakers, build_provider
+        from antrean.orders.ledger import reconcile
+        from antrean.provider.errors import ProviderError
+
+        provider = build_provider(settings, build_adapter(settings, redis), build_breakers(settings, redis))
+        try:
+            differences = await reconcile(build_store(settings, redis), provider)
+        except ProviderError as error:
+            raise click.ClickException(f"The upstream cannot be asked: {error.message}") from error
+        finally:
+            await provider.aclose()
+        for difference in differences:
+            click.echo(f"{difference.serial_number}  {difference.order_id or '-'}  {difference.what}")
+        click.echo(f"{len(differences)} differences")
+        return len(differences)
+
+    if with_redis(work):
+        raise SystemExit(1)
+
+
+@command.command()
+@click.argument("order_id")
+@click.option("--reason", required=True, help="Why; kept in the ledger.")
+def refund(order_id: str, reason: str) -> None:
+    """Record that a citizen's money was given back."""
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
+        from antrean.orders.ledger import Ledger
+        from antrean.orders.model import IllegalMove
+
+        try:
+            account = await Ledger(build_store(settings, redis)).refund(order_id, f"{actor()}: {reason}")
+        except IllegalMove as error:
+            raise click.ClickException(f"{order_id}: {error}") from error
+        click.echo(f"Rp 10,000 went from {account} to refunded")
+
+    with_redis(work)

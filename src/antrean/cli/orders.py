@@ -1,0 +1,104 @@
+"""`antrean orders`: look an order up, list them, put one back that waits for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antrean.cli._redis import actor, local_time, with_redis
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from antrean.config.settings import Settings
+
+
+@click.group()
+def command() -> None:
+    """Look at orders, and put back those that wait for a person."""
+
+
+@command.command("list")
+@click.option("--state", help="Only orders in this state.")
+@click.option("--office", help="Only orders of this office.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+def list_orders(state: str | None, office: str | None, limit: int) -> None:
+    """The newest orders."""
+    from antrean.orders.states import State
+
+    if state is not None and state not in list(State):
+        raise click.ClickException(f"There is no state {state!r}. States: {', '.join(State)}.")
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
+        from antrean.orders.listing import list_orders
+
+        wanted = State(state) if state else None
+        page = await list_orders(build_store(settings, redis), state=wanted, office=office, limit=limit)
+        for order in page.orders:
+            error = f"  {order.error.code}: {order.error.message}" if order.error else ""
+            click.echo(
+                f"{order.id}  {local_time(order.created_ms)}  {order.office:<10} {order.kind:<8} {order.state.value:<9} "
+                f"{order.serial_number or '':<24}{error}"
+            )
+
+    with_redis(work)
+
+
+@command.command()
+@click.argument("order_id")
+def show(order_id: str) -> None:
+    """One order with its history."""
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
+
+        order = await build_store(settings, redis).get(order_id)
+        if order is None:
+            raise click.ClickException(f"There is no order {order_id}.")
+        rows = {
+            "order": order.id,
+            "office": order.office,
+            "kind": order.kind,
+            "state": order.state.value,
+            "ticket": str(order.ticket_number),
+            "serial number": order.serial_number or "-",
+            "upstream calls": str(order.calls),
+            "deadline": local_time(order.deadline_ms) if order.deadline_ms else "-",
+            "reference": order.reference or "-",
+        }
+        if order.error:
+            rows["error"] = f"{order.error.code}: {order.error.message}"
+        for name, value in rows.items():
+            click.echo(f"{name:<15} {value}")
+        for entry in order.history:
+            click.echo(f"  {local_time(entry.at_ms)}  {entry.state.value:<9} {entry.note}")
+
+    with_redis(work)
+
+
+@command.command()
+@click.argument("order_id")
+@click.option("--reason", required=True, help="Why; kept in the order's history.")
+@click.option(
+    "--decision",
+    type=click.Choice(["auto", "ask", "not_bought", "new_serial"]),
+    default="auto",
+    show_default=True,
+    help="ask: the upstream once more; not_bought: you made sure that nothing was bought; new_serial: from the pool.",
+)
+def replay(order_id: str, reason: str, decision: str) -> None:
+    """Put back an order that waits for a person."""
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
+        from antrean.orders.model import IllegalMove, SubmitRefused
+
+        try:
+            state = await build_store(settings, redis).replay(order_id, decision, f"{actor()}: {reason}")
+        except (IllegalMove, SubmitRefused) as error:
+            raise click.ClickException(f"{order_id}: {error}") from error
+        click.echo(f"{order_id} is {state.value}")
+
+    with_redis(work)

@@ -1,0 +1,133 @@
+"""The documents: uploads, QR pictures and stamped PDFs in an object store, so that S3 is a setting."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+from antrean.orders import ids
+
+#: Longest wait for a remote store, in seconds, for all tries of one call together.
+REMOTE_TIMEOUT_S = 30
+REMOTE_RETRIES_MAX = 2
+
+
+class DocumentStoreUnavailable(OSError):
+    """The object store could not be reached, or did not take what it was given."""
+
+
+class DocumentStore:
+    """Bytes by id. Every method raises DocumentStoreUnavailable, an OSError; a get answers None where nothing is.
+
+    On `file://` a put returns after the file and its folder are synced: an order that was accepted with a
+    document must find it after a power cut (promise 1). An S3 store acknowledges what it keeps.
+    """
+
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        """`folder`: where a local store keeps its files, so that they can be synced."""
+        self._store = store
+        self._folder = folder
+        self._known_folders: set[Path] = set()
+
+    @classmethod
+    def from_url(cls, url: str) -> DocumentStore:
+        """The store behind a `file://…` or `s3://…` URL; a local folder is made. Raises DocumentStoreUnavailable."""
+        try:
+            if url.startswith("file:"):
+                return cls(from_url(url, mkdir=True), Path(unquote(urlsplit(url).path)))
+            return cls(
+                from_url(
+                    url,
+                    client_options={"timeout": timedelta(seconds=REMOTE_TIMEOUT_S)},
+                    retry_config={
+                        "max_retries": REMOTE_RETRIES_MAX,
+                        "retry_timeout": timedelta(seconds=REMOTE_TIMEOUT_S),
+                    },
+                )
+            )
+        except (BaseError, OSError, ValueError) as error:
+            raise DocumentStoreUnavailable(
+                f"the document store can not be opened: {type(error).__name__}"
+            ) from error
+
+    async def put_upload(self, document_id: str, pdf: bytes) -> None:
+        """Keep an uploaded PDF."""
+        await self._put(f"uploads/{document_id}.pdf", pdf)
+
+    async def get_upload(self, document_id: str) -> bytes | None:
+        """An uploaded PDF."""
+        return await self._get(f"uploads/{document_id}.pdf")
+
+    async def delete_upload(self, document_id: str) -> None:
+        """Forget an uploaded PDF; it may be gone already."""
+        await self._delete(f"uploads/{document_id}.pdf")
+
+    async def put_qr(self, order_id: str, png: bytes) -> None:
+        """Keep the QR picture of an order's SN."""
+        await self._put(f"qr/{order_id}.png", png)
+
+    async def get_qr(self, order_id: str) -> bytes | None:
+        """The QR picture of an order's SN."""
+        return await self._get(f"qr/{order_id}.png")
+
+    async def put_stamped(self, order_id: str, pdf: bytes) -> None:
+        """Keep an order's stamped PDF."""
+        await self._put(f"stamped/{order_id}.pdf", pdf)
+
+    async def get_stamped(self, order_id: str) -> bytes | None:
+        """An order's stamped PDF."""
+        return await self._get(f"stamped/{order_id}.pdf")
+
+    async def check_writable(self) -> None:
+        """Write and remove a small object, as readiness and `doctor` want to know it."""
+        path = f"probe/{ids.new_token()}"
+        await self._put(path, b"probe")
+        await self._delete(path)
+
+    async def _put(self, path: str, data: bytes) -> None:
+        try:
+            await obstore.put_async(self._store, path, data)
+            if self._folder is not None:
+                await asyncio.to_thread(self._sync, self._folder / path)
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"a document was not kept: {type(error).__name__}") from error
+
+    async def _get(self, path: str) -> bytes | None:
+        try:
+            found = await obstore.get_async(self._store, path)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"a document was not read: {type(error).__name__}") from error
+
+    async def _delete(self, path: str) -> None:
+        try:
+            await obstore.delete_async(self._store, path)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"a document was not deleted: {type(error).__name__}") from error
+
+    def _sync(self, file: Path) -> None:
+        """The file, its name in its folder and, once a process, the folder's own name."""
+        _fsync(file)
+        _fsync(file.parent)
+        if file.parent not in self._known_folders:
+            _fsync(file.parent.parent)
+            self._known_folders.add(file.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,121 @@
+"""Why an order that waits does not move: from the holds in Redis and the breakers. Pure.
+
+paused  >  balance_unexplained  >  quota_exhausted  >  upstream_unavailable, adapter_unavailable
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from antrean.orders.model import Order
+from antrean.orders.situation import Situation
+from antrean.orders.states import State
+
+Language = Literal["id", "en"]
+
+PAUSED, BALANCE, QUOTA = "paused", "balance_unexplained", "quota_exhausted"
+UPSTREAM, ADAPTER = "upstream_unavailable", "adapter_unavailable"
+#: Holds that stop purchases only, the stronger first.
+PURCHASE_HOLDS = (BALANCE, QUOTA)
+
+_TEXTS: dict[str, dict[Language, str]] = {
+    PAUSED: {
+        "id": "Pemrosesan dihentikan sementara oleh petugas. Pesanan tetap tersimpan dan urutannya tidak berubah.",
+        "en": "Processing is paused by the operators. The order is kept and keeps its place.",
+    },
+    BALANCE: {
+        "id": "Pembelian dihentikan sampai selisih saldo meterai diperiksa. Pesanan tetap tersimpan.",
+        "en": "Purchases are stopped until a difference in the stamp balance is examined. The order is kept.",
+    },
+    QUOTA: {
+        "id": "Kuota meterai habis. Pembelian dilanjutkan setelah kuota diisi. Pesanan tetap tersimpan.",
+        "en": "The stamp quota is used up. Purchases go on when it is refilled. The order is kept.",
+    },
+    UPSTREAM: {
+        "id": "Server e-meterai sedang tidak dapat dihubungi. Pesanan tetap tersimpan dan diproses saat server pulih.",
+        "en": "The e-meterai server can not be reached. The order is kept and goes on when the server is back.",
+    },
+    ADAPTER: {
+        "id": "Layanan pembubuhan sedang tidak dapat dihubungi. Meterai sudah aman dan akan dibubuhkan begitu pulih.",
+        "en": "The stamping service can not be reached. The stamp is safe and is affixed when the service is back.",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A breaker at one glance: whether it holds orders back (it is open or being tried), and since when."""
+
+    holds: bool
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The queue and the breakers at one moment."""
+
+    situation: Situation
+    provider: Glance
+    adapter: Glance
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Why it waits, since when."""
+
+    reason: str
+    since_ms: int
+
+
+def text(reason: str, language: Language) -> str:
+    """The reason in words for the person at the counter."""
+    return _TEXTS[reason][language]
+
+
+def holding_of(order: Order, outlook: Outlook) -> Holding | None:
+    """What holds this order back just now, or None."""
+    if order.state not in (State.QUEUED, State.BOUGHT, State.UNKNOWN):
+        return None
+    holds = outlook.situation.holds
+    if PAUSED in holds and order.state is not State.UNKNOWN:
+        return Holding(PAUSED, holds[PAUSED].since_ms)
+    if order.needs_purchase:
+        for reason in PURCHASE_HOLDS:
+            if reason in holds:
+                return Holding(reason, holds[reason].since_ms)
+    to_be_stamped = order.kind == "affix" and order.serial_number is not None
+    glance, reason = (outlook.adapter, ADAPTER) if to_be_stamped else (outlook.provider, UPSTREAM)
+    return Holding(reason, glance.since_ms) if glance.holds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One hold that is on, and about how many orders wait for it."""
+
+    reason: str
+    since_ms: int
+    orders: int
+    detail: str = ""
+    actor: str = ""
+
+
+def held(outlook: Outlook) -> list[Held]:
+    """All that holds orders back, the strongest first. An order is counted once, for the strongest."""
+    situation = outlook.situation
+    to_buy = situation.by_state[State.QUEUED]
+    to_fetch = situation.fetch
+    to_stamp = max(situation.by_state[State.BOUGHT] - to_fetch, 0)
+    found = []
+    for reason in (PAUSED, *PURCHASE_HOLDS):
+        if hold := situation.holds.get(reason):
+            count = to_buy + (to_fetch + to_stamp if reason == PAUSED else 0)
+            found.append(Held(reason, hold.since_ms, count, hold.text, hold.actor))
+            to_buy = 0
+            if reason == PAUSED:
+                to_fetch = to_stamp = 0
+    if outlook.provider.holds:
+        found.append(Held(UPSTREAM, outlook.provider.since_ms, to_buy + to_fetch))
+    if outlook.adapter.holds:
+        found.append(Held(ADAPTER, outlook.adapter.since_ms, to_stamp))
+    return found

@@ -1,0 +1,226 @@
+"""The process in which PDFs are opened: `python -m antrean.orders.pdf_worker`. Started and bounded by `pdf.py`.
+
+It reads requests from standard input and answers on standard output, one at a time, until its input ends:
+
+    {"op": "inspect", "sizes": [n], "pages_max": 1000}\\n  n bytes      → {"runs": [[count, x0, y0, x1, y1], …]}
+    {"op": "verify", "sizes": [n, m], "page": 1}\\n  n bytes, m bytes   → {}
+    either                                                            → {"problem": "pdf-encrypted", "message": "…"}
+
+A PDF that makes it use too much memory or time ends this process, not the one that asks. It has none of our
+secrets: its environment is emptied of settings, and it opens no file and no connection.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pikepdf
+
+#: Address space of this process, in bytes; pikepdf itself takes about 150 MB of it.
+MEMORY_BYTES = 1024**3
+#: Processor time for one request, in seconds.
+CPU_S = 10
+#: A page's side, in points: Acrobat's own upper bound (200 inch), and less than any paper.
+SIDE_MIN, SIDE_MAX = 20.0, 14_400.0
+#: `startxref` and `%%EOF` stand within this many bytes of the end, as readers expect them.
+TAIL_BYTES = 1024
+#: Nesting of direct objects beyond this is refused; qpdf's own bound is 499.
+DEPTH_MAX = 100
+
+#: Names that active content can not do without; a cheap look before the exact one.
+_SUSPICIOUS = re.compile(rb"/(JavaScript|JS|Launch|EmbeddedFiles?|EF|XFA|FileAttachment|RichMedia)\b")
+
+
+class Refused(Exception):
+    """A PDF that is not taken: the problem's name and words for a person."""
+
+    def __init__(self, problem: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.message = message
+
+
+def open_pdf(data: bytes) -> pikepdf.Pdf:
+    """Open without repairing anything. Raises Refused."""
+    if b"%PDF-" not in data[:TAIL_BYTES]:
+        raise Refused("pdf-not-a-pdf", "The file is not a PDF.")
+    tail = data[-TAIL_BYTES:]
+    if b"%%EOF" not in tail or b"startxref" not in tail:
+        raise Refused("pdf-damaged", "The PDF is damaged or was cut off: its end is missing.")
+    try:
+        pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False, suppress_warnings=True)
+    except pikepdf.PasswordError:
+        raise Refused("pdf-encrypted", "The PDF is encrypted. Save it without a password.") from None
+    except pikepdf.PdfError:
+        raise Refused("pdf-damaged", "The PDF is damaged and can not be read without repair.") from None
+    if pdf.is_encrypted:
+        raise Refused("pdf-encrypted", "The PDF is encrypted, if with an empty password. Save it without.")
+    return pdf
+
+
+def inspect(data: bytes, pages_max: int) -> list[list[float]]:
+    """Runs of equal page boxes. Raises Refused."""
+    pdf = open_pdf(data)
+    try:
+        count = len(pdf.pages)
+        if count == 0:
+            raise Refused("pdf-without-pages", "The PDF has no page.")
+        if count > pages_max:
+            raise Refused("pdf-too-many-pages", f"The PDF has {count} pages; at most {pages_max} are taken.")
+        runs: list[list[float]] = []
+        for number, page in enumerate(pdf.pages, 1):
+            box = _visible_box(page, number)
+            if runs and runs[-1][1:] == box:
+                runs[-1][0] += 1
+            else:
+                runs.append([1, *box])
+        _refuse_active_content(pdf)
+        if pdf.get_warnings():
+            raise Refused("pdf-damaged", "The PDF is damaged: parts of it can not be read.")
+    except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise Refused("pdf-damaged", "The PDF is damaged: its pages can not be read.") from None
+    return runs
+
+
+def verify(original: bytes, stamped: bytes, page: int) -> None:
+    """The stamped PDF has the original's pages and something new to see on the stamped one. Raises Refused."""
+    before, after = open_pdf(original), open_pdf(stamped)
+    try:
+        if len(before.pages) != len(after.pages):
+            raise Refused("pdf-unsound", f"it has {len(after.pages)} pages, the original {len(before.pages)}")
+        if page > len(after.pages):
+            raise Refused("pdf-unsound", "it lacks the page that was to be stamped")
+        old, new = _marks(before.pages[page - 1]), _marks(after.pages[page - 1])
+    except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise Refused("pdf-unsound", "its pages can not be read") from None
+    if not any(n > o for o, n in zip(old, new, strict=True)):
+        raise Refused("pdf-unsound", f"nothing was added to page {page}")
+
+
+def _visible_box(page: pikepdf.Page, number: int) -> list[float]:
+    media, crop = _normal(page.mediabox), _normal(page.cropbox)
+    box = [
+        max(media[0], crop[0]),
+        max(media[1], crop[1]),
+        min(media[2], crop[2]),
+        min(media[3], crop[3]),
+    ]
+    unit = float(page.obj.get("/UserUnit", 1))
+    for low, high in ((0, 2), (1, 3)):
+        for side in ((box[high] - box[low]) * unit, (media[high] - media[low]) * unit):
+            if not SIDE_MIN <= side <= SIDE_MAX:
+                raise Refused(
+                    "pdf-page-size",
+                    f"Page {number} has a side of {side:g} points; from {SIDE_MIN:g} to {SIDE_MAX:g} are taken.",
+                )
+    return [round(v, 3) for v in box]
+
+
+def _normal(box: Any) -> list[float]:
+    x0, y0, x1, y1 = (float(v) for v in box)
+    return [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
+
+
+def _refuse_active_content(pdf: pikepdf.Pdf) -> None:
+    for thing in pdf.objects:
+        head = thing.stream_dict if isinstance(thing, pikepdf.Stream) else thing
+        if _SUSPICIOUS.search(head.unparse(resolved=True)):
+            for found in _dictionaries(head, 0):
+                _refuse_active_dictionary(found)
+
+
+def _refuse_active_dictionary(found: pikepdf.Dictionary) -> None:
+    if "/JS" in found or "/JavaScript" in found or found.get("/S") == "/JavaScript":
+        raise Refused("pdf-active-content", "The PDF holds JavaScript. Print it to a new PDF first.")
+    if found.get("/S") == "/Launch":
+        raise Refused("pdf-active-content", "The PDF starts programs. Print it to a new PDF first.")
+    if "/XFA" in found:
+        raise Refused("pdf-active-content", "The PDF is an XFA form. Print it to a new PDF first.")
+    if (
+        "/EmbeddedFiles" in found
+        or "/EF" in found
+        or found.get("/Subtype") in ("/FileAttachment", "/RichMedia")
+    ):
+        raise Refused("pdf-active-content", "The PDF holds other files. Save it without attachments.")
+
+
+def _dictionaries(thing: Any, depth: int) -> Iterator[pikepdf.Dictionary]:
+    """Every dictionary in this object that is not an object of its own."""
+    if depth > DEPTH_MAX:
+        raise Refused("pdf-too-complex", "The PDF is nested too deeply.")
+    if isinstance(thing, pikepdf.Dictionary):
+        yield thing
+        children: Any = [thing[key] for key in thing.keys()]  # noqa: SIM118 - iterating resolves the values
+    elif isinstance(thing, pikepdf.Array):
+        children = thing
+    else:
+        return
+    for child in children:
+        if isinstance(child, pikepdf.Object) and not child.is_indirect:
+            yield from _dictionaries(child, depth + 1)
+
+
+def _marks(page: pikepdf.Page) -> tuple[int, int]:
+    """How many images and annotations (a signature's field among them) a page has."""
+    annotations = page.obj.get("/Annots")
+    resources = page.resources
+    return _images(resources, 0), 0 if annotations is None else len(annotations)
+
+
+def _images(resources: Any, depth: int) -> int:
+    things = resources.get("/XObject")
+    if things is None or depth > 8:
+        return 0
+    count = 0
+    for name in things.keys():  # noqa: SIM118 - iterating resolves the values
+        thing = things[name]
+        kind = thing.get("/Subtype")
+        if kind == "/Image":
+            count += 1
+        elif kind == "/Form" and thing.get("/Resources") is not None:
+            count += _images(thing["/Resources"], depth + 1)
+    return count
+
+
+def answer(request: dict[str, Any], parts: list[bytes]) -> dict[str, Any]:
+    """The answer to one request."""
+    try:
+        if request["op"] == "inspect":
+            return {"runs": inspect(parts[0], request["pages_max"])}
+        verify(parts[0], parts[1], request["page"])
+        return {}
+    except Refused as refused:
+        return {"problem": refused.problem, "message": refused.message}
+    except (MemoryError, RecursionError):
+        return {"problem": "pdf-too-complex", "message": "The PDF needs more memory than is given to it."}
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    for what, bound in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (bound, bound))
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sink.write(b"{}\n")
+    sink.flush()
+    while line := source.readline():
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = int(used.ru_utime + used.ru_stime) + 1 + CPU_S
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
+        request = json.loads(line)
+        parts = [source.read(size) for size in request["sizes"]]
+        sink.write(json.dumps(answer(request, parts)).encode() + b"\n")
+        sink.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The order as the API shows it. Pure: made from the record and what was looked up for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+from antrean.orders import eta as eta_rule
+from antrean.orders.holding import Holding, Language, Outlook, holding_of, text
+from antrean.orders.model import Order, Taxpayer
+from antrean.orders.states import State
+
+#: States in which the SN is on record, so that an earlier one is not shown with it.
+_WITH_SERIAL = frozenset({State.BOUGHT, State.STAMPING, State.COMPLETED, State.REJECTED, State.ATTENTION})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pace:
+    """Completions by span of 10 seconds, the running one first, at `now_ms`."""
+
+    now_ms: int
+    completed: tuple[int, ...]
+
+    @property
+    def elapsed_s(self) -> float:
+        """How much of the running span is over."""
+        return (self.now_ms % (eta_rule.SPAN_S * 1000)) / 1000
+
+    @property
+    def per_minute(self) -> float:
+        """Orders completed a minute, lately."""
+        return eta_rule.per_minute(self.completed, self.elapsed_s)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """How to show: links' base ('' for relative ones), language, whether identity numbers are seen."""
+
+    base_url: str = ""
+    language: Language = "id"
+    unmasked: bool = False
+
+
+def rfc3339(ms: int) -> str:
+    """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`."""
+    stamp = datetime.fromtimestamp(ms / 1000, UTC)
+    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def mask(identity_number: str) -> str:
+    """`1271010101900001` as `1271********0001`; of a short one nothing but the last two."""
+    if len(identity_number) >= 12:
+        return identity_number[:4] + "*" * (len(identity_number) - 8) + identity_number[-4:]
+    return "*" * max(len(identity_number) - 2, 0) + identity_number[-2:]
+
+
+def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
+    """Position from 1; None once it is taken up. `rank`: how many stand before it in its lane, None: in none."""
+    if order.state is not State.QUEUED or order.owner:
+        return None
+    if rank is None:
+        # Handed out for its turn a moment ago, or about to come back after a short wait.
+        return 1
+    if not order.needs_purchase:
+        return rank + 1
+    waiting = {office: lane.waiting for office, lane in outlook.situation.offices.items()}
+    return eta_rule.place_in_line(rank, order.office, waiting, outlook.situation.weights)
+
+
+def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
+    """The order object of the API."""
+    place = position(order, rank, outlook)
+    holding = holding_of(order, outlook)
+    done = order.state is State.COMPLETED
+    own = f"{look.base_url}/v1/orders/{order.id}"
+    return {
+        "id": order.id,
+        "kind": order.kind,
+        "state": order.state,
+        "office": order.office,
+        "ticket": {
+            "number": order.ticket_number,
+            "token": order.ticket_token,
+            "url": f"{look.base_url}/t/{order.ticket_token}",
+        },
+        "position": place,
+        "eta": _eta(place, holding, pace),
+        "holding": _holding(holding, look.language),
+        "serial_number": order.serial_number,
+        "qr_url": f"{own}/qr" if done else None,
+        "document_url": f"{own}/document" if done and order.kind == "affix" else None,
+        "error": dataclasses.asdict(order.error) if order.error else None,
+        "deadline": rfc3339(order.deadline_ms) if order.deadline_ms is not None else None,
+        "reference": order.reference,
+        "attempts": order.calls,
+        "created_at": rfc3339(order.created_ms),
+        "updated_at": rfc3339(order.updated_ms),
+        "history": [{"at": rfc3339(h.at_ms), "state": h.state, "note": h.note} for h in order.history],
+        "version": order.version,
+        "document": dataclasses.asdict(order.document),
+        "taxpayer": _taxpayer(order.taxpayer, look.unmasked),
+        "document_id": order.document_id,
+        "placement": dataclasses.asdict(order.placement) if order.placement else None,
+        "purchase_order_id": order.purchase_order_id,
+    }
+
+
+def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
+    """What the holder of a ticket may see: no personal data, no document, no ids but the token's own."""
+    place = position(order, rank, outlook)
+    holding = holding_of(order, outlook)
+    return {
+        "number": order.ticket_number,
+        "state": order.state,
+        "ahead": None if place is None else place - 1,
+        "position": place,
+        "eta": _eta(place, holding, pace),
+        "holding": _holding(holding, look.language),
+        "created_at": rfc3339(order.created_ms),
+        "updated_at": rfc3339(order.updated_ms),
+    }
+
+
+def as_of(order: Order, version: int) -> Order | None:
+    """The order as it stood at an earlier version, from its history; None where that line is not kept.
+
+    Each line of the history is one version. What the history does not tell (attempts, error) is of now.
+    """
+    index = len(order.history) - 1 - (order.version - version)
+    if index < 0 or version < 1 or version > order.version:
+        return None
+    if version == order.version:
+        return order
+    line = order.history[index]
+    shows_serial = order.serial_given or line.state in _WITH_SERIAL
+    return dataclasses.replace(
+        order,
+        version=version,
+        state=line.state,
+        updated_ms=line.at_ms,
+        history=order.history[: index + 1],
+        serial_number=order.serial_number if shows_serial else None,
+        error=None,
+    )
+
+
+def _eta(place: int | None, holding: Holding | None, pace: Pace) -> dict[str, str] | None:
+    if place is None or holding is not None:
+        return None
+    span = eta_rule.estimate(place, pace.completed, pace.elapsed_s)
+    if span is None:
+        return None
+    return {
+        "earliest": rfc3339(pace.now_ms + int(span.earliest_s * 1000)),
+        "latest": rfc3339(pace.now_ms + int(span.latest_s * 1000)),
+    }
+
+
+def _holding(holding: Holding | None, language: Language) -> dict[str, str] | None:
+    if holding is None:
+        return None
+    return {
+        "reason": holding.reason,
+        "since": rfc3339(holding.since_ms),
+        "text": text(holding.reason, language),
+    }
+
+
+def _taxpayer(taxpayer: Taxpayer, unmasked: bool) -> dict[str, str]:
+    number = taxpayer.identity_number
+    return {
+        "identity_type": taxpayer.identity_type,
+        "identity_number": number if unmasked else mask(number),
+        "name": taxpayer.name,
+    }

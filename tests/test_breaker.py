@@ -1,0 +1,423 @@
+"""The shared breaker: opens on what counts and on nothing else, is probed once an interval, recovers by one trial."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pybreaker
+import pytest
+from provider_support import Clock, make_breaker
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
+from antrean.provider.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExhausted,
+    Rejected,
+    SerialUnusable,
+    Unavailable,
+)
+from antrean.provider.limiter import LimitRules
+from antrean.provider.pacing import PaceBounds
+from antrean.provider.policy import BreakerRules, BreakerState, Weight, open_time_s, weigh
+
+CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(redis: Redis, clock: Clock) -> SharedBreaker:
+    return make_breaker(redis, clock)
+
+
+async def admitted(breaker: SharedBreaker) -> Permit:
+    permit = await breaker.admit()
+    assert permit is not None
+    return permit
+
+
+async def calls(breaker: SharedBreaker, times: int, outcome: Any = None, duration_s: float = 0.1) -> None:
+    for _ in range(times):
+        await breaker.settle(await admitted(breaker), outcome, duration_s)
+
+
+async def opened(breaker: SharedBreaker) -> None:
+    await calls(breaker, 5, Unavailable("refused"))
+    assert (await breaker.status()).state is OPEN
+
+
+async def half_opened(breaker: SharedBreaker, clock: Clock) -> None:
+    await opened(breaker)
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    assert (await breaker.status()).state is HALF_OPEN
+
+
+@pytest.mark.parametrize(
+    ("error", "weight"),
+    [
+        (None, Weight.SUCCESS),
+        (Rejected("12", "no"), Weight.SUCCESS),
+        (QuotaExhausted("none left"), Weight.SUCCESS),
+        (SerialUnusable("97", "used"), Weight.SUCCESS),
+        (OutcomeUnknown("lost"), Weight.FAILURE),
+        (Unavailable("busy", sent=True), Weight.FAILURE),
+        (Unavailable("refused"), Weight.REFUSED),
+        (Unavailable("open", refused_by_breaker=True), Weight.NOTHING),
+        (asyncio.CancelledError(), Weight.NOTHING),
+        (RuntimeError(), Weight.NOTHING),
+    ],
+)
+def test_only_the_error_tree_decides_what_counts(error: BaseException | None, weight: Weight) -> None:
+    assert weigh(error) is weight
+
+
+async def test_half_of_ten_calls_failing_opens_it(breaker: SharedBreaker) -> None:
+    await calls(breaker, 5)
+    await calls(breaker, 4, OutcomeUnknown("lost"))
+    assert (await breaker.status()).state is CLOSED
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    status = await breaker.status()
+    assert status.state is OPEN
+    assert status.reason == "5 of 10 calls failed"
+    assert status.next_probe_at is not None
+
+
+async def test_too_few_calls_do_not_open_it(breaker: SharedBreaker) -> None:
+    await calls(breaker, 9, OutcomeUnknown("lost"))
+    assert (await breaker.status()).state is CLOSED
+
+
+async def test_five_refused_connections_in_a_row_open_it_at_once(breaker: SharedBreaker) -> None:
+    await calls(breaker, 4, Unavailable("refused"))
+    await calls(breaker, 1)
+    await calls(breaker, 4, Unavailable("refused"))
+    assert (await breaker.status()).state is CLOSED
+    await calls(breaker, 1, Unavailable("refused"))
+    assert (await breaker.status()).state is OPEN
+
+
+async def test_slow_calls_open_it(breaker: SharedBreaker) -> None:
+    await calls(breaker, 2)
+    await calls(breaker, 8, None, 21.0)
+    status = await breaker.status()
+    assert status.state is OPEN
+    assert status.reason == "8 of 10 calls were slow"
+
+
+@pytest.mark.parametrize(
+    "error", [Rejected("12", "no"), QuotaExhausted("none"), SerialUnusable("92", "used")]
+)
+async def test_an_answer_that_says_no_never_opens_it(breaker: SharedBreaker, error: ProviderError) -> None:
+    await calls(breaker, 50, error)
+    assert (await breaker.status()).state is CLOSED
+
+
+async def test_failures_older_than_the_window_are_forgotten(breaker: SharedBreaker, clock: Clock) -> None:
+    await calls(breaker, 9, OutcomeUnknown("lost"))
+    clock.pass_s(31)
+    await calls(breaker, 9)
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    status = await breaker.status()
+    assert (status.state, status.calls_in_window) == (CLOSED, 10)
+
+
+async def test_open_lets_no_call_in_and_is_a_pybreaker_error_underneath(breaker: SharedBreaker) -> None:
+    await opened(breaker)
+    with pytest.raises(NotAdmitted) as refused:
+        await breaker.admit(1.0)
+    assert refused.value.refused_by_breaker
+    assert isinstance(refused.value.__cause__, pybreaker.CircuitBreakerError)
+
+
+async def test_one_probe_an_interval_for_all(redis: Redis, clock: Clock) -> None:
+    fleet = [make_breaker(redis, clock) for _ in range(4)]
+    await opened(fleet[0])
+    granted = []
+    for tenth in range(300):
+        clock.pass_s(0.1)
+        for worker in fleet:
+            if await worker.claim_probe():
+                granted.append(tenth)
+                await worker.probe_result(False, "still down")
+    gaps = [later - earlier for earlier, later in zip(granted, granted[1:], strict=False)]
+    assert granted[0] < 50
+    assert len(granted) >= 5
+    assert all(gap == 50 for gap in gaps)
+    assert (await fleet[0].status()).state is OPEN
+
+
+async def test_a_flapping_upstream_is_probed_no_more_than_once_an_interval(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    probes = []
+    await opened(breaker)
+    for tenth in range(300):
+        clock.pass_s(0.1)
+        if await breaker.claim_probe():
+            probes.append(tenth)
+            await breaker.probe_result(True, "answered")
+            await calls(breaker, 1, Unavailable("refused"))
+    assert len(probes) >= 5
+    assert all(later - earlier >= 50 for earlier, later in zip(probes, probes[1:], strict=False))
+
+
+async def test_half_open_lets_one_in_and_closes_when_it_is_good(breaker: SharedBreaker, clock: Clock) -> None:
+    await half_opened(breaker, clock)
+    permit = await admitted(breaker)
+    assert permit.trial
+    with pytest.raises(NotAdmitted, match="tried out"):
+        await breaker.admit()
+    await breaker.settle(permit, None, 0.1)
+    assert (await breaker.status()).state is CLOSED
+
+
+async def test_a_rejection_is_a_good_trial_and_a_lost_answer_is_not(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    await half_opened(breaker, clock)
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    assert (await breaker.status()).state is OPEN
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    await calls(breaker, 1, Rejected("12", "no"))
+    assert (await breaker.status()).state is CLOSED
+
+
+@pytest.mark.parametrize(
+    "outcome", [Weight.NOTHING, asyncio.CancelledError(), Unavailable("open", refused_by_breaker=True)]
+)
+async def test_a_trial_that_says_nothing_leaves_it_half_open_and_gives_its_permit_back(
+    breaker: SharedBreaker, clock: Clock, outcome: Any
+) -> None:
+    await half_opened(breaker, clock)
+    await calls(breaker, 1, outcome)
+    assert (await breaker.status()).state is HALF_OPEN
+    assert (await admitted(breaker)).trial
+
+
+async def test_the_permit_of_a_dead_worker_comes_back(redis: Redis, clock: Clock) -> None:
+    dead, alive = make_breaker(redis, clock), make_breaker(redis, clock)
+    await half_opened(dead, clock)
+    await admitted(dead)
+    with pytest.raises(NotAdmitted):
+        await alive.admit()
+    clock.pass_s(10.1)
+    assert (await admitted(alive)).trial
+
+
+async def test_a_call_from_before_a_change_does_not_move_it(breaker: SharedBreaker, clock: Clock) -> None:
+    early = [await admitted(breaker) for _ in range(20)]
+    await half_opened(breaker, clock)
+    for permit in early[:10]:
+        await breaker.settle(permit, None, 0.1)
+    assert (await breaker.status()).state is HALF_OPEN
+    for permit in early[10:]:
+        await breaker.settle(permit, Unavailable("refused"), 0.1)
+    assert (await breaker.status()).state is HALF_OPEN
+    await calls(breaker, 1)
+    status = await breaker.status()
+    assert (status.state, status.calls_in_window) == (CLOSED, 0)
+
+
+async def test_settling_twice_counts_once(breaker: SharedBreaker) -> None:
+    permit = await admitted(breaker)
+    await breaker.settle(permit, OutcomeUnknown("lost"), 0.1)
+    await breaker.settle(permit, OutcomeUnknown("lost"), 0.1)
+    assert (await breaker.status()).calls_in_window == 1
+
+
+async def test_an_idle_half_open_breaker_closes_by_a_second_good_probe(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    await half_opened(breaker, clock)
+    assert not await breaker.claim_probe()
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered again")
+    assert (await breaker.status()).state is CLOSED
+
+
+async def test_a_probe_result_that_comes_after_a_change_is_ignored(redis: Redis, clock: Clock) -> None:
+    slow, quick = make_breaker(redis, clock), make_breaker(redis, clock)
+    await opened(quick)
+    clock.pass_s(5)
+    assert await slow.claim_probe()
+    clock.pass_s(5)
+    assert await quick.claim_probe()
+    await quick.probe_result(True, "answered")
+    await slow.probe_result(False, "timed out")
+    assert (await quick.status()).state is HALF_OPEN
+
+
+async def test_an_override_rules_until_it_ends_and_is_remembered(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    await breaker.override(OPEN, "maintenance at night", "ops-1", 60)
+    status = await breaker.status()
+    assert status.state is OPEN
+    assert status.override is not None
+    assert (status.override.reason, status.override.actor) == ("maintenance at night", "ops-1")
+    with pytest.raises(NotAdmitted):
+        await breaker.admit()
+    clock.pass_s(30)
+    assert not await breaker.claim_probe()
+    clock.pass_s(31)
+    assert await breaker.admit() is not None
+    assert (await breaker.status()).override is None
+    assert [change.kind for change in await breaker.history()] == ["override_ended", "override"]
+
+
+async def test_forced_closed_it_stays_closed_whatever_fails_and_lifting_gives_the_old_state_back(
+    breaker: SharedBreaker,
+) -> None:
+    await opened(breaker)
+    await breaker.override(CLOSED, "we know better", "ops-1", 60)
+    await calls(breaker, 20, Unavailable("refused"))
+    assert (await breaker.status()).state is CLOSED
+    assert await breaker.lift_override("ops-2")
+    assert not await breaker.lift_override("ops-2")
+    assert (await breaker.status()).state is OPEN
+    last = (await breaker.history(1))[0]
+    assert (last.kind, last.actor) == ("override_lifted", "ops-2")
+
+
+async def test_the_last_thousand_changes_are_kept(breaker: SharedBreaker) -> None:
+    for number in range(502):
+        await breaker.override(OPEN, f"number {number}", "ops-1", 60)
+        await breaker.lift_override("ops-1")
+    history = await breaker.history(2000)
+    assert len(history) == 1000
+    assert history[1].reason == "number 501"
+
+
+async def test_listeners_of_pybreaker_hear_of_changes_failures_and_successes(
+    redis: Redis, clock: Clock
+) -> None:
+    class Listener(pybreaker.CircuitBreakerListener):
+        heard: list[str]
+
+        def __init__(self) -> None:
+            self.heard = []
+
+        def failure(self, cb: pybreaker.CircuitBreaker, exc: BaseException) -> None:
+            self.heard.append("failure")
+
+        def success(self, cb: pybreaker.CircuitBreaker) -> None:
+            self.heard.append("success")
+
+        def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+            self.heard.append(f"{old_state.name} > {new_state.name}")
+
+    breaker, listener = make_breaker(redis, clock), Listener()
+    breaker.machine.add_listener(listener)
+    await half_opened(breaker, clock)
+    await calls(breaker, 1)
+    expected = ["failure"] * 5 + ["closed > open", "open > half-open", "success", "half-open > closed"]
+    assert listener.heard == expected
+
+
+async def test_redis_away_means_open() -> None:
+    away = Redis(unix_socket_path="/nonexistent/valkey.sock", retry=Retry(NoBackoff(), 0))
+    breaker = make_breaker(away)
+    with pytest.raises(NotAdmitted) as refused:
+        await breaker.admit(1.0)
+    assert refused.value.refused_by_breaker
+    assert breaker.machine.current_state == pybreaker.STATE_OPEN
+    assert not await breaker.claim_probe()
+    await breaker.settle(Permit("x", "1", "0", False), None, 0.1)
+    await away.aclose()
+
+
+async def test_the_limit_is_one_for_all_and_a_waiting_call_takes_the_slot_that_comes_free(
+    redis: Redis, clock: Clock
+) -> None:
+    limits = LimitRules(PaceBounds(limit_max=2, start=2))
+    one, other = make_breaker(redis, clock, limits=limits), make_breaker(redis, clock, limits=limits)
+    first, _second = await admitted(one), await admitted(other)
+    with pytest.raises(NotAdmitted, match="no slot") as refused:
+        await other.admit(0.1)
+    assert refused.value.refused_by_breaker
+    waiting = asyncio.create_task(one.admit(5.0))
+    await asyncio.sleep(0)
+    await one.settle(first, None, 0.1)
+    assert await asyncio.wait_for(waiting, 2) is not None
+    assert (await one.look())[1].in_flight == 2
+
+
+async def test_a_cancelled_admission_holds_nothing(redis: Redis, clock: Clock) -> None:
+    breaker = make_breaker(redis, clock)
+    waiting = [asyncio.create_task(breaker.admit(5.0)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await breaker.aclose()
+    assert (await breaker.look())[1].in_flight == 0
+
+
+async def test_retry_after_holds_the_whole_fleet(redis: Redis, clock: Clock) -> None:
+    one, other = make_breaker(redis, clock), make_breaker(redis, clock)
+    await calls(one, 1, Unavailable("busy", sent=True, retry_after_s=7.0))
+    with pytest.raises(NotAdmitted) as refused:
+        await other.admit(0.5)
+    assert refused.value.retry_after_s == pytest.approx(7.0)
+    assert not refused.value.refused_by_breaker
+    clock.pass_s(7.1)
+    assert await other.admit() is not None
+
+
+async def test_retries_are_at_most_a_tenth_of_calls(redis: Redis, clock: Clock) -> None:
+    fleet = [make_breaker(redis, clock) for _ in range(3)]
+    allowed = 0
+    for number in range(90):
+        breaker = fleet[number % 3]
+        await calls(breaker, 1)
+        permit = await breaker.admit(retry=True)
+        if permit is not None:
+            allowed += 1
+            await breaker.settle(permit, None, 0.1)
+    assert 7 <= allowed <= 9
+
+
+async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) -> None:
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=4)))
+    for _ in range(40):
+        permits = [await admitted(breaker) for _ in range((await breaker.look())[1].limit)]
+        clock.pass_s(0.2)
+        for permit in permits:
+            await breaker.settle(permit, None, 0.2)
+    assert (await breaker.look())[1].limit == 64
+    await half_opened(breaker, clock)
+    await calls(breaker, 1)
+    assert (await breaker.look())[1].limit <= 5
+
+
+async def test_the_leases_of_a_living_worker_are_renewed(redis: Redis) -> None:
+    limits = LimitRules(PaceBounds(limit_max=1, start=1), lease_s=0.3)
+    breaker, other = make_breaker(redis, limits=limits), make_breaker(redis, limits=limits)
+    permit = await admitted(breaker)
+    with pytest.raises(NotAdmitted, match="no slot"):
+        await other.admit(1.0)
+    await breaker.settle(permit, None, 1.0)
+    assert await other.admit() is not None
+    await breaker.aclose()
+    await other.aclose()
+
+
+@pytest.mark.parametrize("openings", range(1, 40))
+def test_the_first_probe_never_waits_longer_than_an_interval(openings: int) -> None:
+    rules = BreakerRules()
+    times = [open_time_s(openings, chance, rules) for chance in (0.0, 0.5, 0.999)]
+    assert times == sorted(times)
+    assert rules.open_first_s / 2 <= times[0] < times[2] <= rules.probe_interval_s

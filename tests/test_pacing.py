@@ -1,0 +1,136 @@
+"""The adaptive limit as pure functions: its bounds, what makes it grow, hold and shrink, and a modelled recovery."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antrean.provider.pacing import HOLD_S, STEP_MAX_S, STEP_S, PaceBounds, PaceState, Sample, due, next_limit
+
+BOUNDS = PaceBounds(limit_max=64)
+
+states = st.builds(
+    PaceState,
+    limit=st.floats(0.1, 5000),
+    baseline_s=st.floats(0, 60),
+    ceiling=st.floats(0, 5000),
+    hold_until_s=st.floats(0, 1000),
+)
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> Sample:
+    rtts = draw(st.lists(st.floats(0.0001, 60), max_size=30))
+    return Sample(
+        answers=len(rtts),
+        rtt_sum_s=sum(rtts),
+        rtt_square_sum=sum(rtt * rtt for rtt in rtts),
+        done=len(rtts) + draw(st.integers(0, 50)),
+        errors=draw(st.integers(0, 50)),
+        used_max=draw(st.integers(0, 5000)),
+        age_s=draw(st.floats(0, 100)),
+        now_s=draw(st.floats(0, 2000)),
+    )
+
+
+def steady(limit: float, rtt_s: float, now_s: float, used: int | None = None) -> Sample:
+    """A step in which every answer took the same time and the limit was used up."""
+    n = max(1, int(limit))
+    return Sample(n, n * rtt_s, n * rtt_s * rtt_s, n, 0, n if used is None else used, 0.3, now_s)
+
+
+@given(states, samples(), st.integers(1, 5000))
+def test_the_limit_never_leaves_its_bounds(state: PaceState, sample: Sample, limit_max: int) -> None:
+    new = next_limit(state, sample, PaceBounds(limit_max=limit_max))
+    assert 1 <= new.limit <= limit_max
+
+
+@given(states, samples(), st.integers(1, 50))
+def test_errors_shrink_it_down_to_one(state: PaceState, sample: Sample, errors: int) -> None:
+    before = BOUNDS.clamp(state.limit)
+    new = next_limit(state, replace(sample, errors=errors), BOUNDS)
+    assert new.limit <= max(1.0, 0.9 * before)
+
+
+@given(st.floats(0.001, 30))
+def test_steady_quick_answers_grow_it_to_the_bound(rtt_s: float) -> None:
+    state, now_s = PaceState(limit=1.0), 0.0
+    for _ in range(60):
+        state, now_s = next_limit(state, steady(state.limit, rtt_s, now_s), BOUNDS), now_s + 0.3
+    assert state.limit == 64
+
+
+@given(states, st.integers(1, 5000), st.floats(0.001, 30))
+def test_a_limit_that_was_not_used_does_not_grow(state: PaceState, seed: int, rtt_s: float) -> None:
+    before = BOUNDS.clamp(state.limit)
+    used = random.Random(seed).randrange(max(1, int(0.9 * int(before)))) if int(before) > 1 else 0
+    new = next_limit(state, steady(before, rtt_s, 5000.0, used=used), BOUNDS)
+    assert new.limit == before
+
+
+def test_answers_a_little_slower_shrink_it_a_little_and_much_slower_much() -> None:
+    state = PaceState(limit=20, baseline_s=0.1)
+    assert 18 <= next_limit(state, steady(20, 0.115, 10), BOUNDS).limit < 20
+    assert 14 <= next_limit(state, steady(20, 0.2, 10), BOUNDS).limit < 18
+    assert next_limit(state, steady(20, 0.1, 10), BOUNDS).limit > 20
+
+
+def test_after_a_cut_the_ceiling_is_left_alone_for_a_while_and_then_passed_by_one() -> None:
+    state = next_limit(PaceState(limit=20, baseline_s=0.1), replace(steady(20, 0.1, 10), errors=2), BOUNDS)
+    now_s = 10.0
+    while now_s < 10 + HOLD_S:
+        state, now_s = next_limit(state, steady(state.limit, 0.1, now_s), BOUNDS), now_s + 0.3
+        assert state.limit < 20
+    for _ in range(4):
+        before = state.limit
+        state = next_limit(state, steady(state.limit, 0.1, now_s + 1), BOUNDS)
+        assert state.limit <= before + max(1.0, 0.12 * before)
+    assert state.limit >= 20
+
+
+def test_a_step_waits_for_answers_but_not_for_ever() -> None:
+    state = PaceState(limit=10)
+    few = replace(steady(10, 0.1, 0), answers=3, age_s=STEP_S)
+    assert not due(state, few)
+    assert due(state, replace(few, errors=1))
+    assert due(state, replace(few, answers=8))
+    assert due(state, replace(few, age_s=STEP_MAX_S))
+    assert not due(state, replace(few, answers=8, age_s=STEP_S / 2))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("rtt_s", [0.05, 0.2, 0.5])
+def test_it_follows_a_capacity_that_comes_back_in_steps_and_never_passes_it_by_a_fifth(
+    seed: int, rtt_s: float
+) -> None:
+    """The model: answers slow down in proportion when more are in flight than the capacity; a fifth more is a fall."""
+    rng = random.Random(seed)
+    state, now_s = PaceState(limit=4), 0.0
+    for capacity in (6, 32, 64):
+        until_s, used = now_s + 20, []
+        while now_s < until_s:
+            in_flight = int(state.limit)
+            assert in_flight <= max(1.2 * capacity, capacity + 1)
+            loaded_s = rtt_s * max(1.0, in_flight / capacity)
+            rtts = [loaded_s * rng.uniform(0.8, 1.2) for _ in range(in_flight)]
+            now_s += max(STEP_S, max(rtts))
+            if now_s > until_s - 10:
+                used.append(min(1.0, in_flight / capacity))
+            squares = sum(rtt * rtt for rtt in rtts)
+            sample = Sample(in_flight, sum(rtts), squares, in_flight, 0, in_flight, 0.3, now_s)
+            state = next_limit(state, sample, PaceBounds(limit_max=100))
+        assert sum(used) / len(used) >= 0.9
+
+
+def test_an_upstream_that_is_ten_times_slower_by_itself_gets_its_limit_back() -> None:
+    state, now_s = PaceState(limit=40, baseline_s=0.1), 0.0
+    lowest = 40.0
+    for _ in range(100):
+        state, now_s = next_limit(state, steady(state.limit, 1.0, now_s), BOUNDS), now_s + 1.0
+        lowest = min(lowest, state.limit)
+    assert lowest < 3
+    assert state.limit == 64

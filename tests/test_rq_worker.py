@@ -1,0 +1,164 @@
+"""The concurrent RQ worker: many jobs at once on one loop, RQ's own tools see it, and losing a job's keys is harmless."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+from rq import Queue, Worker
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from antrean.config.redis_client import connect_sync
+from antrean.config.settings import Settings
+from antrean.workers.dispatcher import enqueuer
+from antrean.workers.jobs import order_of
+from antrean.workers.rq_worker import ConcurrentWorker
+from antrean.workers.sweeper import waiting_jobs
+
+Perform = Callable[[str], Awaitable[object]]
+
+
+@pytest.fixture
+def queue(settings: Settings, redis: Redis) -> Queue:
+    return Queue("antrean", connection=connect_sync(settings.redis_url, settings), serializer=JSONSerializer)
+
+
+@asynccontextmanager
+async def serving(queue: Queue, perform: Perform, concurrency: int = 64) -> AsyncIterator[ConcurrentWorker]:
+    worker = ConcurrentWorker(queue, queue.connection, "worker-1", perform, concurrency)
+    stop = asyncio.Event()
+    task = asyncio.create_task(worker.serve(stop, 5))
+    try:
+        yield worker
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.02)
+
+
+async def test_many_jobs_are_worked_on_at_once_and_each_once(queue: Queue) -> None:
+    done: list[str] = []
+    now = most = 0
+    gate = asyncio.Event()
+
+    async def perform(job_id: str) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        if now == 40:
+            gate.set()
+        await gate.wait()
+        now -= 1
+        done.append(order_of(job_id))
+
+    orders = [f"{n:026d}" for n in range(40)]
+    await enqueuer(queue)(orders)
+    async with serving(queue, perform, concurrency=40):
+        await until(lambda: len(done) == 40)
+    assert sorted(done) == orders
+    assert most == 40
+
+
+async def test_no_more_than_the_concurrency_are_taken(queue: Queue) -> None:
+    running: list[str] = []
+    gate = asyncio.Event()
+
+    async def perform(job_id: str) -> None:
+        running.append(job_id)
+        await gate.wait()
+
+    await enqueuer(queue)([f"{n:026d}" for n in range(30)])
+    async with serving(queue, perform, concurrency=8):
+        await until(lambda: len(running) == 8)
+        assert await waiting_jobs(queue)() and queue.count == 22
+        gate.set()
+        await until(lambda: len(running) == 30)
+
+
+async def test_rq_s_own_tools_see_worker_and_jobs_and_nothing_is_left_behind(queue: Queue) -> None:
+    gate = asyncio.Event()
+
+    async def perform(_: str) -> None:
+        await gate.wait()
+
+    await enqueuer(queue)(["0" * 26, "1" * 26])
+    started = StartedJobRegistry(queue=queue)
+    async with serving(queue, perform):
+        await until(lambda: started.count == 2)
+        seen = Worker.all(connection=queue.connection)
+        assert [w.name for w in seen] == ["worker-1"]
+        assert len(seen[0].get_current_executions(refresh=True)) == 2
+        gate.set()
+        await until(lambda: started.count == 0)
+        await until(lambda: Worker.all(connection=queue.connection)[0].successful_job_count == 2)
+    assert Worker.all(connection=queue.connection) == []
+    left = {k.decode().split(":")[1] for k in queue.connection.keys("rq:*")}
+    assert "job" not in left and "execution" not in left
+
+
+async def test_a_turn_that_raises_ends_neither_worker_nor_the_others(queue: Queue) -> None:
+    done: list[str] = []
+
+    async def perform(job_id: str) -> None:
+        if order_of(job_id) == "0" * 26:
+            raise RuntimeError("boom")
+        done.append(job_id)
+
+    async with serving(queue, perform):
+        await enqueuer(queue)(["0" * 26, "1" * 26])
+        await until(lambda: len(done) == 1)
+        await enqueuer(queue)(["2" * 26])
+        await until(lambda: len(done) == 2)
+
+
+async def test_a_job_whose_keys_were_deleted_is_passed_over(queue: Queue) -> None:
+    done: list[str] = []
+
+    async def perform(job_id: str) -> None:
+        done.append(order_of(job_id))
+
+    await enqueuer(queue)(["0" * 26, "1" * 26])
+    first = queue.get_job_ids()[0]
+    queue.connection.delete(f"rq:job:{first}")
+    async with serving(queue, perform):
+        await until(lambda: done == ["1" * 26])
+        assert await waiting_jobs(queue)() == []
+
+
+async def test_running_turns_end_before_the_worker_does(queue: Queue) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def perform(_: str) -> None:
+        began.set()
+        await asyncio.sleep(0.3)
+        ended.set()
+
+    await enqueuer(queue)(["0" * 26])
+    async with serving(queue, perform):
+        await began.wait()
+    assert ended.is_set()
+
+
+async def test_a_plain_rq_worker_does_no_harm(queue: Queue) -> None:
+    """It does not know what to do: the job fails, and the order is put back by the sweeper."""
+    from rq import SimpleWorker
+
+    await enqueuer(queue)(["0" * 26])
+    worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+    await asyncio.to_thread(_burst, worker, queue)
+    assert FailedJobRegistry(queue=queue).count == 1
+
+
+def _burst(worker: Worker, queue: Queue) -> None:
+    job, _ = queue.dequeue_any([queue], None, connection=queue.connection, serializer=JSONSerializer)  # type: ignore[misc]
+    worker.execute_job(job, queue)
