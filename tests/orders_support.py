@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
-from upstream_model import MemoryDocuments, UpstreamModel, verify
 
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
 from antrean.orders.fulfil import Fulfiller
+from antrean.orders.ledger import Ledger
 from antrean.orders.model import Document, NewOrder, Order, Placement, Taxpayer
 from antrean.orders.resolve import Resolver
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
+from upstream_model import MemoryDocuments, UpstreamModel, verify
 
 _numbers = itertools.count(1)
 SETTLE_S = 120.0
@@ -73,8 +74,7 @@ class World:
 
     async def totals(self) -> dict[str, int]:
         """The ledger's accounts in rupiah."""
-        raw = await self.redis.hgetall(keys.LEDGER_TOTALS)
-        return {k.decode(): int(v) for k, v in raw.items()}
+        return await Ledger(self.store).totals()
 
     async def assert_books_balance(self) -> None:
         """paid = stamped + bought_unused + refunded + held; and every SN sold is on our books."""

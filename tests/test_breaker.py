@@ -7,7 +7,6 @@ from typing import Any
 
 import pybreaker
 import pytest
-from provider_support import Clock, make_breaker
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -24,6 +23,7 @@ from antrean.provider.errors import (
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
 from antrean.provider.policy import BreakerRules, BreakerState, Weight, open_time_s, weigh
+from provider_support import Clock, make_breaker
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 

@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from provider_support import make_breaker
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.provider.breaker import NotAdmitted
 from antrean.provider.errors import Unavailable
+from provider_support import make_breaker
 
 PROCESSES = 8
 #: Longest start of a racer, in seconds.

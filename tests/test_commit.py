@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from orders_support import World, new_order
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -15,6 +14,7 @@ from antrean.orders.commit import BATCH_MAX, Durability, GroupCommit
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import OrderStore
+from orders_support import World, new_order
 
 
 class Counting(Scripts):

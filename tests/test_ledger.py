@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from orders_support import World
 from redis.asyncio import Redis
 
 from antrean.orders.ledger import PAID, PARTS, Ledger, reconcile
 from antrean.orders.model import IllegalMove
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, SerialUnusable
+from orders_support import World
 
 
 async def played(redis: Redis) -> World:

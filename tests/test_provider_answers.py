@@ -10,7 +10,6 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from provider_support import NAME, NIK, jwt, png, png_text
 
 from antrean.provider.errors import OutcomeUnknown, ProviderError, QuotaExhausted, Rejected, Unavailable
 from antrean.provider.pictures import is_png, png_from_base64
@@ -25,6 +24,7 @@ from antrean.provider.translate import (
     retry_after_s,
     transport_error,
 )
+from provider_support import NAME, NIK, jwt, png, png_text
 
 NOT_SENT = [
     httpx.ConnectError("x"),

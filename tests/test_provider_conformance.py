@@ -15,6 +15,13 @@ import httpx
 import pikepdf
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
+
+from antrean.provider.errors import QuotaExhausted, Rejected, SerialUnusable
+from antrean.provider.peruri import PeruriAdapter, PeruriConfig
+from antrean.provider.pictures import is_png
+from antrean.provider.protocol import CallMeter
+from antrean.simulator.app import SimulatorConfig, base_urls, create_app
 from provider_support import (
     PDF,
     ScriptedUpstream,
@@ -24,13 +31,6 @@ from provider_support import (
     shared_token,
     stamp_request,
 )
-from redis.asyncio import Redis
-
-from antrean.provider.errors import QuotaExhausted, Rejected, SerialUnusable
-from antrean.provider.peruri import PeruriAdapter, PeruriConfig
-from antrean.provider.pictures import is_png
-from antrean.provider.protocol import CallMeter
-from antrean.simulator.app import SimulatorConfig, base_urls, create_app
 
 QUOTA = 3
 USER, PASSWORD = "pos-medan", "rahasia-sekali"

@@ -13,6 +13,13 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
+
+from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
+from antrean.provider.late import LateCalls
+from antrean.provider.peruri import PeruriAdapter, PeruriConfig
+from antrean.provider.protocol import CallMeter, Generated, SerialRecord
+from antrean.provider.translate import LoginFailed
 from provider_support import (
     FILEUPLOAD,
     NAME,
@@ -29,13 +36,6 @@ from provider_support import (
     shared_token,
     stamp_request,
 )
-from redis.asyncio import Redis
-
-from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
-from antrean.provider.late import LateCalls
-from antrean.provider.peruri import PeruriAdapter, PeruriConfig
-from antrean.provider.protocol import CallMeter, Generated, SerialRecord
-from antrean.provider.translate import LoginFailed
 
 GENERATE = "/chanel/stampv2"
 SIGN = "/adapter/pdfsigning/rest/docSigningZ"
@@ -542,7 +542,7 @@ def socket_adapter(redis: Redis, url: str, stampv2: str = "", timeout_s: float =
         "pos-medan",
         "rahasia",
         adapter_url=url,
-        shared_dir=Path("."),
+        shared_dir=Path(),
         timeout_s=timeout_s,
     )
     return PeruriAdapter(config, shared_token(redis, config))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from provider_support import PDF, SN, make_breaker, generate_request, png, stamp_request
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -34,6 +33,7 @@ from antrean.provider.protocol import (
 )
 from antrean.provider.resilience import ResilientProvider, probe_once
 from antrean.provider.translate import LoginFailed
+from provider_support import PDF, SN, generate_request, make_breaker, png, stamp_request
 
 
 @dataclass

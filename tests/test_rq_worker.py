@@ -1,4 +1,4 @@
-"""The concurrent RQ worker: many jobs at once on one loop, RQ's own tools see it, and losing a job's keys is harmless."""
+"""The concurrent RQ worker: many jobs at once on one loop, seen by RQ's own tools; losing keys is harmless."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
-from rq import Queue, Worker
+from rq import Queue, SimpleWorker, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
@@ -80,7 +80,8 @@ async def test_no_more_than_the_concurrency_are_taken(queue: Queue) -> None:
     await enqueuer(queue)([f"{n:026d}" for n in range(30)])
     async with serving(queue, perform, concurrency=8):
         await until(lambda: len(running) == 8)
-        assert await waiting_jobs(queue)() and queue.count == 22
+        assert await waiting_jobs(queue)()
+        assert queue.count == 22
         gate.set()
         await until(lambda: len(running) == 30)
 
@@ -102,8 +103,8 @@ async def test_rq_s_own_tools_see_worker_and_jobs_and_nothing_is_left_behind(que
         await until(lambda: started.count == 0)
         await until(lambda: Worker.all(connection=queue.connection)[0].successful_job_count == 2)
     assert Worker.all(connection=queue.connection) == []
-    left = {k.decode().split(":")[1] for k in queue.connection.keys("rq:*")}
-    assert "job" not in left and "execution" not in left
+    left = {str(k).split(":")[1] for k in queue.connection.scan_iter("rq:*")}
+    assert not left & {"job", "execution"}
 
 
 async def test_a_turn_that_raises_ends_neither_worker_nor_the_others(queue: Queue) -> None:
@@ -151,14 +152,12 @@ async def test_running_turns_end_before_the_worker_does(queue: Queue) -> None:
 
 async def test_a_plain_rq_worker_does_no_harm(queue: Queue) -> None:
     """It does not know what to do: the job fails, and the order is put back by the sweeper."""
-    from rq import SimpleWorker
-
     await enqueuer(queue)(["0" * 26])
     worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
     await asyncio.to_thread(_burst, worker, queue)
     assert FailedJobRegistry(queue=queue).count == 1
 
 
-def _burst(worker: Worker, queue: Queue) -> None:
+def _burst(worker: SimpleWorker, queue: Queue) -> None:
     job, _ = queue.dequeue_any([queue], None, connection=queue.connection, serializer=JSONSerializer)  # type: ignore[misc]
     worker.execute_job(job, queue)

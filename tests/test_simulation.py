@@ -1,6 +1,6 @@
 """Thousands of histories with every fault at every step: nothing lost, nothing bought twice, the books add up.
 
-A failing seed is printed; `python tests/test_simulation.py SEED [COUNT]` with a Valkey's URL in VALKEY_URL plays it again.
+A failing seed is printed; `python tests/test_simulation.py SEED [COUNT]` plays it again (VALKEY_URL names a Valkey).
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import redis
 import structlog
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
-from simulation.history import History
 
 from antrean.config.embedded_valkey import find_server
+from simulation.history import History
 
 #: Histories in the test run, shared by as many processes; `make soak` plays them for hours.
 HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "1200"))

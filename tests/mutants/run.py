@@ -139,7 +139,12 @@ def caught_by(mutant: Mutant) -> str | None:
         }
         for suite in SUITES:
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite]
-            if subprocess.run(command, cwd=copy, env=env, capture_output=True, timeout=600).returncode != 0:
+            if (
+                subprocess.run(
+                    command, cwd=copy, env=env, capture_output=True, timeout=600, check=False
+                ).returncode
+                != 0
+            ):
                 return ", ".join(suite)
     return None
 

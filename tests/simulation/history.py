@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import redis
-from orders_support import new_order
-from upstream_model import MemoryDocuments, verify
 
 from antrean.orders import ids, keys
 from antrean.orders.balance import BalanceWatch
@@ -23,6 +23,8 @@ from antrean.orders.store import Limits, OrderStore
 from antrean.provider.errors import ProviderError
 from antrean.workers.dispatcher import Capacity, Dispatcher
 from antrean.workers.sweeper import Sweeper
+from orders_support import new_order
+from upstream_model import MemoryDocuments, verify
 
 from . import clock
 from .faulty import Chance, FaultyRedis, Killed
@@ -117,10 +119,8 @@ class History:
 
         async def beat() -> None:
             while True:
-                try:
+                with contextlib.suppress(StoreUnavailable):
                     await store.beat(name)
-                except StoreUnavailable:
-                    pass
                 await asyncio.sleep(1.5)
 
         beating = asyncio.create_task(beat())
@@ -156,12 +156,10 @@ class History:
             (BalanceWatch(store, self.upstream, resolver).run_once, 10.0),
         ]
 
-        async def loop(step: object, every_s: float) -> None:
+        async def loop(step: Callable[[], Awaitable[bool]], every_s: float) -> None:
             while True:
-                try:
-                    await step()  # type: ignore[operator]
-                except (StoreUnavailable, ProviderError):
-                    pass
+                with contextlib.suppress(StoreUnavailable, ProviderError):
+                    await step()
                 await asyncio.sleep(every_s)
 
         await asyncio.gather(*(loop(step, every_s) for step, every_s in steps))
@@ -244,7 +242,7 @@ class History:
             wrong.append(f"bought twice: {self.upstream.doubled}")
         if self.upstream.without_intent:
             wrong.append(f"generate without intent: {self.upstream.without_intent}")
-        books = {*self.client.hkeys(keys.SERIAL_OWNER), *self.client.hkeys(keys.POOL)}  # type: ignore[misc]
+        books = {*self.client.hkeys(keys.SERIAL_OWNER), *self.client.hkeys(keys.POOL)}
         sold = {s.serial_number.encode() for s in self.upstream.sold}
         unsettled = {
             s.serial_number.encode()

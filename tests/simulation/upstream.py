@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from upstream_model import Sold, UpstreamModel
-
 from antrean.provider.errors import OutcomeUnknown, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, SerialPage, StampRequest
+from upstream_model import Sold, UpstreamModel
 
 from .faulty import Chance
 
@@ -56,9 +55,7 @@ class SimulatedUpstream(UpstreamModel):
         if self._chance.strikes("generate_late"):
             late: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
             loop = asyncio.get_running_loop()
-            loop.call_later(
-                self._chance.rng.uniform(0.1, 200), lambda: late.done() or late.set_result(answer)
-            )
+            loop.call_later(self._chance.rng.uniform(0.1, 200), _answer, late, answer)
             raise OutcomeUnknown("no answer in time", late=late)
         return answer
 
@@ -84,3 +81,8 @@ class SimulatedUpstream(UpstreamModel):
         if self._chance.strikes("ask_fails"):
             raise Unavailable("503", sent=True)
         return await super().balance()
+
+
+def _answer(late: asyncio.Future[Generated], answer: Generated) -> None:
+    if not late.done():
+        late.set_result(answer)

@@ -59,17 +59,23 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
         if count:
             states.add_row(state.value, f"{count:,}")
     lanes = Table("waits for", "orders", box=None)
-    for lane, count in (("its purchase", situation.buy), ("its picture", situation.fetch), ("its stamp", situation.stamp)):
+    for lane, count in (
+        ("its purchase", situation.buy),
+        ("its picture", situation.fetch),
+        ("its stamp", situation.stamp),
+    ):
         lanes.add_row(lane, f"{count:,}")
     lanes.add_row("being worked on", f"{situation.claimed:,}")
     offices = Table("office", "waiting", box=None)
     ranked = sorted(situation.offices.items(), key=lambda o: -o[1].waiting)
-    for office, lane in ranked[:OFFICES_MAX]:
-        offices.add_row(office, f"{lane.waiting:,}")
+    for office, waits in ranked[:OFFICES_MAX]:
+        offices.add_row(office, f"{waits.waiting:,}")
     lines = [Text(f"{situation.open:,} orders are open", style="bold")]
     for name in ("provider", "adapter"):
         status, pace = await getattr(breakers, name).look()
         lines.append(Text(f"{name}: {status.state.value}, {pace.in_flight} of {pace.limit} calls in flight"))
     for hold in situation.holds.values():
-        lines.append(Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow"))
+        lines.append(
+            Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow")
+        )
     return Group(*lines, states, lanes, offices)

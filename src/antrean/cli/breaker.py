@@ -70,7 +70,9 @@ def _force(name: str, state: str, reason: str, minutes: float) -> None:
 
 
 reason_option = click.option("--reason", required=True, help="Why; kept with the change.")
-minutes_option = click.option("--minutes", type=click.FloatRange(0, 24 * 60, min_open=True), default=30, show_default=True)
+minutes_option = click.option(
+    "--minutes", type=click.FloatRange(0, 24 * 60, min_open=True), default=30, show_default=True
+)
 
 
 @command.command("open")

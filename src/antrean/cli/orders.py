@@ -31,12 +31,10 @@ def list_orders(state: str | None, office: str | None, limit: int) -> None:
         raise click.ClickException(f"There is no state {state!r}. States: {', '.join(State)}.")
 
     async def work(settings: Settings, redis: Redis) -> None:
-        from antrean.config.store import build_store
-        from antrean.orders.listing import list_orders
+        from antrean.orders.listing import Filter, page
 
-        wanted = State(state) if state else None
-        page = await list_orders(build_store(settings, redis), state=wanted, office=office, limit=limit)
-        for order in page.orders:
+        wanted = Filter(state=State(state) if state else None, office=office)
+        for order in (await page(redis, wanted, None, limit)).orders:
             error = f"  {order.error.code}: {order.error.message}" if order.error else ""
             click.echo(
                 f"{order.id}  {local_time(order.created_ms)}  {order.office:<10} {order.kind:<8} {order.state.value:<9} "

@@ -29,5 +29,6 @@ def command(host: str, port: int | None, seed: int, quota: int, ready_fd: int | 
         quota=quota,
         seed=seed,
         adapter_root=settings.effective_shared_dir,
+        books_path=settings.data_dir / "simulator.jsonl",
     )
     run(config, host, port or settings.effective_simulator_port, announcer(ready_fd))

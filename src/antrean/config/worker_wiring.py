@@ -12,7 +12,7 @@ import uvloop
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from antrean.config.documents import build_documents, verify_stamped
+from antrean.config.documents import build_checker, build_documents
 from antrean.config.redis_client import connect, connect_sync
 from antrean.config.settings import Settings
 from antrean.config.store import build_store
@@ -53,7 +53,8 @@ def build_worker(settings: Settings) -> WorkerParts:
     breakers = build_breakers(settings, redis)
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, breakers)
-    fulfiller = Fulfiller(store, provider, build_documents(settings), verify_stamped, worker_id)
+    checker = build_checker(settings)
+    fulfiller = Fulfiller(store, provider, build_documents(settings), checker.verify_stamped, worker_id)
     resolver = Resolver(store, provider, settings.unknown_settle_s)
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
@@ -91,6 +92,7 @@ def build_worker(settings: Settings) -> WorkerParts:
         settings.drain_s,
         [
             fulfiller.aclose,
+            checker.aclose,
             provider.aclose,
             breakers.provider.aclose,
             breakers.adapter.aclose,

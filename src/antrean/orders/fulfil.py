@@ -182,7 +182,7 @@ class Fulfiller:
         log.warning("outcome unknown", why=error.message)
         return Outcome.UNKNOWN
 
-    def _watch(self, order_id: str, late: asyncio.Future[object]) -> None:
+    def _watch(self, order_id: str, late: Awaitable[object]) -> None:
         """Take in the answer of a call that was given up on, should it still come."""
 
         async def take_in() -> None:

@@ -13,7 +13,7 @@ redis) are translated once, at the edge. Messages never hold an identity number,
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 
@@ -57,7 +57,7 @@ class OutcomeUnknown(ProviderError):
     result type as the call itself, or with a ProviderError. None where the connection is gone.
     """
 
-    def __init__(self, message: str, *, late: asyncio.Future[Any] | None = None) -> None:
+    def __init__(self, message: str, *, late: Awaitable[Any] | None = None) -> None:
         super().__init__(message)
         self.late = late
 

@@ -26,7 +26,9 @@ SWEEP_MAX = 1000
 class Sweeper:
     """One step finds and puts back what stands still. `claim_max_ms`: no turn lasts longer than this."""
 
-    def __init__(self, store: OrderStore, job_ids: Callable[[], Awaitable[list[str]]], claim_max_ms: int) -> None:
+    def __init__(
+        self, store: OrderStore, job_ids: Callable[[], Awaitable[list[str]]], claim_max_ms: int
+    ) -> None:
         self._store = store
         self._job_ids = job_ids
         self._claim_max_ms = claim_max_ms

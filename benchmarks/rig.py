@@ -1,0 +1,125 @@
+"""A private Antrean for measuring: real processes on loopback, Valkey with a synced append-only file, the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from antrean.config.embedded_valkey import EmbeddedValkey
+from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+from antrean.simulator.app import base_urls
+
+KEY = "bench-terminal-key-0123456789abcdefghij"
+OPS_KEY = "bench-ops-key-0123456789abcdefghijklmnop"
+
+
+@dataclass
+class Rig:
+    """Where the processes of one measurement are, and how to start more."""
+
+    settings: Settings
+    env: dict[str, str]
+    sim_origin: str
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self.settings.http_port}"
+
+    def run(self, *argv: str) -> subprocess.Popen[bytes]:
+        """Start an `antrean` command beside us."""
+        command = [sys.executable, "-m", "antrean", *argv]
+        process = subprocess.Popen(
+            command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.processes.append(process)
+        return process
+
+    async def answers(self, url: str, timeout_s: float = 30) -> None:
+        """Wait until a GET is answered with 200."""
+        end = time.monotonic() + timeout_s
+        async with aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async with session.get(url) as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientError:
+                    pass
+                if time.monotonic() > end:
+                    raise TimeoutError(url)
+                await asyncio.sleep(0.05)
+
+
+def _ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@asynccontextmanager
+async def rig(**settings: str) -> AsyncIterator[Rig]:
+    """Valkey, simulator and gateway running; workers are the caller's to start."""
+    folder = Path(tempfile.mkdtemp(prefix="antrean-bench-"))
+    port, sim_port = _ports(2)
+    origin = f"http://127.0.0.1:{sim_port}"
+    own = {
+        "DATA_DIR": str(folder),
+        "HTTP_PORT": str(port),
+        "SIMULATOR_PORT": str(sim_port),
+        "UPSTREAM_USER": SIMULATOR_USER,
+        "UPSTREAM_PASSWORD": SIMULATOR_PASSWORD,
+        "BOOTSTRAP_TERMINAL_KEY": KEY,
+        "BOOTSTRAP_OPS_KEY": OPS_KEY,
+        "KEY_RATE_PER_S": "1000000",
+        "LOG_LEVEL": "WARNING",
+        **{
+            f"UPSTREAM_{n.upper()}_URL": u
+            for n, u in base_urls(origin).items()
+            if n in ("backend", "stampv2", "adapter")
+        },
+        **settings,
+    }
+    env = os.environ | {f"ANTREAN_{name}": value for name, value in own.items()}
+    made = Settings(_env_file=None, **{n.lower(): v for n, v in own.items()})  # type: ignore[arg-type]
+    embedded = EmbeddedValkey.of(made)
+    embedded.prepare()
+    it = Rig(made, env, origin)
+    it.processes.append(subprocess.Popen(embedded.argv, stdout=subprocess.DEVNULL))
+    try:
+        await embedded.wait_ready(made)
+        from antrean.config.wiring import ensure_first_keys
+
+        redis = connect(made.effective_redis_url, made)
+        await ensure_first_keys(made, redis)
+        await redis.aclose()
+        it.run("simulator", "--port", str(sim_port))
+        it.run("gateway")
+        await it.answers(f"{origin}/_sim/state")
+        await it.answers(f"{it.origin}/readyz")
+        yield it
+    finally:
+        for process in reversed(it.processes):
+            process.terminate()
+        for process in it.processes:
+            process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""Builds the gateway from settings. The breakers are shown to it through `BreakerPort`: it knows no upstream."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+
+from antrean.config.durability import check_durability, fails
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+from antrean.config.store import build_store, durability_of
+from antrean.config.upstream import build_breakers
+from antrean.gateway import keys as api_keys
+from antrean.gateway.keys import KeyRing
+from antrean.gateway.parts import GatewayParts
+from antrean.orders.commit import GroupCommit
+from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.events import EventHub
+from antrean.orders.pdf import PdfChecker
+from antrean.orders.uploads import Uploads
+from antrean.provider.breaker import SharedBreaker
+from antrean.provider.policy import BreakerState
+
+
+class BreakerPort:
+    """One shared breaker as the gateway's `BreakerView`."""
+
+    def __init__(self, breaker: SharedBreaker) -> None:
+        self._breaker = breaker
+
+    async def status(self) -> Mapping[str, Any]:
+        """The breaker's fields as the API names them."""
+        return dataclasses.asdict(await self._breaker.status())
+
+    async def override(
+        self, state: Literal["open", "closed"], reason: str, actor: str, expires_in_s: float
+    ) -> None:
+        """Force a state."""
+        await self._breaker.override(BreakerState(state), reason, actor, expires_in_s)
+
+    async def lift_override(self, actor: str) -> bool:
+        """End the override."""
+        return await self._breaker.lift_override(actor)
+
+    async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The last changes, newest first."""
+        return [dataclasses.asdict(change) for change in await self._breaker.history(limit)]
+
+
+async def gateway_parts(settings: Settings) -> GatewayParts:
+    """All that a gateway works with. Raises RedisError where the server cannot be asked how it keeps things."""
+    redis = connect(settings.effective_redis_url, settings)
+    durability = await durability_of(redis, settings)
+    store = build_store(settings, redis, durability)
+    documents = DocumentStore.from_url(settings.effective_document_store)
+    breakers = build_breakers(settings, redis)
+    pdf = PdfChecker(pages_max=settings.document_pages_max)
+
+    async def check_ready() -> list[str]:
+        found = fails(await check_durability(redis, replicas_min=settings.redis_replicas_min))
+        reasons = [f"{f.check}: {f.seen}" for f in found]
+        try:
+            await documents.check_writable()
+        except DocumentStoreUnavailable as error:
+            reasons.append(f"document store: {error}")
+        return reasons
+
+    async def concurrency_limit() -> int:
+        return (await breakers.provider.look())[1].limit
+
+    return GatewayParts(
+        settings=settings,
+        redis=redis,
+        store=store,
+        documents=documents,
+        uploads=Uploads(store.scripts, GroupCommit(store.scripts, "upload", durability), documents),
+        pdf=pdf,
+        hub=EventHub(redis),
+        keys=KeyRing(redis),
+        breakers={
+            "provider": BreakerPort(breakers.provider),
+            "adapter": BreakerPort(breakers.adapter),
+        },
+        check_ready=check_ready,
+        concurrency_limit=concurrency_limit,
+        closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],
+    )
+
+
+async def ensure_first_keys(settings: Settings, redis: Redis) -> list[tuple[str, str, str]]:
+    """A terminal key and an ops key where there is none yet: role, office and key of each, to be shown once."""
+    return [
+        (role.value, office, key)
+        for role, office, key in await api_keys.ensure_first_keys(KeyRing(redis), settings)
+    ]

@@ -1,0 +1,148 @@
+"""Reading requests and rendering answers: bodies with bounds, query values, JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import orjson
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.multipart import MultipartReader
+from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
+
+from antrean.gateway.problems import Problem, invalid
+from antrean.orders.holding import Language
+
+#: Longest time that a whole body may take to arrive, in seconds.
+BODY_TIMEOUT_S = 30
+JSON_BYTES_MAX = 64 * 1024
+BATCH_BYTES_MAX = 2 * 1024 * 1024
+#: What multipart adds around a file, in bytes, and how many parts are looked at for it.
+MULTIPART_BYTES_MAX = 16 * 1024
+PARTS_MAX = 4
+
+_LANGUAGE = re.compile(r"\s*([A-Za-z*]{1,8})(?:-[A-Za-z0-9-]{1,20})?\s*(?:;\s*q=([01](?:\.\d{1,3})?)\s*)?")
+
+
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+    )
+
+
+async def read_json(request: web.Request, bytes_max: int = JSON_BYTES_MAX) -> Any:
+    """The body as JSON. Raises Problem: 415, 413, 408 or 400."""
+    if request.content_type != "application/json":
+        raise Problem("unsupported-media-type", "Send the body as application/json.")
+    body = await read_bytes(request, bytes_max)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Problem("broken-json", "The body is not JSON in UTF-8.") from None
+
+
+async def read_bytes(request: web.Request, bytes_max: int) -> bytes:
+    """The whole body. Raises Problem: 413 above `bytes_max`, 408 where it takes longer than BODY_TIMEOUT_S."""
+    if request.content_length is not None and request.content_length > bytes_max:
+        raise _too_large(bytes_max)
+    body = bytearray()
+    async with _arriving():
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > bytes_max:
+                raise _too_large(bytes_max)
+    return bytes(body)
+
+
+async def read_pdf(request: web.Request, bytes_max: int) -> bytes:
+    """The PDF in the body, bare or as the part `file` of a form. Raises Problem."""
+    if request.content_type == "application/pdf":
+        return await read_bytes(request, bytes_max)
+    if request.content_type != "multipart/form-data":
+        raise Problem(
+            "unsupported-media-type", "Send application/pdf, or multipart/form-data with a part `file`."
+        )
+    if request.content_length is not None and request.content_length > bytes_max + MULTIPART_BYTES_MAX:
+        raise _too_large(bytes_max)
+    try:
+        async with _arriving():
+            return await _read_part(await request.multipart(), bytes_max)
+    except (ValueError, AssertionError, RuntimeError, HttpProcessingError):
+        raise Problem("bad-request", "The form is not readable.") from None
+
+
+async def _read_part(reader: MultipartReader, bytes_max: int) -> bytes:
+    for _ in range(PARTS_MAX):
+        part = await reader.next()
+        if part is None:
+            break
+        if not isinstance(part, BodyPartReader):
+            continue
+        body = bytearray()
+        wanted = part.name == "file"
+        while chunk := await part.read_chunk(64 * 1024):
+            body += chunk
+            if len(body) > (bytes_max if wanted else MULTIPART_BYTES_MAX):
+                raise _too_large(bytes_max)
+        if wanted:
+            return bytes(body)
+    raise invalid("file", "missing", "is required: the part `file` of the form")
+
+
+class _arriving:  # noqa: N801 - reads as a word where it is used
+    """Bounds the time in which a body arrives, and names what may go wrong with it."""
+
+    async def __aenter__(self) -> None:
+        self._timeout = asyncio.timeout(BODY_TIMEOUT_S)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise Problem(
+                "timeout", "The body did not arrive in time.", headers={"Connection": "close"}
+            ) from None
+        if isinstance(error, HTTPRequestEntityTooLarge):
+            raise Problem("body-too-large", "The body is too large.") from None
+        if isinstance(error, (web.PayloadAccessError, ConnectionError)) or _is_payload_error(error):
+            raise Problem("bad-request", "The body is not readable.") from None
+
+
+def _is_payload_error(error: object) -> bool:
+    from aiohttp.client_exceptions import ClientPayloadError
+    from aiohttp.web_exceptions import HTTPBadRequest
+    from aiohttp.web_protocol import RequestPayloadError
+
+    return isinstance(error, (RequestPayloadError, ClientPayloadError, HTTPBadRequest))
+
+
+def _too_large(bytes_max: int) -> Problem:
+    return Problem("body-too-large", f"At most {bytes_max} bytes are taken.")
+
+
+def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
+    """A number from the query. Raises Problem where it is none or out of bounds."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"\d{1,16}(\.\d{1,6})?", text, re.ASCII) or not low <= float(text) <= high:
+        raise invalid(name, "number", f"must be a number from {low:g} to {high:g}")
+    return float(text)
+
+
+def language(request: web.Request) -> Language:
+    """Indonesian, unless English is preferred."""
+    best: tuple[float, Language] = (0.0, "id")
+    for item in request.headers.get("Accept-Language", "")[:200].split(","):
+        match = _LANGUAGE.fullmatch(item)
+        if match is None:
+            continue
+        weight = float(match[2]) if match[2] else 1.0
+        code: Language = "en" if match[1].lower() == "en" else "id"
+        if weight > best[0] and match[1].lower() in ("en", "id", "in"):
+            best = (weight, code)
+    return best[1]

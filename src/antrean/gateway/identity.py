@@ -1,0 +1,45 @@
+"""Whether an identity number can be one. Pure; no message here holds a number."""
+
+from __future__ import annotations
+
+import calendar
+import re
+
+#: First two digits of a NIK: provinces by Kemendagri's code, with the gaps that new ones have filled so far.
+PROVINCES = frozenset(
+    {*range(11, 22), *range(31, 37), *range(51, 54), *range(61, 66), *range(71, 77), 81, 82, *range(91, 98)}
+)
+#: A woman's day of birth is written with 40 added.
+WOMAN = 40
+_PASSPORT = re.compile(r"[A-Z0-9]{5,20}")
+
+IDENTITY_TYPES = ("KTP", "NPWP", "PASSPORT", "KITAS", "KITAP")
+
+
+def fault(identity_type: str, number: str) -> tuple[str, str] | None:
+    """The rule that a number breaks and words for it, or None."""
+    if identity_type == "KTP":
+        return nik_fault(number)
+    if identity_type == "NPWP":
+        if not (number.isascii() and number.isdigit() and len(number) in (15, 16)):
+            return "npwp-digits", "an NPWP has 15 or 16 digits"
+        return None
+    if not _PASSPORT.fullmatch(number):
+        return "alphanumeric", "must be 5 to 20 capital letters and digits"
+    return None
+
+
+def nik_fault(nik: str) -> tuple[str, str] | None:
+    """Region (6), date of birth DDMMYY (6, day + 40 for women), running number (4)."""
+    if not (len(nik) == 16 and nik.isascii() and nik.isdigit()):
+        return "nik-digits", "a NIK has exactly 16 digits"
+    if int(nik[:2]) not in PROVINCES or nik[2:4] == "00" or nik[4:6] == "00":
+        return "nik-region", "the NIK's first six digits are no region"
+    day, month = int(nik[6:8]), int(nik[8:10])
+    day -= WOMAN if day > WOMAN else 0
+    # The century is not told, so 29 February is taken in any year.
+    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(2024, month)[1]):
+        return "nik-birth-date", "the NIK's digits 7 to 12 are no date of birth (DDMMYY, day + 40 for women)"
+    if nik[12:] == "0000":
+        return "nik-serial", "the NIK's last four digits must not be 0000"
+    return None

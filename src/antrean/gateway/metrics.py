@@ -1,0 +1,66 @@
+"""What Prometheus reads from a gateway. No label holds an id, an address or a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from antrean.orders.holding import Outlook, held
+
+#: Bounds of the histogram in seconds; long polls end in the last ones.
+_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 60)
+
+
+class Metrics:
+    """The gateway's own counts, and the queue as it is when somebody reads."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        r = self._registry
+        self._requests = Counter(
+            "antrean_http_requests", "Requests answered", ["method", "route", "status"], registry=r
+        )
+        self._duration = Histogram(
+            "antrean_http_request_duration_seconds",
+            "Time to answer",
+            ["route"],
+            buckets=_BUCKETS_S,
+            registry=r,
+        )
+        self._accepted = Counter("antrean_orders_accepted", "Orders answered with 202", ["kind"], registry=r)
+        self._orders = Gauge("antrean_orders", "Orders by state", ["state"], registry=r)
+        self._lane = Gauge("antrean_lane_orders", "Orders that wait, by lane", ["lane"], registry=r)
+        self._held = Gauge("antrean_held_orders", "Orders that wait for a hold", ["reason"], registry=r)
+        self._in_flight = Gauge("antrean_orders_in_flight", "Orders that a worker has claimed", registry=r)
+        self._breaker = Gauge(
+            "antrean_breaker_state", "1 for the state in force", ["breaker", "state"], registry=r
+        )
+        self._watches = Gauge("antrean_gateway_watches", "Clients that wait for a change", registry=r)
+
+    def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
+        """One request was answered; `route` is the path with its placeholders."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._duration.labels(route).observe(duration_s)
+
+    def accepted(self, kind: str) -> None:
+        """One order was accepted, not a repeat."""
+        self._accepted.labels(kind).inc()
+
+    def text(self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], watches: int) -> bytes:
+        """The exposition format, with the queue as given."""
+        situation = outlook.situation
+        for state, count in situation.by_state.items():
+            self._orders.labels(state).set(count)
+        for lane, count in (("buy", situation.buy), ("fetch", situation.fetch), ("stamp", situation.stamp)):
+            self._lane.labels(lane).set(count)
+        self._held.clear()
+        for hold in held(outlook):
+            self._held.labels(hold.reason).set(hold.orders)
+        self._in_flight.set(situation.claimed)
+        for name, status in breakers.items():
+            for state in ("closed", "open", "half_open"):
+                self._breaker.labels(name, state).set(status["state"] == state)
+        self._watches.set(watches)
+        return generate_latest(self._registry)

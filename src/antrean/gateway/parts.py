@@ -1,0 +1,38 @@
+"""What a gateway is made of. The wiring builds it; tests build it from the same classes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from antrean.gateway.keys import KeyRing
+from antrean.gateway.ports import BreakerView
+from antrean.orders.documents import DocumentStore
+from antrean.orders.events import EventHub
+from antrean.orders.pdf import PdfChecker
+from antrean.orders.store import OrderStore
+from antrean.orders.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """The objects behind the routes. `closers` are called at the end, in order."""
+
+    settings: Settings
+    redis: Redis
+    store: OrderStore
+    documents: DocumentStore
+    uploads: Uploads
+    pdf: PdfChecker
+    hub: EventHub
+    keys: KeyRing
+    #: By name: `provider` and `adapter`.
+    breakers: Mapping[str, BreakerView]
+    #: Why orders can not be accepted durably just now; empty: they can.
+    check_ready: Callable[[], Awaitable[list[str]]]
+    #: Calls that may be in flight at the upstream just now, all workers together.
+    concurrency_limit: Callable[[], Awaitable[int]]
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)

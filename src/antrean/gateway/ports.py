@@ -1,0 +1,28 @@
+"""What the gateway needs of rooms it does not know: the wiring passes the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+
+class BreakerView(Protocol):
+    """A breaker as ops see it. Every method raises redis.exceptions.RedisError where the state can not be read."""
+
+    async def status(self) -> Mapping[str, Any]:
+        """The fields of API.md's breaker; `state` is the one in force; times are aware datetimes."""
+        ...
+
+    async def override(
+        self, state: Literal["open", "closed"], reason: str, actor: str, expires_in_s: float
+    ) -> None:
+        """Force a state."""
+        ...
+
+    async def lift_override(self, actor: str) -> bool:
+        """End the override; False where there was none."""
+        ...
+
+    async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The last changes, newest first."""
+        ...

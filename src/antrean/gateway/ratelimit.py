@@ -1,0 +1,68 @@
+"""How much one key and one address may ask: token buckets in the process, in tables of bounded size."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+#: Keys and addresses remembered; the one unused for longest gives way, with a full bucket when it comes back.
+ENTRIES_MAX = 10_000
+#: Wrong keys that one address may try at once, and how many a second after that.
+WRONG_KEYS_BURST = 50
+WRONG_KEYS_PER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a bucket says. `reset_s`: until it is full again; `retry_s`: until one more may be asked."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_s: int
+    retry_s: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The RateLimit headers (IETF draft httpapi-ratelimit-headers, and the older three)."""
+        return {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset_s),
+            "RateLimit-Policy": f'"key";q={self.limit};w=1',
+        }
+
+
+class Buckets:
+    """One bucket an entry, of `burst` tokens, filled by `per_s` tokens a second."""
+
+    def __init__(
+        self, per_s: float, burst: float | None = None, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s = per_s
+        self._burst = max(per_s, 1.0) if burst is None else burst
+        self._clock_s = clock_s
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, entry: str, tokens: float = 1.0) -> Allowance:
+        """Take tokens if they are there; 0 only looks whether one is."""
+        now_s = self._clock_s()
+        level, seen_s = self._levels.get(entry, (self._burst, now_s))
+        level = min(self._burst, level + (now_s - seen_s) * self._per_s)
+        allowed = level >= max(tokens, 1.0)
+        if allowed:
+            level -= tokens
+        self._levels[entry] = (level, now_s)
+        self._levels.move_to_end(entry)
+        if len(self._levels) > ENTRIES_MAX:
+            self._levels.popitem(last=False)
+        return Allowance(
+            allowed,
+            int(self._burst),
+            int(level),
+            math.ceil((self._burst - level) / self._per_s),
+            max(1, math.ceil((1 - level) / self._per_s)),
+        )

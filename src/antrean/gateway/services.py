@@ -1,0 +1,126 @@
+"""What handlers share: the parts, and what is looked up once for many requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from antrean.gateway.cached import Cached
+from antrean.gateway.metrics import Metrics
+from antrean.gateway.parts import GatewayParts
+from antrean.gateway.problems import Problem
+from antrean.gateway.ranks import Ranks
+from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S, Buckets
+from antrean.orders import eta
+from antrean.orders.holding import Glance, Outlook
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.store import asked
+from antrean.orders.view import Pace
+
+log = structlog.get_logger(__name__)
+
+#: Readers share one look at the queue for this long, in seconds.
+OUTLOOK_S = 0.25
+#: The same for whether orders can be kept durably, and for the pace of the last minutes.
+READY_S = 1.0
+PACE_S = 1.0
+#: How often those who wait are told of a hold or breaker that came or went, in seconds.
+HOLDS_EVERY_S = 1.0
+#: PDFs that are held in memory at one time; each has at most `document_bytes_max` bytes.
+UPLOADS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The queue and the breakers, as they were seen at one moment."""
+
+    outlook: Outlook
+    breakers: Mapping[str, Mapping[str, Any]]
+
+
+class Services:
+    """One for each application."""
+
+    def __init__(self, parts: GatewayParts) -> None:
+        self.parts = parts
+        self.metrics = Metrics()
+        self.ranks = Ranks(parts.store)
+        self.key_buckets = Buckets(parts.settings.key_rate_per_s)
+        self.wrong_keys = Buckets(WRONG_KEYS_PER_S, WRONG_KEYS_BURST)
+        self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
+        self._seen = Cached(self._look, OUTLOOK_S)
+        self._pace = Cached(self._look_at_pace, PACE_S)
+        self._ready = Cached(self._look_at_readiness, READY_S)
+        self.base_url = parts.settings.public_url.rstrip("/")
+
+    async def seen(self) -> Seen:
+        """The queue and the breakers, at most OUTLOOK_S old. Raises StoreUnavailable."""
+        return await self._seen.get()
+
+    async def pace(self) -> Pace:
+        """Completions of the last minutes. Raises StoreUnavailable."""
+        return await self._pace.get()
+
+    def breakers_changed(self) -> None:
+        """A breaker or hold was changed by hand: the next look is a fresh one."""
+        self._seen.forget()
+        self.parts.hub.wake_all()
+
+    async def not_ready(self) -> list[str]:
+        """Why orders can not be accepted durably, at most READY_S old; empty: they can."""
+        if self.parts.hub.closing:
+            return ["this gateway is stopping"]
+        return await self._ready.get()
+
+    async def require_ready(self) -> None:
+        """Raises Problem where an order could not be accepted durably."""
+        if await self.not_ready():
+            raise Problem("not-ready", "Orders can not be accepted just now. Try again with the same key.")
+
+    async def tell_of_holds(self) -> None:
+        """Until cancelled: wake those who wait when a hold or a breaker comes or goes, which moves no order."""
+        before: object = None
+        while True:
+            await asyncio.sleep(HOLDS_EVERY_S)
+            if not self.parts.hub.watches:
+                continue
+            try:
+                outlook = (await self.seen()).outlook
+            except StoreUnavailable:
+                continue
+            now = (tuple(outlook.situation.holds), outlook.provider, outlook.adapter)
+            if before is not None and now != before:
+                self.parts.hub.wake_all()
+            before = now
+
+    async def _look(self) -> Seen:
+        breakers = self.parts.breakers
+        situation, *statuses = await asyncio.gather(
+            self.parts.store.situation(), *(asked(b.status()) for b in breakers.values())
+        )
+        by_name = dict(zip(breakers, statuses, strict=True))
+        return Seen(Outlook(situation, _glance(by_name["provider"]), _glance(by_name["adapter"])), by_name)
+
+    async def _look_at_pace(self) -> Pace:
+        now_ms = (await self.seen()).outlook.situation.now_ms
+        return Pace(now_ms, tuple(await self.parts.store.completions(now_ms, eta.SPANS)))
+
+    async def _look_at_readiness(self) -> list[str]:
+        reasons = await self.parts.check_ready()
+        if reasons:
+            log.warning("not ready to accept orders", reasons=reasons)
+        return reasons
+
+
+def _glance(status: Mapping[str, Any]) -> Glance:
+    since: datetime = status["since"]
+    return Glance(status["state"] != "closed", int(since.timestamp() * 1000))
+
+
+SERVICES = web.AppKey("services", Services)

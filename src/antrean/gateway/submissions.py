@@ -1,0 +1,337 @@
+"""What comes in with an order, field by field: pydantic checks the form, the rules with names check the sense.
+
+No error repeats what was sent: pydantic's own messages are taken only where they speak of the rule alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, list_all_errors
+
+from antrean.gateway import identity, webhook_url
+from antrean.gateway.problems import Problem, invalid_fields
+from antrean.orders import ids
+from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
+
+#: Stamp duty of this law's kind is older than any paper we will see.
+DATE_MIN = date(1945, 1, 1)
+DEADLINE_AHEAD_MAX = timedelta(days=5 * 366)
+DEADLINE_BACK_MAX = timedelta(days=5 * 366)
+#: Side of a stamp in points: smaller is not readable, larger is no stamp.
+SIDE_MIN, SIDE_MAX = 10, 1000
+BATCH_MAX = 100
+KEY_CHARS_MAX = 128
+
+M = TypeVar("M", bound=BaseModel)
+
+_SERIAL = re.compile(r"[A-Z0-9]{8,40}")
+_TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DEADLINE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
+
+
+def _refuse(rule: str, message: str) -> NoReturn:
+    # Braces would be taken for the place of a value.
+    raise PydanticCustomError(rule, message.replace("{", "(").replace("}", ")"))
+
+
+def _printable(value: str) -> str:
+    if not value.strip():
+        _refuse("not_blank", "must not be blank")
+    if any(unicodedata.category(c)[0] == "C" for c in value):
+        _refuse("printable", "must hold printable characters only")
+    return value
+
+
+def _filename(value: str) -> str:
+    _printable(value)
+    if "/" in value or "\\" in value or value in {".", ".."}:
+        _refuse("filename", "must be a file name without a path")
+    return value
+
+
+def _form(pattern: re.Pattern[str], rule: str, message: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            _refuse(rule, message)
+        return value
+
+    return AfterValidator(check)
+
+
+def _id(value: str) -> str:
+    if not ids.is_id(value):
+        _refuse("id_form", "must be an id as it was given out: 26 lower-case letters and digits")
+    return value
+
+
+def _document_date(value: str, info: ValidationInfo) -> str:
+    if not _DATE.fullmatch(value):
+        _refuse("date_form", "must be a date as YYYY-MM-DD")
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        _refuse("date_real", "must be a day of the calendar")
+    # Tomorrow is today already somewhere in Indonesia's three time zones.
+    if not DATE_MIN <= day <= _now(info).date() + timedelta(days=1):
+        _refuse("date_range", f"must not be before {DATE_MIN} or in the future")
+    return value
+
+
+def _deadline(value: str | None, info: ValidationInfo) -> str | None:
+    if value is None:
+        return None
+    if not _DEADLINE.fullmatch(value):
+        _refuse("deadline_form", "must be an RFC 3339 time with its zone")
+    try:
+        at = _time(value)
+    except (ValueError, OverflowError):
+        _refuse("deadline_real", "must be a time of the calendar")
+    now = _now(info)
+    if not now - DEADLINE_BACK_MAX <= at <= now + DEADLINE_AHEAD_MAX:
+        _refuse("deadline_range", "must be within five years of now")
+    return value
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def _webhook(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None:
+        try:
+            webhook_url.check(value, allow_private=_context(info)["allow_private"])
+        except webhook_url.Refused as refused:
+            _refuse(refused.rule.replace("-", "_"), refused.message)
+    return value
+
+
+def _context(info: ValidationInfo) -> dict[str, Any]:
+    assert info.context is not None
+    return info.context  # type: ignore[no-any-return, unused-ignore]
+
+
+def _now(info: ValidationInfo) -> datetime:
+    now: datetime = _context(info)["now"]
+    return now
+
+
+Text64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Text128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+Id: TypeAlias = Annotated[str, AfterValidator(_id)]
+Serial = Annotated[str, _form(_SERIAL, "serial_form", "must be 8 to 40 capital letters and digits")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class DocumentIn(_Model):
+    """The paper that the duty is paid for."""
+
+    type_code: Annotated[str, _form(_TYPE_CODE, "type_code_form", "must be 1 to 8 letters and digits")]
+    number: Text64
+    date: Annotated[str, AfterValidator(_document_date)]
+    filename: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_filename)]
+
+
+class TaxpayerIn(_Model):
+    """Who pays it."""
+
+    identity_type: Literal["KTP", "NPWP", "PASSPORT", "KITAS", "KITAP"]
+    identity_number: Annotated[str, Field(min_length=1, max_length=32)]
+    name: Text128
+
+    @model_validator(mode="after")
+    def _number_fits(self) -> TaxpayerIn:
+        if found := identity.fault(self.identity_type, self.identity_number):
+            _refuse(f"identity_number:{found[0].replace('-', '_')}", found[1])
+        return self
+
+
+class PlacementIn(_Model):
+    """Where the stamp goes: PDF points, origin lower left, page from 1."""
+
+    page: Annotated[int, Field(ge=1, le=100_000)]
+    x: Annotated[float, Field(ge=-20_000, le=20_000)]
+    y: Annotated[float, Field(ge=-20_000, le=20_000)]
+    width: Annotated[float, Field(ge=SIDE_MIN, le=SIDE_MAX)]
+    height: Annotated[float, Field(ge=SIDE_MIN, le=SIDE_MAX)]
+
+
+class _OrderIn(_Model):
+    document: DocumentIn
+    taxpayer: TaxpayerIn
+    deadline: Annotated[str | None, AfterValidator(_deadline)] = None
+    reference: Text128 | None = None
+    webhook_url: Annotated[str | None, AfterValidator(_webhook)] = None
+
+
+class PurchaseIn(_OrderIn):
+    """Buys one SN."""
+
+    kind: Literal["purchase"]
+
+
+class AffixIn(_OrderIn):
+    """Puts an SN on a PDF: one that is bought for it, one given, or that of a purchase."""
+
+    kind: Literal["affix"]
+    document_id: Id
+    placement: PlacementIn
+    serial_number: Serial | None = None
+    purchase_order_id: Id | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AffixIn:
+        if self.serial_number is not None and self.purchase_order_id is not None:
+            _refuse("serial_number:one_source", "give serial_number or purchase_order_id, not both")
+        return self
+
+
+_ORDER: TypeAdapter[PurchaseIn | AffixIn] = TypeAdapter(
+    Annotated[PurchaseIn | AffixIn, Field(discriminator="kind")]
+)
+
+
+def parse_order(
+    body: Any, *, office: str, idempotency_key: str, allow_private: bool, now: datetime
+) -> NewOrder:
+    """A checked submission. Raises Problem naming every field at fault and its rule."""
+    try:
+        order = _ORDER.validate_python(body, context={"now": now, "allow_private": allow_private})
+    except ValidationError as error:
+        raise _problem(error, tagged=True) from None
+    affix = order if isinstance(order, AffixIn) else None
+    return NewOrder(
+        office=office,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint(order),
+        kind=order.kind,
+        document=Document(**order.document.model_dump()),
+        taxpayer=Taxpayer(**order.taxpayer.model_dump()),
+        deadline_ms=None if order.deadline is None else int(_time(order.deadline).timestamp() * 1000),
+        reference=order.reference,
+        webhook_url=order.webhook_url,
+        document_id=affix and affix.document_id,
+        placement=affix and Placement(**affix.placement.model_dump()),
+        serial_number=affix and affix.serial_number,
+        purchase_order_id=affix and affix.purchase_order_id,
+    )
+
+
+def parse_rows(body: Any) -> list[Any]:
+    """The rows of a batch, not checked themselves. Raises Problem."""
+    rows = body.get("orders") if isinstance(body, dict) else None
+    if not isinstance(rows, list) or not 1 <= len(rows) <= BATCH_MAX or len(body) > 1:
+        message = f"must be a list of 1 to {BATCH_MAX} orders, and all there is in the body"
+        raise invalid_fields([{"field": "orders", "rule": "list", "message": message}])
+    return rows
+
+
+def check_idempotency_key(key: object) -> str:
+    """1 to 128 printable ASCII characters. Raises Problem."""
+    if (
+        not isinstance(key, str)
+        or not 1 <= len(key) <= KEY_CHARS_MAX
+        or not (key.isascii() and key.isprintable())
+    ):
+        raise Problem(
+            "idempotency-key",
+            f"Send an Idempotency-Key of 1 to {KEY_CHARS_MAX} printable ASCII characters, a new one for each order.",
+        )
+    return key
+
+
+class OverrideIn(_Model):
+    """Forces a breaker."""
+
+    state: Literal["open", "closed"]
+    reason: Text128
+    expires_in_s: Annotated[float, Field(ge=1, le=7 * 24 * 3600)]
+
+
+class PauseIn(_Model):
+    """Stops draining."""
+
+    reason: Text128
+
+
+def parse(model: type[M], body: Any) -> M:
+    """A checked body of another kind. Raises Problem."""
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise _problem(error, tagged=False) from None
+
+
+def _fingerprint(order: PurchaseIn | AffixIn) -> str:
+    """The same for bodies that mean the same: order of fields, spaces and nulls left out do not count."""
+    canonical = orjson.dumps(order.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()
+
+
+#: pydantic's error types whose messages speak of the rule alone; all others get words of ours.
+_OWN_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field here",
+    "union_tag_invalid": "must be purchase or affix",
+    "union_tag_not_found": "is required: purchase or affix",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+}
+_THEIR_WORDS = {
+    "string_too_short",
+    "string_too_long",
+    "greater_than_equal",
+    "less_than_equal",
+    "literal_error",
+    "finite_number",
+}
+_BUILT_IN = {error["type"] for error in list_all_errors()}
+
+
+def _problem(error: ValidationError, *, tagged: bool) -> Problem:
+    found = [_field_error(e, tagged) for e in error.errors(include_url=False, include_input=False)[:50]]
+    return invalid_fields(found)
+
+
+def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
+    kind = error["type"]
+    place = list(error["loc"])
+    if tagged and place and place[0] in ("purchase", "affix"):
+        place = place[1:]
+    if kind.startswith("union_tag"):
+        place = ["kind"]
+    rule = kind
+    if ":" in kind:
+        field, _, rule = kind.partition(":")
+        place.append(field)
+    # A field's name may have been invented by who sent it, and may be anything.
+    names = [str(p) if isinstance(p, int) or _FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
+    if kind in _THEIR_WORDS or kind not in _BUILT_IN:
+        message = error["msg"]
+    else:
+        message = _OWN_WORDS.get(kind, "is not valid")
+    return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}
