@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
@@ -79,3 +82,33 @@ async def empty_redis(settings: Settings) -> AsyncIterator[Redis]:
     await client.flushdb()
     yield client
     await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def quick_valkey_url() -> Iterator[str]:
+    """A Valkey that syncs nothing: here time is virtual and the disk is not what is tested."""
+    folder = Path(tempfile.mkdtemp(prefix="antrean-", dir="/tmp"))
+    socket = folder / "s"
+    binary = find_server().path
+    options = [
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(folder),
+    ]
+    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+    try:
+        client = BlockingRedis.from_url(f"unix://{socket}", retry=Retry(ConstantBackoff(0.05), 100))
+        client.ping()
+        client.close()
+        yield f"unix://{socket}"
+    finally:
+        server.terminate()
+        server.wait(10)
+        shutil.rmtree(folder)

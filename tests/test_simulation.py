@@ -7,21 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import redis
 import structlog
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
-from antrean.config.embedded_valkey import find_server
 from simulation.history import History
 
 #: Histories in the test run, shared by as many processes; `make soak` plays them for hours.
@@ -45,36 +38,6 @@ FAULTS = {
     "job_lost",
     "job_doubled",
 }
-
-
-@pytest.fixture(scope="module")
-def quick_valkey_url() -> Iterator[str]:
-    """A Valkey that syncs nothing: here time is virtual and the disk is not what is tested."""
-    folder = Path(tempfile.mkdtemp(prefix="antrean-", dir="/tmp"))
-    socket = folder / "s"
-    binary = find_server().path
-    options = [
-        "--port",
-        "0",
-        "--unixsocket",
-        str(socket),
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-        "--dir",
-        str(folder),
-    ]
-    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-    try:
-        client = redis.Redis.from_url(f"unix://{socket}", retry=Retry(ConstantBackoff(0.05), 100))
-        client.ping()
-        client.close()
-        yield f"unix://{socket}"
-    finally:
-        server.terminate()
-        server.wait(10)
-        shutil.rmtree(folder)
 
 
 def play(url: str, first: int, count: int) -> int:

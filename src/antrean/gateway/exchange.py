@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.multipart import MultipartReader
-from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
+from aiohttp.web_protocol import RequestPayloadError
 
 from antrean.gateway.problems import Problem, invalid
 from antrean.orders.holding import Language
@@ -70,7 +72,7 @@ async def read_pdf(request: web.Request, bytes_max: int) -> bytes:
     try:
         async with _arriving():
             return await _read_part(await request.multipart(), bytes_max)
-    except (ValueError, AssertionError, RuntimeError, HttpProcessingError):
+    except (ValueError, AssertionError, RuntimeError):
         raise Problem("bad-request", "The form is not readable.") from None
 
 
@@ -92,32 +94,26 @@ async def _read_part(reader: MultipartReader, bytes_max: int) -> bytes:
     raise invalid("file", "missing", "is required: the part `file` of the form")
 
 
-class _arriving:  # noqa: N801 - reads as a word where it is used
+@asynccontextmanager
+async def _arriving() -> AsyncIterator[None]:
     """Bounds the time in which a body arrives, and names what may go wrong with it."""
-
-    async def __aenter__(self) -> None:
-        self._timeout = asyncio.timeout(BODY_TIMEOUT_S)
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            raise Problem(
-                "timeout", "The body did not arrive in time.", headers={"Connection": "close"}
-            ) from None
-        if isinstance(error, HTTPRequestEntityTooLarge):
-            raise Problem("body-too-large", "The body is too large.") from None
-        if isinstance(error, (web.PayloadAccessError, ConnectionError)) or _is_payload_error(error):
-            raise Problem("bad-request", "The body is not readable.") from None
-
-
-def _is_payload_error(error: object) -> bool:
-    from aiohttp.client_exceptions import ClientPayloadError
-    from aiohttp.web_exceptions import HTTPBadRequest
-    from aiohttp.web_protocol import RequestPayloadError
-
-    return isinstance(error, (RequestPayloadError, ClientPayloadError, HTTPBadRequest))
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise Problem(
+            "timeout", "The body did not arrive in time.", headers={"Connection": "close"}
+        ) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem("body-too-large", "The body is too large.") from None
+    except (
+        web.PayloadAccessError,
+        web.HTTPBadRequest,
+        RequestPayloadError,
+        HttpProcessingError,
+        ConnectionError,
+    ):
+        raise Problem("bad-request", "The body is not readable.") from None
 
 
 def _too_large(bytes_max: int) -> Problem:

@@ -60,7 +60,7 @@ class Metrics:
             self._held.labels(hold.reason).set(hold.orders)
         self._in_flight.set(situation.claimed)
         for name, status in breakers.items():
-            for state in ("closed", "open", "half_open"):
-                self._breaker.labels(name, state).set(status["state"] == state)
+            for known in ("closed", "open", "half_open"):
+                self._breaker.labels(name, known).set(status["state"] == known)
         self._watches.set(watches)
         return generate_latest(self._registry)

@@ -9,7 +9,7 @@ import hashlib
 import re
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
 
 import orjson
 from pydantic import (
@@ -22,7 +22,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError, list_all_errors
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from antrean.gateway import identity, webhook_url
 from antrean.gateway.problems import Problem, invalid_fields
@@ -230,10 +230,10 @@ def parse_order(
         deadline_ms=None if order.deadline is None else int(_time(order.deadline).timestamp() * 1000),
         reference=order.reference,
         webhook_url=order.webhook_url,
-        document_id=affix and affix.document_id,
-        placement=affix and Placement(**affix.placement.model_dump()),
-        serial_number=affix and affix.serial_number,
-        purchase_order_id=affix and affix.purchase_order_id,
+        document_id=affix.document_id if affix else None,
+        placement=Placement(**affix.placement.model_dump()) if affix else None,
+        serial_number=affix.serial_number if affix else None,
+        purchase_order_id=affix.purchase_order_id if affix else None,
     )
 
 
@@ -309,7 +309,7 @@ _THEIR_WORDS = {
     "literal_error",
     "finite_number",
 }
-_BUILT_IN = {error["type"] for error in list_all_errors()}
+_BUILT_IN = frozenset(get_args(core_schema.ErrorType))
 
 
 def _problem(error: ValidationError, *, tagged: bool) -> Problem:
@@ -330,8 +330,6 @@ def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
         place.append(field)
     # A field's name may have been invented by who sent it, and may be anything.
     names = [str(p) if isinstance(p, int) or _FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
-    if kind in _THEIR_WORDS or kind not in _BUILT_IN:
-        message = error["msg"]
-    else:
-        message = _OWN_WORDS.get(kind, "is not valid")
+    speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
+    message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")
     return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}

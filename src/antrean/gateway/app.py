@@ -1,0 +1,163 @@
+"""The application: the table of routes, and what happens around every request.
+
+request id ─▶ security headers ─▶ errors as problems ─▶ key, role, rate ─▶ handler
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from antrean.gateway import routes_documents, routes_ops, routes_orders, routes_public
+from antrean.gateway.access import admit
+from antrean.gateway.parts import GatewayParts
+from antrean.gateway.problems import Problem
+from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Route
+from antrean.gateway.services import SERVICES, Services
+from antrean.orders.documents import DocumentStoreUnavailable
+from antrean.orders.model import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+#: All routes, a file a noun.
+ROUTES: tuple[Route, ...] = (
+    *routes_orders.ROUTES,
+    *routes_documents.ROUTES,
+    *routes_ops.ROUTES,
+    *routes_public.ROUTES,
+)
+
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Server": "antrean",
+}
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(parts: GatewayParts) -> web.Application:
+    """The application on these parts; it runs the event hub while it runs, and wakes those who wait at its end."""
+    app = web.Application(middlewares=[_around])
+    services = Services(parts)
+    app[SERVICES] = services
+    app[_BY_HANDLER] = {}
+    for route in ROUTES:
+        # aiohttp answers HEAD by the handler of GET; a stream has no end to take a head from.
+        if route.method == "GET" and not route.path.endswith("/events"):
+            app.router.add_get(route.path, route.handler)
+        else:
+            app.router.add_route(route.method, route.path, route.handler)
+        app[_BY_HANDLER].setdefault(route.handler, route)
+    app.cleanup_ctx.append(_background)
+    app.on_shutdown.append(_wake_all)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+_BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
+
+
+async def _background(app: web.Application) -> AsyncIterator[None]:
+    services = app[SERVICES]
+    tasks = [asyncio.create_task(services.parts.hub.run()), asyncio.create_task(services.tell_of_holds())]
+    yield
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _wake_all(app: web.Application) -> None:
+    app[SERVICES].parts.hub.close()
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    headers = response.headers
+    headers.update(_SECURITY_HEADERS)
+    is_page = response.content_type == "text/html"
+    headers["Content-Security-Policy"] = _PAGE_POLICY if is_page else _API_POLICY
+    headers.setdefault("Cache-Control", "no-store")
+    if request_id := request.get(REQUEST_ID):
+        headers["X-Request-ID"] = request_id
+
+
+@web.middleware
+async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
+    given = request.headers.get("X-Request-ID", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request[REQUEST_ID] = request_id
+    route = request.app[_BY_HANDLER].get(request.match_info.handler)
+    services = request.app[SERVICES]
+    started_s = time.perf_counter()
+    # Each request runs in a context of its own, so nothing has to be unbound.
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    try:
+        response = await _answer(services, request, route, handler)
+    except Problem as problem:
+        response = problem.response(request_id)
+    path = route.path if route else "(none)"
+    services.metrics.answered(
+        request.method if route else "(any)", path, response.status, time.perf_counter() - started_s
+    )
+    return response
+
+
+async def _answer(
+    services: Services, request: web.Request, route: Route | None, handler: _Next
+) -> web.StreamResponse:
+    try:
+        wanted = request.match_info.http_exception
+        is_ours = route is not None or request.path.startswith("/v1/")
+        allowance = None
+        if is_ours:
+            principal, allowance = await admit(services, request, route.access if route else None)
+            if principal is not None:
+                request[PRINCIPAL] = principal
+        if wanted is not None:
+            raise wanted
+        response = await handler(request)
+        if allowance is not None and not response.prepared:
+            response.headers.update(allowance.headers)
+        return response
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        raise Problem("method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}) from None
+    except web.HTTPNotFound:
+        raise Problem("not-found", "There is nothing here.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem("body-too-large", "The body is too large.") from None
+    except web.HTTPException as error:
+        name = "bad-request" if error.status < 500 else "internal-error"
+        raise Problem(name, "The request can not be read.") from None
+    except StoreUnavailable as error:
+        log.warning("the order store is away", why=str(error))
+        raise Problem(
+            "unavailable", "The order store does not answer. Try again with the same key."
+        ) from None
+    except DocumentStoreUnavailable as error:
+        log.warning("the document store is away", why=str(error))
+        raise Problem("unavailable", "The document store does not answer. Try again.") from None
+    except (Problem, asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("a request ended in an error of ours")
+        raise Problem("internal-error", "The error is in our log under this request id.") from None

@@ -1,0 +1,130 @@
+"""What ops see and do: breakers, backlog, pause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from antrean.gateway import exchange, submissions
+from antrean.gateway.ports import BreakerView
+from antrean.gateway.problems import Problem
+from antrean.gateway.routes import PRINCIPAL, Access, Route
+from antrean.gateway.services import SERVICES
+from antrean.orders.holding import PAUSED, held, text
+from antrean.orders.store import asked
+from antrean.orders.view import rfc3339
+
+
+async def breakers(request: web.Request) -> web.Response:
+    """`GET /v1/ops/breaker`."""
+    views = request.app[SERVICES].parts.breakers
+    return exchange.json_response(
+        {"breakers": {name: dict(await asked(view.status())) for name, view in views.items()}}
+    )
+
+
+async def override(request: web.Request) -> web.Response:
+    """`PUT /v1/ops/breaker/{name}/override`."""
+    view = _breaker(request)
+    wanted = submissions.parse(submissions.OverrideIn, await exchange.read_json(request))
+    await asked(view.override(wanted.state, wanted.reason, _actor(request), wanted.expires_in_s))
+    return await _changed(request, view)
+
+
+async def lift_override(request: web.Request) -> web.Response:
+    """`DELETE /v1/ops/breaker/{name}/override`; the same where there is none."""
+    view = _breaker(request)
+    await asked(view.lift_override(_actor(request)))
+    return await _changed(request, view)
+
+
+async def backlog(request: web.Request) -> web.Response:
+    """`GET /v1/ops/backlog`."""
+    services = request.app[SERVICES]
+    store = services.parts.store
+    outlook, pace = (await services.seen()).outlook, await services.pace()
+    situation = outlook.situation
+    oldest_ms = await store.oldest_ms()
+    language = exchange.language(request)
+    holds = held(outlook)
+    return exchange.json_response(
+        {
+            "by_state": situation.by_state,
+            "by_lane": {"buy": situation.buy, "fetch": situation.fetch, "stamp": situation.stamp},
+            "by_office": {office: lane.waiting for office, lane in sorted(situation.offices.items())},
+            "open": situation.open,
+            "oldest_age_s": None if oldest_ms is None else max(0.0, (situation.now_ms - oldest_ms) / 1000),
+            "in_flight": situation.claimed,
+            "concurrency_limit": await asked(services.parts.concurrency_limit()),
+            "completed_per_minute": round(pace.per_minute, 1),
+            "will_miss": [],
+            "held": sum(hold.orders for hold in holds),
+            "holds": [
+                {
+                    "reason": hold.reason,
+                    "since": rfc3339(hold.since_ms),
+                    "orders": hold.orders,
+                    "text": text(hold.reason, language),
+                    "detail": hold.detail,
+                    "actor": hold.actor,
+                }
+                for hold in holds
+            ],
+        }
+    )
+
+
+async def pause(request: web.Request) -> web.Response:
+    """`PUT /v1/ops/pause`; a pause that is on already keeps its reason."""
+    wanted = submissions.parse(submissions.PauseIn, await exchange.read_json(request))
+    await request.app[SERVICES].parts.store.hold(PAUSED, wanted.reason, _actor(request))
+    return await _pause_state(request)
+
+
+async def resume(request: web.Request) -> web.Response:
+    """`DELETE /v1/ops/pause`; the same where there is none."""
+    await request.app[SERVICES].parts.store.unhold(PAUSED, _actor(request))
+    return await _pause_state(request)
+
+
+async def _pause_state(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    services.breakers_changed()
+    hold = (await services.parts.store.situation()).holds.get(PAUSED)
+    if hold is None:
+        return exchange.json_response({"paused": False})
+    body: dict[str, Any] = {
+        "paused": True,
+        "reason": hold.text,
+        "since": rfc3339(hold.since_ms),
+        "actor": hold.actor,
+    }
+    return exchange.json_response(body)
+
+
+def _breaker(request: web.Request) -> BreakerView:
+    view = request.app[SERVICES].parts.breakers.get(request.match_info["name"])
+    if view is None:
+        raise Problem("not-found", "There is no such breaker.")
+    return view
+
+
+async def _changed(request: web.Request, view: BreakerView) -> web.Response:
+    request.app[SERVICES].breakers_changed()
+    return exchange.json_response(dict(await asked(view.status())))
+
+
+def _actor(request: web.Request) -> str:
+    principal = request[PRINCIPAL]
+    return f"{principal.role}:{principal.key_id}"
+
+
+ROUTES = (
+    Route("GET", "/v1/ops/breaker", breakers, Access.OPS),
+    Route("PUT", "/v1/ops/breaker/{name}/override", override, Access.OPS),
+    Route("DELETE", "/v1/ops/breaker/{name}/override", lift_override, Access.OPS),
+    Route("GET", "/v1/ops/backlog", backlog, Access.OPS),
+    Route("PUT", "/v1/ops/pause", pause, Access.OPS),
+    Route("DELETE", "/v1/ops/pause", resume, Access.OPS),
+)

@@ -1,0 +1,297 @@
+"""Orders: submit, read, wait, list, cancel, follow, and fetch what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+
+from antrean.gateway import exchange, submissions
+from antrean.gateway.keys import Principal, Role
+from antrean.gateway.problems import Problem, invalid, invalid_fields
+from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
+from antrean.gateway.services import SERVICES, Services
+from antrean.orders import ids, listing, placement
+from antrean.orders.events import TooManyWatches, Watch
+from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused
+from antrean.orders.states import State
+from antrean.orders.view import Look, as_of, render
+
+log = structlog.get_logger(__name__)
+
+WAIT_MAX_S = 60
+LIST_MAX, LIST_DEFAULT = 500, 50
+REFERENCE_CHARS_MAX = 128
+#: A stream says something at least this often, in seconds, so that a dead peer is noticed ...
+STREAM_BEAT_S = 15
+#: ... and ends after this long; the client resumes where it was.
+STREAM_MAX_S = 3600
+STREAM_RETRY_MS = 2000
+
+
+async def submit(request: web.Request) -> web.Response:
+    """`POST /v1/orders`."""
+    services, principal = request.app[SERVICES], request[PRINCIPAL]
+    key = submissions.check_idempotency_key(request.headers.get("Idempotency-Key"))
+    body = await exchange.read_json(request)
+    order, replayed = await _accept(services, principal, key, body)
+    headers = {"Location": f"{services.base_url}/v1/orders/{order.id}"}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return exchange.json_response(await _shown(request, order), 202, headers)
+
+
+async def submit_batch(request: web.Request) -> web.Response:
+    """`POST /v1/batches`."""
+    body = await exchange.read_json(request, exchange.BATCH_BYTES_MAX)
+    rows = submissions.parse_rows(body)
+    results = await asyncio.gather(*(_batch_row(request, row) for row in rows))
+    return exchange.json_response({"results": results}, 207)
+
+
+async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
+    services, principal = request.app[SERVICES], request[PRINCIPAL]
+    try:
+        fields = dict(row) if isinstance(row, dict) else row
+        key = fields.pop("idempotency_key", None) if isinstance(fields, dict) else None
+        order, replayed = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
+        return {"status": 202, "order": await _shown(request, order), "replayed": replayed}
+    except Problem as problem:
+        found = problem
+    except StoreUnavailable:
+        found = Problem(
+            "unavailable", "Whether this order was accepted is not known. Repeat with the same key."
+        )
+    return {"status": found.status, "problem": found.body(request[REQUEST_ID])}
+
+
+async def _accept(services: Services, principal: Principal, key: str, body: Any) -> tuple[Order, bool]:
+    new = submissions.parse_order(
+        body,
+        office=principal.office,
+        idempotency_key=key,
+        allow_private=services.parts.settings.webhook_allow_private,
+        now=datetime.now(UTC),
+    )
+    await services.require_ready()
+    await _check_placement(services, new)
+    try:
+        order, replayed = await services.parts.store.submit(new)
+    except SubmitRefused as refused:
+        raise Problem(refused.reason, refused.message) from None
+    if not replayed:
+        services.metrics.accepted(order.kind)
+        log.debug("order accepted", order_id=order.id, office=order.office, kind=order.kind)
+    return order, replayed
+
+
+async def _check_placement(services: Services, new: NewOrder) -> None:
+    if new.document_id is None or new.placement is None:
+        return
+    upload = await services.parts.uploads.get(new.document_id, new.office)
+    # Without one the store refuses the order, unless this is a repeat of one that it knows.
+    if upload is not None and (faults := placement.faults(upload.runs, new.placement)):
+        raise invalid_fields([{"field": f.field, "rule": f.rule, "message": f.message} for f in faults])
+
+
+async def get_order(request: web.Request) -> web.Response:
+    """`GET /v1/orders/{id}`; with `wait` at its next change."""
+    services = request.app[SERVICES]
+    wait_s = exchange.query_number(request, "wait", 0, 0, WAIT_MAX_S)
+    known = request.headers.get("If-None-Match", "")
+    if wait_s == 0:
+        return _with_etag(await _shown(request, await _own(request)), known)
+    try:
+        with services.parts.hub.watch(request.match_info["id"]) as watch:
+            return await _wait(request, watch, wait_s, known)
+    except TooManyWatches:
+        raise Problem("unavailable", "Too many clients wait just now. Ask without `wait`.") from None
+
+
+async def _wait(request: web.Request, watch: Watch, wait_s: float, known: str) -> web.Response:
+    hub = request.app[SERVICES].parts.hub
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + wait_s
+    order = await _own(request)
+    first = shown = await _shown(request, order)
+    # A client that tells what it has seen is answered at once where that is not the latest.
+    seen_before = known == "" or _version_of(known) == order.version
+    while seen_before and not order.terminal and not hub.closing and _mark(shown) == _mark(first):
+        left_s = end_s - loop.time()
+        if left_s <= 0 or not await watch.changed(left_s):
+            break
+        order = await _own(request)
+        shown = await _shown(request, order)
+    if shown is first:
+        shown = await _shown(request, order)
+    return _with_etag(shown, known)
+
+
+def _mark(shown: dict[str, Any]) -> object:
+    """What must differ for a change: the version, and what holds the order back. A position moves all the time."""
+    return shown["version"], shown["holding"] and shown["holding"]["reason"]
+
+
+def _with_etag(shown: dict[str, Any], known: str) -> web.Response:
+    body = orjson.dumps(shown)
+    digest = hashlib.blake2s(body, digest_size=8).hexdigest()
+    headers = {"ETag": f'W/"{shown["version"]}-{digest}"'}
+    if any(tag.strip() == headers["ETag"] for tag in known.split(",")):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def _version_of(etag: str) -> int | None:
+    text = etag.strip().removeprefix('W/"').partition("-")[0]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+async def list_orders(request: web.Request) -> web.Response:
+    """`GET /v1/orders`."""
+    services, principal = request.app[SERVICES], request[PRINCIPAL]
+    limit = int(exchange.query_number(request, "limit", LIST_DEFAULT, 1, LIST_MAX))
+    cursor = exchange.query_number(request, "cursor", 0, 0, 2**53)
+    state = request.query.get("state") or None
+    if state is not None and state not in set(State):
+        raise invalid("state", "enum", f"must be one of {', '.join(State)}")
+    office = request.query.get("office") or None
+    if principal.role is not Role.OPS:
+        if office is not None and office != principal.office:
+            raise Problem("forbidden", "This key sees the orders of its own office only.")
+        office = principal.office
+    reference = request.query.get("reference") or None
+    if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
+        raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
+    wanted = listing.Filter(office, State(state) if state else None, reference)
+    page = await listing.page(services.parts.redis, wanted, int(cursor) or None, limit)
+    ranks = await services.parts.store.ranks(page.orders)
+    seen, pace = await services.seen(), await services.pace()
+    look = look_of(request, services)
+    shown = [
+        render(order, rank, seen.outlook, pace, look) for order, rank in zip(page.orders, ranks, strict=True)
+    ]
+    following = None if page.next_cursor is None else str(page.next_cursor)
+    return exchange.json_response({"orders": shown, "next_cursor": following})
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """`POST /v1/orders/{id}/cancel`."""
+    order = await _own(request)
+    try:
+        await request.app[SERVICES].parts.store.cancel(order.id)
+    except IllegalMove:
+        raise Problem("not-cancellable", "It is being bought, or was, or is at its end.") from None
+    return exchange.json_response(await _shown(request, await _own(request)))
+
+
+async def qr(request: web.Request) -> web.Response:
+    """`GET /v1/orders/{id}/qr`: PNG."""
+    order = await _own(request)
+    documents = request.app[SERVICES].parts.documents
+    for owner in filter(None, (order.id, order.purchase_order_id)):
+        if order.serial_number is not None and (png := await documents.get_qr(owner)) is not None:
+            return web.Response(body=png, content_type="image/png")
+    raise Problem("not-available-yet", f"The order is {order.state}; it has no QR picture.")
+
+
+async def document(request: web.Request) -> web.Response:
+    """`GET /v1/orders/{id}/document`: the stamped PDF."""
+    order = await _own(request)
+    pdf = None
+    if order.state is State.COMPLETED and order.kind == "affix":
+        pdf = await request.app[SERVICES].parts.documents.get_stamped(order.id)
+    if pdf is None:
+        raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
+    headers = {"Content-Disposition": f'attachment; filename="{order.id}.pdf"'}
+    return web.Response(body=pdf, content_type="application/pdf", headers=headers)
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/orders/{id}/events`: server-sent events; the id of each is the order's version."""
+    services = request.app[SERVICES]
+    order = await _own(request)
+    sent = _version_of(request.headers.get("Last-Event-ID", "")) or 0
+    if order.terminal and sent >= order.version:
+        # What ends an EventSource's tries for good.
+        return web.Response(status=204)
+    try:
+        with services.parts.hub.watch(order.id) as watch:
+            return await _stream(request, watch, sent)
+    except TooManyWatches:
+        raise Problem("unavailable", "Too many clients follow orders just now.") from None
+
+
+async def _stream(request: web.Request, watch: Watch, sent: int) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+    await response.prepare(request)
+    await response.write(f"retry: {STREAM_RETRY_MS}\n\n".encode())
+    with contextlib.suppress(StoreUnavailable):
+        # With Redis away the stream ends; the client comes back with what it has seen.
+        await _follow(request, response, watch, sent)
+    await response.write_eof()
+    return response
+
+
+async def _follow(request: web.Request, response: web.StreamResponse, watch: Watch, sent: int) -> None:
+    hub = request.app[SERVICES].parts.hub
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + STREAM_MAX_S
+    mark: object = None
+    while True:
+        order = await _own(request)
+        shown = await _shown(request, order)
+        # On a first look the order as it stands is enough; one that resumes gets what it has missed.
+        for version in range(sent + 1 if sent else order.version, order.version):
+            if (earlier := as_of(order, version)) is not None:
+                await response.write(_event(version, await _shown(request, earlier)))
+        if order.version > sent or _mark(shown) != mark:
+            await response.write(_event(order.version, shown))
+        sent, mark = order.version, _mark(shown)
+        if order.terminal or hub.closing or loop.time() > end_s:
+            return
+        while loop.time() <= end_s and not await watch.changed(STREAM_BEAT_S):
+            await response.write(b": still here\n\n")
+
+
+def _event(version: int, shown: dict[str, Any]) -> bytes:
+    return b"id: %d\nevent: order\ndata: %s\n\n" % (version, orjson.dumps(shown))
+
+
+async def _own(request: web.Request) -> Order:
+    """The order in the path. Raises Problem 404 for none, and for another office's."""
+    order_id, principal = request.match_info["id"], request[PRINCIPAL]
+    order = await request.app[SERVICES].parts.store.get(order_id) if ids.is_id(order_id) else None
+    if order is None or (principal.role is not Role.OPS and order.office != principal.office):
+        raise Problem("not-found", "There is no such order.")
+    structlog.contextvars.bind_contextvars(order_id=order.id)
+    return order
+
+
+async def _shown(request: web.Request, order: Order) -> dict[str, Any]:
+    services = request.app[SERVICES]
+    rank, seen, pace = await services.ranks.of(order), await services.seen(), await services.pace()
+    return render(order, rank, seen.outlook, pace, look_of(request, services))
+
+
+def look_of(request: web.Request, services: Services) -> Look:
+    """How to show an order to the one who asks."""
+    unmasked = request[PRINCIPAL].role is Role.SUPERVISOR
+    return Look(services.base_url, exchange.language(request), unmasked)
+
+
+ROUTES = (
+    Route("POST", "/v1/orders", submit, Access.COUNTER),
+    Route("GET", "/v1/orders", list_orders, Access.ANY_KEY),
+    Route("POST", "/v1/batches", submit_batch, Access.COUNTER),
+    Route("GET", "/v1/orders/{id}", get_order, Access.ANY_KEY, own_order=True),
+    Route("POST", "/v1/orders/{id}/cancel", cancel, Access.ANY_KEY, own_order=True),
+    Route("GET", "/v1/orders/{id}/events", events, Access.ANY_KEY, own_order=True),
+    Route("GET", "/v1/orders/{id}/qr", qr, Access.ANY_KEY, own_order=True),
+    Route("GET", "/v1/orders/{id}/document", document, Access.ANY_KEY, own_order=True),
+)

@@ -1,0 +1,123 @@
+"""The gateway process: one event loop, one listening socket, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+from collections.abc import Callable
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from antrean.config.settings import Settings
+from antrean.gateway.app import create_app
+from antrean.gateway.parts import GatewayParts
+
+log = structlog.get_logger(__name__)
+
+#: A connection on which no whole request arrives for this long is closed, slow headers included, in seconds.
+IDLE_S = 30
+#: Longest time that what is left of a refused body is read and thrown away, in seconds.
+LINGER_S = 2
+#: Connections at one time; further ones are closed at once. Clients that wait hold one each.
+CONNECTIONS_MAX = 8192
+BACKLOG = 1024
+LINE_BYTES_MAX = 4096
+HEADER_BYTES_MAX = 4096
+HEADERS_MAX = 64
+
+
+def run(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered within `settings.drain_s` seconds."""
+    uvloop.run(_run(settings, ready))
+
+
+async def _run(settings: Settings, ready: Callable[[], None]) -> None:
+    # The wiring builds gateways, so it knows this room; it is asked for only here, where a process starts.
+    from antrean.config.wiring import gateway_parts
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(await gateway_parts(settings), stop, ready)
+
+
+async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Listen, say so, and serve until `stop` is set. Raises OSError where the port is taken."""
+    settings = parts.settings
+    _raise_file_limit()
+    runner = web.AppRunner(
+        create_app(parts),
+        access_log=None,
+        keepalive_timeout=IDLE_S,
+        lingering_time=LINGER_S,
+        max_line_size=LINE_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
+        max_headers=HEADERS_MAX,
+        shutdown_timeout=settings.drain_s,
+    )
+    try:
+        await runner.setup()
+        site = _BoundedSite(runner, settings.http_host, settings.http_port)
+        await site.start()
+        log.info("gateway listens", host=settings.http_host, port=settings.http_port)
+        ready()
+        await stop.wait()
+        log.info("gateway stops")
+    finally:
+        await runner.cleanup()
+        for close in parts.closers:
+            await close()
+
+
+class _BoundedSite(web.BaseSite):
+    """A TCP listener that holds at most CONNECTIONS_MAX connections."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+        super().__init__(runner, backlog=BACKLOG)
+        self._host = host
+        self._port = port
+
+    @property
+    def name(self) -> str:
+        """Where it listens."""
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        await super().start()
+        server = self._runner.server
+        assert server is not None
+
+        def connected() -> asyncio.Protocol:
+            return server() if len(server.connections) < CONNECTIONS_MAX else _Refusal()
+
+        self._server = await asyncio.get_running_loop().create_server(
+            connected, self._host, self._port, backlog=BACKLOG, reuse_address=True
+        )
+
+
+class _Refusal(asyncio.Protocol):
+    """Answers a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say so and close."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        transport.close()
+
+
+def _raise_file_limit() -> None:
+    """As many open files as connections need and the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + 1024
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

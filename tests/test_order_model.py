@@ -1,0 +1,310 @@
+"""A stateful model of one order: every verb at every state, by the holder and by a stale one, done once or repeated.
+
+After each step the order stands where the table says, in exactly one waiting place, and the books add up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from redis.asyncio import Redis
+
+from antrean.orders import keys
+from antrean.orders.ledger import PAID, PARTS, Ledger
+from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
+from antrean.orders.states import MOVES, TERMINAL, State
+from orders_support import World
+
+#: Examples of 30 steps each in the test run.
+EXAMPLES = int(os.environ.get("ANTREAN_TEST_MODEL_EXAMPLES", "1000"))
+
+WORKER_TARGETS = {(m.verb, m.source, m.target) for m in MOVES if m.fenced}
+
+
+class OrderModel(RuleBasedStateMachine):
+    """Runs verbs against one order and keeps what must be true of it beside them."""
+
+    loop: asyncio.AbstractEventLoop
+    redis: Redis
+
+    @initialize(affix=st.booleans())
+    def accept(self, affix: bool) -> None:
+        self.do(self.redis.flushdb())
+        self.world = World(self.redis)
+        self.store = self.world.store
+        self.do(self.world.beat("w1", "w2"))
+        self.id = self.do(self.world.affix() if affix else self.world.submit()).id
+        self.steps = 0
+        self.bought: list[str] = []
+        self.stale: list[Order] = []
+        self.holder: Order | None = None
+
+    def do(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def op(self) -> str:
+        self.steps += 1
+        return f"op{self.steps}"
+
+    def order(self) -> Order:
+        found: Order = self.do(self.world.order(self.id))
+        return found
+
+    def fenced(self, verb: str, target: State, call: Any) -> bool:
+        """Run a fenced verb as the holder, twice under one name; it works just where the table allows it."""
+        before = self.order()
+        if self.holder is None:
+            return False
+        op = self.op()
+        legal = (verb, before.state, target) in WORKER_TARGETS
+        for _ in range(2):
+            try:
+                self.do(call(self.holder, op))
+                assert legal, f"{verb} from {before.state} to {target} went through"
+            except ClaimLost:
+                assert not legal, f"{verb} from {before.state} to {target} was refused"
+        after = self.order()
+        assert after.state is (target if legal else before.state)
+        assert after.version == before.version + legal
+        return legal
+
+    def dropped(self) -> None:
+        """The holder's claim is gone; its token is stale from now on."""
+        if self.holder is not None:
+            self.stale.append(self.holder)
+        self.holder = None
+
+    # ---- a worker's verbs
+
+    @rule()
+    def claim(self) -> None:
+        op = self.op()
+        first, again = (self.do(self.store.claim(self.id, "w1", op)) for _ in range(2))
+        order = self.order()
+        waits = order.state in (State.QUEUED, State.BOUGHT)
+        if first is None:
+            assert self.holder is not None or not waits
+            return
+        assert self.holder is None
+        assert again.order == first.order
+        self.holder = first.order
+
+    @rule()
+    def begin_to_buy(self) -> None:
+        if self.order().serial_number is None:
+            self.fenced("begin", State.BUYING, lambda o, op: self.store.begin(o, op, State.BUYING, "", 1))
+
+    @rule()
+    def begin_to_stamp(self) -> None:
+        if self.order().kind == "affix" and self.order().serial_number:
+            self.fenced("begin", State.STAMPING, lambda o, op: self.store.begin(o, op, State.STAMPING, "", 1))
+
+    @rule()
+    def buy(self) -> None:
+        serial = f"SN{self.steps:06d}"
+        if self.fenced("bought", State.BOUGHT, lambda o, op: self.store.bought(o, op, serial, 1)):
+            self.bought.append(serial)
+            if self.order().kind == "affix":
+                self.dropped()
+
+    @rule()
+    def doubt(self) -> None:
+        if self.fenced("doubt", State.UNKNOWN, lambda o, op: self.store.doubt(o, op, "cut", 1)):
+            self.dropped()
+
+    @rule(verb=st.sampled_from(["reject", "attend"]))
+    def refuse(self, verb: str) -> None:
+        order = self.order()
+        if verb == "reject" and order.owns_serial:
+            return  # fulfil never rejects what is bought; only the table's step for given SNs exists
+        target = State.REJECTED if verb == "reject" else State.ATTENTION
+        if self.fenced(verb, target, lambda o, op: self.store.refuse(o, op, verb, "05", "no", 1)):
+            self.dropped()
+
+    @rule(wait_s=st.sampled_from([0.0, 2.0]))
+    def release(self, wait_s: float) -> None:
+        back = {State.BUYING: State.QUEUED, State.STAMPING: State.BOUGHT}
+        target = back.get(self.order().state, self.order().state)
+        if self.fenced("release", target, lambda o, op: self.store.release(o, op, "later", 1, wait_s)):
+            self.dropped()
+
+    @rule()
+    def complete(self) -> None:
+        order = self.order()
+        if order.kind == "affix" and order.state is State.BOUGHT:
+            return  # fulfil stamps an affix before it completes it
+        if self.fenced("complete", State.COMPLETED, lambda o, op: self.store.complete(o, op, 1)):
+            self.dropped()
+
+    @rule(data=st.data())
+    def a_stale_token_does_nothing(self, data: st.DataObject) -> None:
+        if not self.stale:
+            return
+        old = data.draw(st.sampled_from(self.stale))
+        before = self.order()
+        op = self.op()
+        calls = [
+            lambda: self.store.begin(old, op, State.BUYING, "", 1),
+            lambda: self.store.bought(old, op, "STALE", 1),
+            lambda: self.store.doubt(old, op, "", 1),
+            lambda: self.store.complete(old, op, 1),
+            lambda: self.store.release(old, op, "x", 1),
+            lambda: self.store.refuse(old, op, "attend", "1", "", 1),
+        ]
+        with pytest.raises(ClaimLost):
+            self.do(data.draw(st.sampled_from(calls))())
+        assert self.order() == before
+
+    # ---- everybody else's verbs
+
+    @rule(alive=st.booleans())
+    def time_passes_and_the_sweeper_looks(self, alive: bool) -> None:
+        before = self.order()
+        self.world.now_ms += 10_000
+        if alive:
+            self.do(self.world.beat("w1"))
+        self.do(self.world.sweep())
+        after = self.order()
+        if self.holder is None or alive:
+            assert after.state is before.state
+            return
+        expected = {State.BUYING: State.UNKNOWN, State.STAMPING: State.BOUGHT}
+        assert after.state is expected.get(before.state, before.state)
+        self.dropped()
+        self.do(self.world.beat("w1"))
+
+    @rule()
+    def found(self) -> None:
+        before = self.order()
+        serial = f"LATE{self.steps:06d}"
+        self.steps += 1
+        self.do(self.store.found(self.id, serial, "late"))
+        after = self.order()
+        wanted = before.serial_number is None and self.holder is None
+        if wanted and before.state in (State.UNKNOWN, State.QUEUED, State.ATTENTION):
+            assert (after.state, after.serial_number) == (State.BOUGHT, serial)
+            self.bought.append(serial)
+        else:
+            assert after == before
+            assert self.do(self.redis.hexists(keys.POOL, serial))
+            self.do(self.redis.hdel(keys.POOL, serial))
+
+    @rule(absent=st.booleans())
+    def settle(self, absent: bool) -> None:
+        before = self.order()
+        call = (
+            self.store.absent(self.id, "no")
+            if absent
+            else self.store.escalate(self.id, "outcome-unknown", "?")
+        )
+        self.do(call)
+        after = self.order()
+        if before.state is State.UNKNOWN:
+            assert after.state is (State.QUEUED if absent else State.ATTENTION)
+        else:
+            assert after == before
+
+    @rule()
+    def cancel(self) -> None:
+        before = self.order()
+        try:
+            self.do(self.store.cancel(self.id))
+            assert before.state in (State.QUEUED, State.CANCELLED)
+            assert self.order().state is State.CANCELLED
+            self.dropped()
+        except IllegalMove:
+            assert before.state not in (State.QUEUED, State.CANCELLED)
+
+    @rule(decision=st.sampled_from(["auto", "ask", "not_bought", "new_serial"]))
+    def replay(self, decision: str) -> None:
+        before = self.order()
+        try:
+            state = self.do(self.store.replay(self.id, decision, "ops"))
+            assert before.state is State.ATTENTION
+            assert state in (State.QUEUED, State.BOUGHT, State.UNKNOWN)
+            assert (state is State.BOUGHT) == (before.serial_number is not None)
+        except (IllegalMove, SubmitRefused):
+            assert before.state is not State.ATTENTION or before.serial_number or self.refunded()
+
+    @rule()
+    def refund(self) -> None:
+        before = self.order()
+        refunded = self.refunded()
+        try:
+            self.do(Ledger(self.store).refund(self.id, "ops"))
+            assert before.state in (State.ATTENTION, State.REJECTED)
+            assert not refunded
+        except IllegalMove:
+            assert refunded or before.state not in (State.ATTENTION, State.REJECTED)
+
+    def refunded(self) -> bool:
+        return bool(self.do(self.redis.hget(keys.ORDER + self.id, "refunded")))
+
+    # ---- what must hold after every step
+
+    @invariant()
+    def it_waits_in_exactly_one_place(self) -> None:
+        if not hasattr(self, "id"):
+            return
+        order = self.order()
+        places = [
+            keys.LANE_BUY + order.office, keys.LANE_FETCH, keys.LANE_STAMP, keys.LATER, keys.DISPATCHED,
+            keys.CLAIMS, keys.UNKNOWN, keys.ATTENTION,
+        ]  # fmt: skip
+        pipe = self.redis.pipeline(transaction=False)
+        for place in places:
+            pipe.zscore(place, self.id)
+        scores = self.do(pipe.execute())
+        found = [p for p, score in zip(places, scores, strict=True) if score is not None]
+        if order.state in TERMINAL:
+            assert found == []
+        elif self.holder is not None:
+            assert found == [keys.CLAIMS]
+            assert order.owner == "w1"
+        elif order.state is State.UNKNOWN:
+            assert found == [keys.UNKNOWN]
+        elif order.state is State.ATTENTION:
+            assert found == [keys.ATTENTION]
+        else:
+            assert order.state in (State.QUEUED, State.BOUGHT)
+            assert len(found) == 1
+            assert found[0] in places[:4]
+
+    @invariant()
+    def the_books_and_the_counts_agree(self) -> None:
+        if not hasattr(self, "id"):
+            return
+        order = self.order()
+        totals = self.do(Ledger(self.store).totals())
+        assert totals[PAID] == 10_000 == sum(totals[p] for p in PARTS)
+        assert min(totals.values()) >= 0
+        assert len(self.bought) <= 1 or order.state is State.ATTENTION
+        if order.state is State.COMPLETED:
+            assert totals["stamped" if order.kind == "affix" else "bought_unused"] == 10_000
+        if order.owns_serial and not self.refunded() and order.state is not State.COMPLETED:
+            assert totals["bought_unused"] == 10_000
+        situation = self.do(self.store.situation())
+        assert {s: n for s, n in situation.by_state.items() if n} == {order.state: 1}
+        assert situation.open == (order.state not in TERMINAL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server(quick_valkey_url: str) -> Iterator[None]:
+    OrderModel.loop = asyncio.new_event_loop()
+    OrderModel.redis = Redis.from_url(quick_valkey_url, protocol=2)
+    yield
+    OrderModel.loop.run_until_complete(OrderModel.redis.aclose())
+    OrderModel.loop.close()
+
+
+class TestOrderModel(OrderModel.TestCase):  # type: ignore[misc, name-defined]
+    settings = settings(
+        max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    )
