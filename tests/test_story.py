@@ -26,7 +26,7 @@ async def test_an_outage_holds_a_hundred_orders_and_each_is_completed_once_when_
         assert document.headers["Content-Type"] == "application/pdf"
         with pikepdf.open(io.BytesIO(document.content)) as pdf:
             assert len(pdf.pages) == 1
-            assert pdf.pages[0].images
+            assert pdf.pages[0].get_images()
 
         answer = await stack.sim.put("/_sim/outage", json={"on": True, "mode": "down"})
         assert answer.status_code < 300, answer.text

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from antrean.gateway import routes_documents, routes_ops, routes_orders, routes_public
+from antrean.gateway import routes_books, routes_documents, routes_ops, routes_orders, routes_public
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
@@ -31,6 +31,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_orders.ROUTES,
     *routes_documents.ROUTES,
     *routes_ops.ROUTES,
+    *routes_books.ROUTES,
     *routes_public.ROUTES,
 )
 

@@ -50,7 +50,7 @@ async def backlog(request: web.Request) -> web.Response:
     holds = held(outlook)
     return exchange.json_response(
         {
-            "by_state": situation.by_state,
+            "by_state": {state.value: count for state, count in situation.by_state.items()},
             "by_lane": {"buy": situation.buy, "fetch": situation.fetch, "stamp": situation.stamp},
             "by_office": {office: lane.waiting for office, lane in sorted(situation.offices.items())},
             "open": situation.open,

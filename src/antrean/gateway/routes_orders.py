@@ -44,7 +44,7 @@ async def submit(request: web.Request) -> web.Response:
     headers = {"Location": f"{services.base_url}/v1/orders/{order.id}"}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
-    return exchange.json_response(await _shown(request, order), 202, headers)
+    return exchange.json_response(await shown_order(request, order), 202, headers)
 
 
 async def submit_batch(request: web.Request) -> web.Response:
@@ -61,7 +61,7 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
         fields = dict(row) if isinstance(row, dict) else row
         key = fields.pop("idempotency_key", None) if isinstance(fields, dict) else None
         order, replayed = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
-        return {"status": 202, "order": await _shown(request, order), "replayed": replayed}
+        return {"status": 202, "order": await shown_order(request, order), "replayed": replayed}
     except Problem as problem:
         found = problem
     except StoreUnavailable:
@@ -106,7 +106,7 @@ async def get_order(request: web.Request) -> web.Response:
     wait_s = exchange.query_number(request, "wait", 0, 0, WAIT_MAX_S)
     known = request.headers.get("If-None-Match", "")
     if wait_s == 0:
-        return _with_etag(await _shown(request, await _own(request)), known)
+        return _with_etag(await shown_order(request, await own_order(request)), known)
     try:
         with services.parts.hub.watch(request.match_info["id"]) as watch:
             return await _wait(request, watch, wait_s, known)
@@ -118,18 +118,18 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: str) -
     hub = request.app[SERVICES].parts.hub
     loop = asyncio.get_running_loop()
     end_s = loop.time() + wait_s
-    order = await _own(request)
-    first = shown = await _shown(request, order)
+    order = await own_order(request)
+    first = shown = await shown_order(request, order)
     # A client that tells what it has seen is answered at once where that is not the latest.
     seen_before = known == "" or _version_of(known) == order.version
     while seen_before and not order.terminal and not hub.closing and _mark(shown) == _mark(first):
         left_s = end_s - loop.time()
         if left_s <= 0 or not await watch.changed(left_s):
             break
-        order = await _own(request)
-        shown = await _shown(request, order)
+        order = await own_order(request)
+        shown = await shown_order(request, order)
     if shown is first:
-        shown = await _shown(request, order)
+        shown = await shown_order(request, order)
     return _with_etag(shown, known)
 
 
@@ -182,17 +182,17 @@ async def list_orders(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """`POST /v1/orders/{id}/cancel`."""
-    order = await _own(request)
+    order = await own_order(request)
     try:
         await request.app[SERVICES].parts.store.cancel(order.id)
     except IllegalMove:
         raise Problem("not-cancellable", "It is being bought, or was, or is at its end.") from None
-    return exchange.json_response(await _shown(request, await _own(request)))
+    return exchange.json_response(await shown_order(request, await own_order(request)))
 
 
 async def qr(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/qr`: PNG."""
-    order = await _own(request)
+    order = await own_order(request)
     documents = request.app[SERVICES].parts.documents
     for owner in filter(None, (order.id, order.purchase_order_id)):
         if order.serial_number is not None and (png := await documents.get_qr(owner)) is not None:
@@ -202,7 +202,7 @@ async def qr(request: web.Request) -> web.Response:
 
 async def document(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/document`: the stamped PDF."""
-    order = await _own(request)
+    order = await own_order(request)
     pdf = None
     if order.state is State.COMPLETED and order.kind == "affix":
         pdf = await request.app[SERVICES].parts.documents.get_stamped(order.id)
@@ -215,7 +215,7 @@ async def document(request: web.Request) -> web.Response:
 async def events(request: web.Request) -> web.StreamResponse:
     """`GET /v1/orders/{id}/events`: server-sent events; the id of each is the order's version."""
     services = request.app[SERVICES]
-    order = await _own(request)
+    order = await own_order(request)
     sent = _version_of(request.headers.get("Last-Event-ID", "")) or 0
     if order.terminal and sent >= order.version:
         # What ends an EventSource's tries for good.
@@ -244,12 +244,12 @@ async def _follow(request: web.Request, response: web.StreamResponse, watch: Wat
     end_s = loop.time() + STREAM_MAX_S
     mark: object = None
     while True:
-        order = await _own(request)
-        shown = await _shown(request, order)
+        order = await own_order(request)
+        shown = await shown_order(request, order)
         # On a first look the order as it stands is enough; one that resumes gets what it has missed.
         for version in range(sent + 1 if sent else order.version, order.version):
             if (earlier := as_of(order, version)) is not None:
-                await response.write(_event(version, await _shown(request, earlier)))
+                await response.write(_event(version, await shown_order(request, earlier)))
         if order.version > sent or _mark(shown) != mark:
             await response.write(_event(order.version, shown))
         sent, mark = order.version, _mark(shown)
@@ -263,7 +263,7 @@ def _event(version: int, shown: dict[str, Any]) -> bytes:
     return b"id: %d\nevent: order\ndata: %s\n\n" % (version, orjson.dumps(shown))
 
 
-async def _own(request: web.Request) -> Order:
+async def own_order(request: web.Request) -> Order:
     """The order in the path. Raises Problem 404 for none, and for another office's."""
     order_id, principal = request.match_info["id"], request[PRINCIPAL]
     order = await request.app[SERVICES].parts.store.get(order_id) if ids.is_id(order_id) else None
@@ -273,7 +273,7 @@ async def _own(request: web.Request) -> Order:
     return order
 
 
-async def _shown(request: web.Request, order: Order) -> dict[str, Any]:
+async def shown_order(request: web.Request, order: Order) -> dict[str, Any]:
     services = request.app[SERVICES]
     rank, seen, pace = await services.ranks.of(order), await services.seen(), await services.pace()
     return render(order, rank, seen.outlook, pace, look_of(request, services))

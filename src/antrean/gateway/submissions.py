@@ -139,11 +139,11 @@ Id: TypeAlias = Annotated[str, AfterValidator(_id)]
 Serial = Annotated[str, _form(_SERIAL, "serial_form", "must be 8 to 40 capital letters and digits")]
 
 
-class _Model(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
-class DocumentIn(_Model):
+class DocumentIn(StrictModel):
     """The paper that the duty is paid for."""
 
     type_code: Annotated[str, _form(_TYPE_CODE, "type_code_form", "must be 1 to 8 letters and digits")]
@@ -152,7 +152,7 @@ class DocumentIn(_Model):
     filename: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_filename)]
 
 
-class TaxpayerIn(_Model):
+class TaxpayerIn(StrictModel):
     """Who pays it."""
 
     identity_type: Literal["KTP", "NPWP", "PASSPORT", "KITAS", "KITAP"]
@@ -166,7 +166,7 @@ class TaxpayerIn(_Model):
         return self
 
 
-class PlacementIn(_Model):
+class PlacementIn(StrictModel):
     """Where the stamp goes: PDF points, origin lower left, page from 1."""
 
     page: Annotated[int, Field(ge=1, le=100_000)]
@@ -176,7 +176,7 @@ class PlacementIn(_Model):
     height: Annotated[float, Field(ge=SIDE_MIN, le=SIDE_MAX)]
 
 
-class _OrderIn(_Model):
+class _OrderIn(StrictModel):
     document: DocumentIn
     taxpayer: TaxpayerIn
     deadline: Annotated[str | None, AfterValidator(_deadline)] = None
@@ -260,7 +260,7 @@ def check_idempotency_key(key: object) -> str:
     return key
 
 
-class OverrideIn(_Model):
+class OverrideIn(StrictModel):
     """Forces a breaker."""
 
     state: Literal["open", "closed"]
@@ -268,7 +268,7 @@ class OverrideIn(_Model):
     expires_in_s: Annotated[float, Field(ge=1, le=7 * 24 * 3600)]
 
 
-class PauseIn(_Model):
+class PauseIn(StrictModel):
     """Stops draining."""
 
     reason: Text128

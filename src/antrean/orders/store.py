@@ -327,6 +327,16 @@ class OrderStore:
         """Remember a balance that our books explain."""
         await self._run("baseline", balance, bought)
 
+    async def waiting_for_a_person(self, most: int) -> list[Order]:
+        """Orders in attention, the longest first."""
+        found = await asked(self._redis.zrange(keys.ATTENTION, 0, most - 1))
+        orders = [await self.get(order_id.decode()) for order_id in found]
+        return [order for order in orders if order is not None]
+
+    async def accept_balance(self, actor: str) -> bool:
+        """A person has explained the balance: it is taken as it is from now on, and purchases go on."""
+        return bool((await self._run("accept_balance", actor))[0] == Code.OK)
+
     async def restore(self, order_id: str) -> None:
         """Put a dispatched order that was not claimed back into its lane."""
         await self._run("restore", order_id)

@@ -1,0 +1,213 @@
+"""What auditors read and ops decide: the ledger, orders that wait for a person, refunds, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import AwareDatetime, Field
+
+from antrean.gateway import exchange, submissions
+from antrean.gateway.keys import Role
+from antrean.gateway.problems import Problem, invalid
+from antrean.gateway.routes import PRINCIPAL, Access, Route
+from antrean.gateway.routes_orders import own_order, shown_order
+from antrean.gateway.services import SERVICES
+from antrean.orders import ledger_csv
+from antrean.orders.ledger import PAID, PARTS, Entry, Ledger
+from antrean.orders.model import IllegalMove, Order, SubmitRefused
+from antrean.orders.view import rfc3339
+
+#: Jakarta: a deadline given as a date is that day there.
+WIB = timezone(timedelta(hours=7))
+ROWS_MAX, ROWS_DEFAULT = 1000, 200
+#: Orders that wait for a person, shown at a time.
+ATTENTION_MAX = 500
+#: What a decision may do.
+Decision = Literal["auto", "ask", "not_bought", "new_serial"]
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False)]
+Day = Annotated[date, Field(strict=False)]
+
+
+class ReplayIn(submissions.StrictModel):
+    """Puts an order back. `decision`: see `POST /v1/orders/{id}/replay`."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=128)] = "put back by ops"
+    decision: Decision = "auto"
+
+
+class RefundIn(submissions.StrictModel):
+    """Records that the money was given back."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class DeadlinesIn(submissions.StrictModel):
+    """Every open order due from `from` until the end of that day in Jakarta is due at `to` instead.
+
+    A date stands for the whole day as `from`, and for its last minute as `to`.
+    """
+
+    from_: Annotated[Moment | Day, Field(alias="from")]
+    to: Moment | Day
+    office: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=128)] = "deadline moved by ops"
+
+
+async def ledger(request: web.Request) -> web.Response:
+    """`GET /v1/ops/ledger?cursor=&limit=`: totals, totals by office and day, and entries in the order written."""
+    books = _books(request)
+    cursor = request.query.get("cursor")
+    if cursor is not None and not _is_entry_id(cursor):
+        raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
+    limit = int(exchange.query_number(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX))
+    totals, days, rows = await asyncio.gather(books.totals(), books.days(), books.entries(cursor, limit))
+    return exchange.json_response(
+        {
+            "totals_idr": totals,
+            "difference_idr": totals[PAID] - sum(totals[part] for part in PARTS),
+            "days": [{"day": d.day.isoformat(), "office": d.office, "totals_idr": d.totals_idr} for d in days],
+            "rows": [_row(entry) for entry in rows],
+            "next_cursor": rows[-1].id if len(rows) == limit else None,
+        }
+    )
+
+
+async def ledger_file(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/ops/ledger.csv`: the whole book, read and sent page by page."""
+    books = _books(request)
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8",
+            "Content-Disposition": 'attachment; filename="ledger.csv"',
+        }
+    )
+    await response.prepare(request)
+    await response.write(ledger_csv.HEADER.encode())
+    lines: list[str] = []
+    async for entry in books.all_entries():
+        lines.append(ledger_csv.row_line(entry))
+        if len(lines) == ROWS_MAX:
+            await response.write("".join(lines).encode())
+            lines.clear()
+    await response.write("".join(lines).encode())
+    await response.write_eof()
+    return response
+
+
+async def attention(request: web.Request) -> web.Response:
+    """`GET /v1/ops/attention`: the orders that wait for a person, the longest first, with the evidence."""
+    services = request.app[SERVICES]
+    orders = await services.parts.store.waiting_for_a_person(ATTENTION_MAX)
+    shown = [await shown_order(request, order) | {"decisions": _decisions(order)} for order in orders]
+    return exchange.json_response({"orders": shown, "unknown": (await services.seen()).outlook.situation.unknown})
+
+
+async def replay(request: web.Request) -> web.Response:
+    """`POST /v1/orders/{id}/replay`: put back an order that waits for a person."""
+    body = await exchange.read_json(request) if request.can_read_body else {}
+    wanted = submissions.parse(ReplayIn, body)
+    order_id = (await _for_ops(request)).id
+    store = request.app[SERVICES].parts.store
+    try:
+        await store.replay(order_id, wanted.decision, f"{_actor(request)}: {wanted.reason}")
+    except IllegalMove as error:
+        raise Problem("not-replayable", f"{error}.".capitalize()) from None
+    except SubmitRefused as refused:
+        raise Problem(refused.reason, refused.message) from None
+    return exchange.json_response(await shown_order(request, await own_order(request)))
+
+
+async def refund(request: web.Request) -> web.Response:
+    """`POST /v1/orders/{id}/refund`: record that the citizen's money was given back."""
+    wanted = submissions.parse(RefundIn, await exchange.read_json(request))
+    order_id = (await _for_ops(request)).id
+    try:
+        await _books(request).refund(order_id, f"{_actor(request)}: {wanted.reason}")
+    except IllegalMove as error:
+        raise Problem("not-refundable", f"{error}.".capitalize()) from None
+    return exchange.json_response(await shown_order(request, await own_order(request)))
+
+
+async def deadlines(request: web.Request) -> web.Response:
+    """`POST /v1/ops/deadlines`: move every order due in a range to a new deadline."""
+    wanted = submissions.parse(DeadlinesIn, await exchange.read_json(request))
+    start = _moment(wanted.from_, time.min)
+    end = datetime.combine(start.astimezone(WIB).date() + timedelta(days=1), time.min, WIB)
+    to = _moment(wanted.to, time(23, 59))
+    note = f"{_actor(request)}: {wanted.reason}"
+    moved = await request.app[SERVICES].parts.store.postpone(_ms(start), _ms(end), _ms(to), wanted.office, note)
+    return exchange.json_response({"moved": moved, "from": rfc3339(_ms(start)), "to": rfc3339(_ms(to))})
+
+
+async def lift_balance_hold(request: web.Request) -> web.Response:
+    """`DELETE /v1/ops/holds/balance_unexplained`: a person has explained the balance; purchases go on."""
+    parts = request.app[SERVICES].parts
+    lifted = await parts.store.accept_balance(_actor(request))
+    request.app[SERVICES].breakers_changed()
+    return exchange.json_response({"lifted": lifted})
+
+
+def _books(request: web.Request) -> Ledger:
+    return Ledger(request.app[SERVICES].parts.store)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "at": rfc3339(entry.at_ms),
+        "order_id": entry.order_id,
+        "office": entry.office,
+        "from": entry.source or "citizen",
+        "to": entry.target,
+        "amount_idr": entry.amount_idr,
+        "serial_number": entry.serial_number or None,
+        "reason": entry.reason,
+    }
+
+
+def _decisions(order: Order) -> list[str]:
+    if order.serial_number is None:
+        return ["ask", "not_bought", "refund"]
+    return ["auto", "new_serial", "refund"] if order.owns_serial else ["auto"]
+
+
+async def _for_ops(request: web.Request) -> Order:
+    """The order in the path, for ops alone. Raises Problem: 404 to another office, 403 to a counter of its own."""
+    order = await own_order(request)
+    if request[PRINCIPAL].role is not Role.OPS:
+        raise Problem("forbidden", "Only a key with the role ops may do that.")
+    return order
+
+
+def _moment(value: datetime | date, at: time) -> datetime:
+    return value if isinstance(value, datetime) else datetime.combine(value, at, WIB)
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1000)
+
+
+def _is_entry_id(text: str) -> bool:
+    parts = text.split("-")
+    return len(parts) == 2 and all(p.isascii() and p.isdigit() and len(p) <= 20 for p in parts)
+
+
+def _actor(request: web.Request) -> str:
+    principal = request[PRINCIPAL]
+    return f"{principal.role}:{principal.key_id}"
+
+
+ROUTES = (
+    Route("GET", "/v1/ops/ledger", ledger, Access.OPS),
+    Route("GET", "/v1/ops/ledger.csv", ledger_file, Access.OPS),
+    Route("GET", "/v1/ops/attention", attention, Access.OPS),
+    Route("POST", "/v1/orders/{id}/replay", replay, Access.ANY_KEY, own_order=True),
+    Route("POST", "/v1/orders/{id}/refund", refund, Access.ANY_KEY, own_order=True),
+    Route("POST", "/v1/ops/deadlines", deadlines, Access.OPS),
+    Route("DELETE", "/v1/ops/holds/balance_unexplained", lift_balance_hold, Access.OPS),
+)

@@ -1,0 +1,210 @@
+"""Nobody gets in where they do not belong: every route, every role, own and other office."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from antrean.gateway.app import ROUTES
+from antrean.gateway.keys import KeyRing, Role, ensure_first_keys
+from antrean.orders import keys
+from gateway_support import OFFICE, OTHER, Gateway, purchase, running_gateway
+
+
+@pytest.fixture(name="gateway")
+async def _gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gateway]:
+    async with running_gateway(redis, settings) as gateway:
+        yield gateway
+
+
+COUNTER = {"terminal", "supervisor"}
+ALL = COUNTER | {"ops"}
+OPS = {"ops"}
+NOBODY: set[str] = set()
+
+#: Who may, route by route: roles that get past the gate, and whether no key is needed. Written by hand on purpose:
+#: it must not follow from the routes' own table.
+MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
+    ("POST", "/v1/orders"): (COUNTER, False),
+    ("GET", "/v1/orders"): (ALL, False),
+    ("POST", "/v1/batches"): (COUNTER, False),
+    ("GET", "/v1/orders/{id}"): (ALL, False),
+    ("POST", "/v1/orders/{id}/cancel"): (ALL, False),
+    ("GET", "/v1/orders/{id}/events"): (ALL, False),
+    ("GET", "/v1/orders/{id}/qr"): (ALL, False),
+    ("GET", "/v1/orders/{id}/document"): (ALL, False),
+    ("POST", "/v1/documents"): (COUNTER, False),
+    ("GET", "/v1/ops/breaker"): (OPS, False),
+    ("PUT", "/v1/ops/breaker/{name}/override"): (OPS, False),
+    ("DELETE", "/v1/ops/breaker/{name}/override"): (OPS, False),
+    ("GET", "/v1/ops/backlog"): (OPS, False),
+    ("PUT", "/v1/ops/pause"): (OPS, False),
+    ("DELETE", "/v1/ops/pause"): (OPS, False),
+    ("GET", "/v1/tickets/{token}"): (NOBODY, True),
+    ("GET", "/healthz"): (NOBODY, True),
+    ("GET", "/readyz"): (NOBODY, True),
+    ("GET", "/metrics"): (OPS, True),
+    ("GET", "/"): (NOBODY, True),
+    ("GET", "/static/style.css"): (NOBODY, True),
+    ("GET", "/favicon.ico"): (NOBODY, True),
+    ("GET", "/static/favicon.svg"): (NOBODY, True),
+}
+
+
+def test_the_table_of_who_may_has_every_route() -> None:
+    assert {(route.method, route.path) for route in ROUTES} == set(MAY)
+
+
+def test_every_path_of_an_order_is_known_as_one() -> None:
+    assert {r.path for r in ROUTES if r.own_order} == {p for _, p in MAY if p.startswith("/v1/orders/{id}")}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+async def test_a_route_lets_in_whom_the_table_names_and_nobody_else(gateway: Gateway, route: Any) -> None:
+    roles, public = MAY[route.method, route.path]
+    order = await gateway.order()
+    path = route.path.format(id=order["id"], token=order["ticket"]["token"], name="provider")
+    body = {"json": {}} if route.method in ("POST", "PUT") else {}
+
+    bare = await gateway.call(route.method, path, role=None, **body)
+    assert (bare.status != 401) == public
+    wrong = await gateway.client.request(
+        route.method, path, headers={"Authorization": "Bearer antrean_ops_none_" + "x" * 40}, **body
+    )
+    assert (wrong.status != 401) == public
+    assert public or "WWW-Authenticate" in wrong.headers
+    if public:
+        return
+    for role in Role:
+        for office in (OFFICE, OTHER):
+            answer = await gateway.call(route.method, path, role=role, office=office, **body)
+            if role not in roles:
+                assert answer.status == 403, (role, office)
+            elif route.own_order and office == OTHER and role is not Role.OPS:
+                assert answer.status == 404, (role, office)
+                assert (await answer.json())["type"] == "/problems/not-found"
+            else:
+                assert answer.status not in (401, 403), (role, office)
+            answer.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/none", "/v1/", "/v1/orders/x/y/z", "/v1/ops/none"])
+async def test_a_path_that_does_not_exist_tells_nothing_without_a_key(gateway: Gateway, path: str) -> None:
+    assert (await gateway.call("GET", path, role=None)).status == 401
+    answer = await gateway.call("GET", path)
+    assert (answer.status, answer.content_type) == (404, "application/problem+json")
+
+
+async def test_a_wrong_method_is_answered_with_the_right_ones(gateway: Gateway) -> None:
+    assert (await gateway.call("PATCH", "/v1/orders", role=None)).status == 401
+    answer = await gateway.call("PATCH", "/v1/orders")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+
+
+async def test_metrics_need_a_key_where_a_proxy_stands_between(gateway: Gateway) -> None:
+    text = await (await gateway.call("GET", "/metrics", role=None)).text()
+    assert "antrean_orders{" in text
+    headers = {"X-Forwarded-For": "203.0.113.7"}
+    assert (await gateway.call("GET", "/metrics", role=None, headers=headers)).status == 401
+    assert (await gateway.call("GET", "/metrics", role="terminal", headers=headers)).status == 403
+    assert (await gateway.call("GET", "/metrics", role="ops", headers=headers)).status == 200
+
+
+async def test_every_answer_has_the_security_headers_and_a_request_id(gateway: Gateway) -> None:
+    for path in ("/", "/v1/orders", "/v1/none", "/healthz", "/metrics"):
+        answer = await gateway.call("GET", path, headers={"X-Request-ID": "abc-1"})
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Cache-Control"] in ("no-store", "no-cache")
+        assert answer.headers["X-Request-ID"] == "abc-1"
+    made = await gateway.call("GET", "/v1/none", headers={"X-Request-ID": "not one\x7f of ours"[:3] + "/"})
+    assert made.headers["X-Request-ID"] == (await made.json())["request_id"] != "not/"
+
+
+async def test_a_revoked_key_ends_at_once_and_an_expired_one_too(redis: Redis) -> None:
+    now_ms = 1_000
+    ring = KeyRing(redis, lambda: now_ms)
+    text = await ring.create(Role.TERMINAL, OFFICE)
+    expiring = await ring.create(Role.OPS, OFFICE, expires_ms=2_000)
+    principal = await ring.verify(text)
+    assert principal is not None
+    assert (principal.role, principal.office) == (Role.TERMINAL, OFFICE)
+    assert await ring.verify(expiring) is not None
+    now_ms = 2_000
+    assert await ring.verify(expiring) is None
+    assert await ring.revoke(principal.key_id)
+    assert await ring.verify(text) is None
+    assert await KeyRing(redis).verify(text) is None
+    assert not await ring.revoke("none")
+
+
+async def test_another_gateway_learns_of_a_revocation_within_a_second(redis: Redis) -> None:
+    ring, elsewhere = KeyRing(redis), KeyRing(redis)
+    text = await ring.create(Role.TERMINAL, OFFICE)
+    principal = await elsewhere.verify(text)
+    assert principal is not None
+    await ring.revoke(principal.key_id)
+    end_s = time.monotonic() + 1.0
+    while await elsewhere.verify(text) is not None:
+        assert time.monotonic() < end_s
+
+
+async def test_no_key_is_kept_in_a_form_that_opens_anything(redis: Redis) -> None:
+    ring = KeyRing(redis)
+    text = await ring.create(Role.OPS, OFFICE)
+    kept = b" ".join(b" ".join(pair) for pair in (await redis.hgetall(keys.API_KEYS)).items())
+    assert text.encode() not in kept
+    assert text.rpartition("_")[2].encode() not in kept
+    assert await ring.verify((await ring.list())[0].digest) is None
+
+
+async def test_first_keys_are_made_once_and_bootstrap_keys_work(redis: Redis, settings: Settings) -> None:
+    ring = KeyRing(redis)
+    made = await ensure_first_keys(ring, settings)
+    assert [(role, office) for role, office, _ in made] == [(Role.TERMINAL, "DEMO-01"), (Role.OPS, "DEMO-01")]
+    assert await ensure_first_keys(ring, settings) == []
+    given = "a bootstrap key of more than 32 characters"
+    fixed = settings.model_copy(update={"bootstrap_ops_key": type(settings.upstream_password)(given)})
+    assert await ensure_first_keys(ring, fixed) == []
+    principal = await ring.verify(given)
+    assert principal is not None
+    assert principal.role is Role.OPS
+    assert await ensure_first_keys(ring, fixed) == []
+    assert len(await ring.list()) == 3
+
+
+async def test_wrong_keys_are_slowed_and_right_ones_go_on(gateway: Gateway) -> None:
+    assert (await gateway.call("GET", "/v1/orders")).status == 200
+    statuses = set()
+    for number in range(80):
+        headers = {"Authorization": f"Bearer wrong-{number}"}
+        answer = await gateway.client.get("/v1/orders", headers=headers)
+        statuses.add(answer.status)
+    assert statuses == {401, 429}
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert (await gateway.call("GET", "/v1/orders")).status == 200
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_back(redis: Redis, settings: Settings) -> None:
+    slow = settings.model_copy(update={"key_rate_per_s": 2.0})
+    async with running_gateway(redis, slow) as gateway:
+        answers = [await gateway.call("GET", "/v1/orders") for _ in range(6)]
+        assert answers[0].headers["RateLimit-Limit"] == "2"
+        assert {a.status for a in answers} == {200, 429}
+        refused = next(a for a in answers if a.status == 429)
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert refused.headers["RateLimit-Remaining"] == "0"
+        assert (await gateway.call("GET", "/v1/orders", role="ops")).status == 200
+
+
+async def test_one_office_can_not_fill_the_queue(redis: Redis, settings: Settings) -> None:
+    small = settings.model_copy(update={"office_backlog_max": 2})
+    async with running_gateway(redis, small) as gateway:
+        statuses = [(await gateway.submit()).status for _ in range(3)]
+        assert statuses == [202, 202, 429]
+        assert (await gateway.submit(purchase(), office=OTHER)).status == 202
