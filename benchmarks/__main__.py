@@ -52,7 +52,7 @@ async def timed(
     return count / (time.perf_counter() - started), latencies
 
 
-async def accept(r: Rig) -> tuple[float, list[float]]:
+async def accept(r: Rig, count: int = ACCEPT_ORDERS) -> tuple[float, list[float]]:
     """Purchases accepted durably over HTTP."""
     connector = aiohttp.TCPConnector(limit=ACCEPT_CONNECTIONS)
     headers = {"Authorization": f"Bearer {KEY}"}
@@ -66,7 +66,7 @@ async def accept(r: Rig) -> tuple[float, list[float]]:
                 if answer.status != 202:
                     raise RuntimeError(f"{answer.status}: {await answer.text()}")
 
-        return await timed(ACCEPT_ORDERS, ACCEPT_CONNECTIONS, call)
+        return await timed(count, ACCEPT_CONNECTIONS, call)
 
 
 async def health(r: Rig) -> float:
@@ -131,8 +131,7 @@ async def drain(r: Rig) -> float:
             share = (await completed() - before) / DRAIN_ORDERS
             for mark in (0.1, 0.9):
                 if share >= mark and mark not in marks:
-                    marks[mark] = time.perf_counter() - share * 0
-                    marks[mark + 100] = share
+                    marks[mark], marks[mark + 100] = time.perf_counter(), share
             await asyncio.sleep(0.05)
         return DRAIN_ORDERS * (marks[100.9] - marks[100.1]) / (marks[0.9] - marks[0.1])
 
@@ -161,9 +160,7 @@ async def main() -> None:
     async with rig(UPSTREAM_CONCURRENCY_MAX=str(IN_FLIGHT)) as r:
         await slow_upstream(r)
         bare = await bare_loop(r)
-        global ACCEPT_ORDERS
-        ACCEPT_ORDERS = DRAIN_ORDERS
-        await accept(r)
+        await accept(r, DRAIN_ORDERS)
         drained = await drain(r)
         table.add_row(
             f"completed, upstream {1000 * UPSTREAM_S:.0f} ms, at most {IN_FLIGHT} in flight",

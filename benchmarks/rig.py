@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,10 @@ class Rig:
 
     def run(self, *argv: str) -> subprocess.Popen[bytes]:
         """Start an `antrean` command beside us."""
-        command = [sys.executable, "-m", "antrean", *argv]
+        return self.start([sys.executable, "-m", "antrean", *argv])
+
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a process that ends with the rig."""
         process = subprocess.Popen(
             command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -104,7 +107,7 @@ async def rig(**settings: str) -> AsyncIterator[Rig]:
     embedded = EmbeddedValkey.of(made)
     embedded.prepare()
     it = Rig(made, env, origin)
-    it.processes.append(subprocess.Popen(embedded.argv, stdout=subprocess.DEVNULL))
+    it.start(embedded.argv)
     try:
         await embedded.wait_ready(made)
         from antrean.config.wiring import ensure_first_keys

@@ -1,4 +1,4 @@
-"""Parts for the provider's tests: requests, tokens, pictures, a scripted upstream, breakers with a clock of their own."""
+"""Parts for the provider's tests: requests, tokens, pictures, a scripted upstream, breakers with their own clock."""
 
 from __future__ import annotations
 

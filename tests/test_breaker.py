@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pybreaker
@@ -149,7 +150,7 @@ async def test_one_probe_an_interval_for_all(redis: Redis, clock: Clock) -> None
             if await worker.claim_probe():
                 granted.append(tenth)
                 await worker.probe_result(False, "still down")
-    gaps = [later - earlier for earlier, later in zip(granted, granted[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(granted)]
     assert granted[0] < 50
     assert len(granted) >= 5
     assert all(gap == 50 for gap in gaps)
@@ -168,7 +169,7 @@ async def test_a_flapping_upstream_is_probed_no_more_than_once_an_interval(
             await breaker.probe_result(True, "answered")
             await calls(breaker, 1, Unavailable("refused"))
     assert len(probes) >= 5
-    assert all(later - earlier >= 50 for earlier, later in zip(probes, probes[1:], strict=False))
+    assert all(later - earlier >= 50 for earlier, later in itertools.pairwise(probes))
 
 
 async def test_half_open_lets_one_in_and_closes_when_it_is_good(breaker: SharedBreaker, clock: Clock) -> None:

@@ -45,6 +45,13 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("GET", "/v1/ops/backlog"): (OPS, False),
     ("PUT", "/v1/ops/pause"): (OPS, False),
     ("DELETE", "/v1/ops/pause"): (OPS, False),
+    ("GET", "/v1/ops/ledger"): (OPS, False),
+    ("GET", "/v1/ops/ledger.csv"): (OPS, False),
+    ("GET", "/v1/ops/attention"): (OPS, False),
+    ("POST", "/v1/ops/deadlines"): (OPS, False),
+    ("DELETE", "/v1/ops/holds/balance_unexplained"): (OPS, False),
+    ("POST", "/v1/orders/{id}/replay"): (OPS, False),
+    ("POST", "/v1/orders/{id}/refund"): (OPS, False),
     ("GET", "/v1/tickets/{token}"): (NOBODY, True),
     ("GET", "/healthz"): (NOBODY, True),
     ("GET", "/readyz"): (NOBODY, True),
@@ -83,11 +90,11 @@ async def test_a_route_lets_in_whom_the_table_names_and_nobody_else(gateway: Gat
     for role in Role:
         for office in (OFFICE, OTHER):
             answer = await gateway.call(route.method, path, role=role, office=office, **body)
-            if role not in roles:
-                assert answer.status == 403, (role, office)
-            elif route.own_order and office == OTHER and role is not Role.OPS:
+            if "{id}" in route.path and office == OTHER and role is not Role.OPS:
                 assert answer.status == 404, (role, office)
                 assert (await answer.json())["type"] == "/problems/not-found"
+            elif role not in roles:
+                assert answer.status == 403, (role, office)
             else:
                 assert answer.status not in (401, 403), (role, office)
             answer.close()

@@ -124,7 +124,7 @@ def test_a_purchase_carries_nothing_of_an_affix_and_an_affix_one_source_at_most(
         purchase(deadline="2026-12-01t00:00:00.5z", reference="tiket 7"),
         purchase(webhook_url="https://hooks.example.co.id:8443/antrean?x=1"),
         changed(purchase(), "taxpayer.identity_number", "1271014101900001"),
-        changed(purchase(), "taxpayer.identity_number", "3171017102040001"),
+        changed(purchase(), "taxpayer.identity_number", "3171017101040001"),
         changed(purchase(), "taxpayer.identity_number", "9701016902080123"),
         changed(purchase(), "document.date", "2026-11-25"),
         changed(

@@ -117,7 +117,7 @@ def test_it_follows_a_capacity_that_comes_back_in_steps_and_never_passes_it_by_a
             assert in_flight <= max(1.2 * capacity, capacity + 1)
             loaded_s = rtt_s * max(1.0, in_flight / capacity)
             rtts = [loaded_s * rng.uniform(0.8, 1.2) for _ in range(in_flight)]
-            now_s += max(STEP_S, max(rtts))
+            now_s += max(STEP_S, *rtts)
             if now_s > until_s - 10:
                 used.append(min(1.0, in_flight / capacity))
             squares = sum(rtt * rtt for rtt in rtts)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -105,10 +107,14 @@ async def test_a_bomb_ends_its_checker_at_most_and_the_next_pdf_is_checked(check
     assert await checker.inspect(pdf())
 
 
-async def test_a_check_that_takes_too_long_is_ended() -> None:
-    async with PdfChecker(timeout_s=0.000_001) as hasty:
-        with pytest.raises((PdfRefused, PdfChecksBusy)):
-            await hasty.inspect(pdf(1000))
+async def test_a_checker_that_hangs_is_ended_and_the_next_pdf_is_checked() -> None:
+    async with PdfChecker(processes=1, timeout_s=2) as checker:
+        await checker.inspect(pdf())
+        os.kill(checker.pids[0], signal.SIGSTOP)
+        with pytest.raises(PdfRefused) as refused:
+            await checker.inspect(pdf())
+        assert refused.value.problem == "pdf-too-complex"
+        assert await checker.inspect(pdf())
 
 
 async def test_the_queue_of_checks_is_bounded() -> None:

@@ -36,10 +36,8 @@ def list_orders(state: str | None, office: str | None, limit: int) -> None:
         wanted = Filter(state=State(state) if state else None, office=office)
         for order in (await page(redis, wanted, None, limit)).orders:
             error = f"  {order.error.code}: {order.error.message}" if order.error else ""
-            click.echo(
-                f"{order.id}  {local_time(order.created_ms)}  {order.office:<10} {order.kind:<8} {order.state.value:<9} "
-                f"{order.serial_number or '':<24}{error}"
-            )
+            where = f"{order.id}  {local_time(order.created_ms)}  {order.office:<10} {order.kind:<8}"
+            click.echo(f"{where} {order.state.value:<9} {order.serial_number or '':<24}{error}")
 
     with_redis(work)
 

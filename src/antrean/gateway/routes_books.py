@@ -70,7 +70,9 @@ async def ledger(request: web.Request) -> web.Response:
         {
             "totals_idr": totals,
             "difference_idr": totals[PAID] - sum(totals[part] for part in PARTS),
-            "days": [{"day": d.day.isoformat(), "office": d.office, "totals_idr": d.totals_idr} for d in days],
+            "days": [
+                {"day": d.day.isoformat(), "office": d.office, "totals_idr": d.totals_idr} for d in days
+            ],
             "rows": [_row(entry) for entry in rows],
             "next_cursor": rows[-1].id if len(rows) == limit else None,
         }
@@ -104,14 +106,16 @@ async def attention(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     orders = await services.parts.store.waiting_for_a_person(ATTENTION_MAX)
     shown = [await shown_order(request, order) | {"decisions": _decisions(order)} for order in orders]
-    return exchange.json_response({"orders": shown, "unknown": (await services.seen()).outlook.situation.unknown})
+    return exchange.json_response(
+        {"orders": shown, "unknown": (await services.seen()).outlook.situation.unknown}
+    )
 
 
 async def replay(request: web.Request) -> web.Response:
     """`POST /v1/orders/{id}/replay`: put back an order that waits for a person."""
+    order_id = (await _for_ops(request)).id
     body = await exchange.read_json(request) if request.can_read_body else {}
     wanted = submissions.parse(ReplayIn, body)
-    order_id = (await _for_ops(request)).id
     store = request.app[SERVICES].parts.store
     try:
         await store.replay(order_id, wanted.decision, f"{_actor(request)}: {wanted.reason}")
@@ -124,8 +128,8 @@ async def replay(request: web.Request) -> web.Response:
 
 async def refund(request: web.Request) -> web.Response:
     """`POST /v1/orders/{id}/refund`: record that the citizen's money was given back."""
-    wanted = submissions.parse(RefundIn, await exchange.read_json(request))
     order_id = (await _for_ops(request)).id
+    wanted = submissions.parse(RefundIn, await exchange.read_json(request))
     try:
         await _books(request).refund(order_id, f"{_actor(request)}: {wanted.reason}")
     except IllegalMove as error:
@@ -140,7 +144,9 @@ async def deadlines(request: web.Request) -> web.Response:
     end = datetime.combine(start.astimezone(WIB).date() + timedelta(days=1), time.min, WIB)
     to = _moment(wanted.to, time(23, 59))
     note = f"{_actor(request)}: {wanted.reason}"
-    moved = await request.app[SERVICES].parts.store.postpone(_ms(start), _ms(end), _ms(to), wanted.office, note)
+    moved = await request.app[SERVICES].parts.store.postpone(
+        _ms(start), _ms(end), _ms(to), wanted.office, note
+    )
     return exchange.json_response({"moved": moved, "from": rfc3339(_ms(start)), "to": rfc3339(_ms(to))})
 
 

@@ -104,6 +104,11 @@ class PdfChecker:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    @property
+    def pids(self) -> list[int]:
+        """Processes that are warm and idle."""
+        return [process.process.pid for process in self._idle]
+
     async def inspect(self, pdf: bytes) -> tuple[PageRun, ...]:
         """The pages of a PDF that may be stamped, as runs. Raises PdfRefused, PdfChecksBusy."""
         answer = await self._ask({"op": "inspect", "pages_max": self._pages_max}, [pdf])

@@ -25,7 +25,7 @@ import pikepdf
 #: Address space of this process, in bytes; pikepdf itself takes about 150 MB of it.
 MEMORY_BYTES = 1024**3
 #: Processor time for one request, in seconds.
-CPU_S = 10
+CPU_S = 5
 #: A page's side, in points: Acrobat's own upper bound (200 inch), and less than any paper.
 SIDE_MIN, SIDE_MAX = 20.0, 14_400.0
 #: `startxref` and `%%EOF` stand within this many bytes of the end, as readers expect them.
