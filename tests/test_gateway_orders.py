@@ -213,7 +213,8 @@ async def test_one_bad_row_of_a_batch_spoils_no_other(gateway: Gateway) -> None:
     assert [r["status"] for r in results] == [202, 422, 400, 400, 202]
     assert results[0]["order"]["id"] == results[4]["order"]["id"]
     assert results[1]["problem"]["errors"][0]["field"] == "kind"
-    for body in ({"orders": []}, {"orders": [purchase()] * 101}, {"orders": [], "x": 1}, []):
+    refused: list[Any] = [{"orders": []}, {"orders": [purchase()] * 101}, {"orders": [], "x": 1}, []]
+    for body in refused:
         assert (await gateway.call("POST", "/v1/batches", json=body)).status == 422
 
 

@@ -1,0 +1,78 @@
+"""What is stored is on disk and comes back; what is missing is None; what is away is an OSError."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.orders import keys
+from antrean.orders.commit import GroupCommit
+from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.placement import PageRun
+from antrean.orders.scripts import Scripts
+from antrean.orders.uploads import UNUSED_S, Uploads
+
+
+async def test_documents_come_back_as_they_were_and_survive_a_new_store(tmp_path: Path) -> None:
+    url = (tmp_path / "not yet there" / "documents").as_uri()
+    store = DocumentStore.from_url(url)
+    assert await store.get_upload("a") is None
+    await store.put_upload("a", b"pdf")
+    await store.put_qr("a", b"png")
+    await store.put_stamped("a", b"stamped")
+    again = DocumentStore.from_url(url)
+    assert (await again.get_upload("a"), await again.get_qr("a"), await again.get_stamped("a")) == (
+        b"pdf",
+        b"png",
+        b"stamped",
+    )
+    await again.delete_upload("a")
+    await again.delete_upload("a")
+    assert await store.get_upload("a") is None
+    await store.check_writable()
+
+
+async def test_a_file_and_its_folders_are_synced_before_a_put_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store = DocumentStore.from_url(tmp_path.as_uri())
+    await store.put_upload("a", b"pdf")
+    folder = tmp_path / "uploads"
+    assert synced == [folder / "a.pdf", folder, tmp_path]
+    await store.put_upload("b", b"pdf")
+    assert synced[3:] == [folder / "b.pdf", folder]
+
+
+async def test_a_store_that_does_not_take_anything_says_so(tmp_path: Path) -> None:
+    store = DocumentStore.from_url(tmp_path.as_uri())
+    (tmp_path / "uploads").write_text("a file where a folder should be")
+    with pytest.raises(DocumentStoreUnavailable):
+        await store.put_upload("a", b"pdf")
+    with pytest.raises(DocumentStoreUnavailable):
+        DocumentStore.from_url("file:///proc/none")
+
+
+async def test_an_upload_is_its_offices_own_and_forgotten_unless_it_is_used(
+    tmp_path: Path, redis: Redis
+) -> None:
+    scripts = Scripts(redis)
+    documents = DocumentStore.from_url(tmp_path.as_uri())
+    uploads = Uploads(scripts, GroupCommit(scripts, "upload"), documents)
+    runs = (PageRun(2, 0, 0, 595, 842), PageRun(1, 0, 0, 842.5, 595))
+    kept = await uploads.add("MDN-01", b"pdf", runs)
+    assert (kept.pages, kept.size_bytes, kept.runs) == (3, 3, runs)
+    assert await uploads.get(kept.id, "MDN-01") == kept
+    assert await uploads.get(kept.id, "JKT-07") is None
+    assert await documents.get_upload(kept.id) == b"pdf"
+    assert 0 < await redis.ttl(keys.DOCUMENT + kept.id) <= UNUSED_S

@@ -1,0 +1,122 @@
+"""The gateway on its own socket: slow clients are cut off, a crowd of idle ones harms nobody, the end is orderly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from antrean.gateway import exchange, server
+from gateway_support import Gateway, running_gateway
+
+PATIENCE_S = 10
+
+
+@dataclass
+class Listening:
+    """A gateway that listens, and how to stop it."""
+
+    gateway: Gateway
+    port: int
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    def get(self, path: str) -> bytes:
+        key = self.gateway.keys["terminal", "MDN-01"]
+        return f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+
+
+@pytest.fixture(name="listening")
+async def _listening(
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Listening]:
+    monkeypatch.setattr(server, "IDLE_S", 0.3)
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 50)
+    monkeypatch.setattr(exchange, "BODY_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with running_gateway(redis, settings.model_copy(update={"http_port": port})) as gateway:
+        stop, ready = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(server.serve(gateway.parts, stop, ready.set))
+        await asyncio.wait_for(ready.wait(), PATIENCE_S)
+        yield Listening(gateway, port, stop, task)
+        stop.set()
+        await asyncio.wait_for(task, PATIENCE_S)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_a_connection_without_a_whole_request_is_closed(listening: Listening, sent: bytes) -> None:
+    reader, writer = await listening.connect()
+    writer.write(sent)
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+    writer.close()
+
+
+async def test_a_header_that_drips_is_closed_all_the_same(listening: Listening) -> None:
+    reader, writer = await listening.connect()
+    writer.write(b"GET / HTTP/1.1\r\nX-Slow: ")
+    end = asyncio.create_task(reader.read())
+    async with asyncio.timeout(PATIENCE_S):
+        while not end.done():
+            writer.write(b"a")
+            await asyncio.sleep(0.01)
+    await asyncio.gather(end, return_exceptions=True)
+    writer.close()
+
+
+async def test_a_body_that_does_not_arrive_is_answered_with_408(listening: Listening) -> None:
+    reader, writer = await listening.connect()
+    head = listening.get("/v1/orders").replace(b"GET", b"POST", 1).removesuffix(b"\r\n")
+    writer.write(
+        head + b"Idempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    assert b" 408 " in await asyncio.wait_for(reader.readline(), PATIENCE_S)
+    writer.close()
+
+
+async def test_one_connection_too_many_is_told_so_and_others_go_on(listening: Listening) -> None:
+    reader, writer = await listening.connect()
+    crowd = [await listening.connect() for _ in range(60)]
+    answers = [await asyncio.wait_for(r.read(), PATIENCE_S) for r, _ in crowd]
+    assert any(a.startswith(b"HTTP/1.1 503") for a in answers)
+    for _, other in [*crowd, (reader, writer)]:
+        other.close()
+    reader, writer = await listening.connect()
+    writer.write(listening.get("/v1/orders"))
+    assert b" 200 " in await asyncio.wait_for(reader.readline(), PATIENCE_S)
+    writer.close()
+
+
+async def test_headers_and_lines_have_bounds(listening: Listening) -> None:
+    for request in (
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Many: a\r\n" * 500 + b"\r\n",
+        b"\x16\x03\x01\x02\x00",
+    ):
+        reader, writer = await listening.connect()
+        writer.write(request)
+        assert b" 400 " in await asyncio.wait_for(reader.readline(), PATIENCE_S)
+        writer.close()
+
+
+async def test_stopping_answers_those_who_wait(listening: Listening) -> None:
+    order = await listening.gateway.order()
+    reader, writer = await listening.connect()
+    writer.write(listening.get(f"/v1/orders/{order['id']}?wait=60"))
+    while not listening.gateway.parts.hub.watches:
+        await asyncio.sleep(0.005)
+    listening.stop.set()
+    assert b" 200 " in await asyncio.wait_for(reader.readline(), PATIENCE_S)
+    await asyncio.wait_for(listening.task, PATIENCE_S)
+    writer.close()
+    with pytest.raises(OSError, match="onnect"):
+        await listening.connect()

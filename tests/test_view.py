@@ -1,0 +1,215 @@
+"""How an order is shown: positions, estimates, holds, masks. Pure rules, many cases."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antrean.orders import eta
+from antrean.orders.holding import Glance, Holding, Outlook, held, holding_of
+from antrean.orders.model import Document, HistoryEntry, Order, Placement, Taxpayer
+from antrean.orders.situation import Hold, OfficeLane, Situation
+from antrean.orders.states import State
+from antrean.orders.view import Look, Pace, as_of, mask, position, render, render_ticket
+
+NOW_MS = 1_800_000_000_000
+NIK, NAME = "1271010101900001", "Siti Aminah"
+CLOSED, OPEN = Glance(holds=False, since_ms=1), Glance(holds=True, since_ms=77)
+BUSY = Pace(NOW_MS, (0, *[50] * 29))
+SITUATION = Situation(
+    now_ms=NOW_MS,
+    fetch=0,
+    stamp=0,
+    dispatched=0,
+    claimed=0,
+    stamp_load=0,
+    later=0,
+    unknown=0,
+    attention=0,
+    holds={},
+    fairness={},
+    weights={},
+    by_state=dict.fromkeys(State, 0),
+    open=0,
+    offices={"MDN-01": OfficeLane(10, 0), "JKT-07": OfficeLane(100, 0)},
+)
+CALM = Outlook(SITUATION, CLOSED, CLOSED)
+ORDER = Order(
+    id="0" * 26,
+    office="MDN-01",
+    kind="purchase",
+    state=State.QUEUED,
+    document=Document("4b", "SK-1", "2024-09-04", "surat.pdf"),
+    taxpayer=Taxpayer("KTP", NIK, NAME),
+    document_id=None,
+    placement=None,
+    webhook_url=None,
+    reference=None,
+    purchase_order_id=None,
+    deadline_ms=None,
+    serial_number=None,
+    owns_serial=False,
+    serial_given=False,
+    fence="0",
+    owner="",
+    stamp_tried=False,
+    calls=0,
+    forgiven=0,
+    intent_at_ms=None,
+    intent_balance=None,
+    ticket_number=7,
+    ticket_token="t" * 20,
+    score=0.0,
+    version=1,
+    created_ms=NOW_MS,
+    updated_ms=NOW_MS,
+    error=None,
+    stamped_sha256=None,
+    history=(HistoryEntry(NOW_MS, State.QUEUED, "accepted"),),
+)
+AFFIX = dataclasses.replace(
+    ORDER,
+    kind="affix",
+    document_id="1" * 26,
+    placement=Placement(1, 0, 0, 90, 90),
+    serial_number="SN",
+    state=State.BOUGHT,
+)
+
+
+def with_hold(*reasons: str) -> Outlook:
+    """Holds that are on, over an outage of both."""
+    holds = {reason: Hold(reason, 5) for reason in reasons}
+    return Outlook(dataclasses.replace(SITUATION, holds=holds), OPEN, OPEN)
+
+
+def test_one_offices_positions_are_its_ranks() -> None:
+    assert [eta.place_in_line(rank, "A", {"A": 9}, {}) for rank in range(3)] == [1, 2, 3]
+
+
+def test_other_offices_take_their_turns_and_no_more_than_they_have() -> None:
+    assert eta.place_in_line(5, "A", {"A": 9, "B": 100, "C": 2}, {}) == 6 + 5 + 2
+    assert eta.place_in_line(5, "A", {"A": 9, "B": 100}, {"B": 2.0}) == 6 + 10
+    assert eta.place_in_line(0, "A", {"A": 9, "B": 100}, {}) == 1
+
+
+@given(
+    st.integers(0, 10_000),
+    st.dictionaries(st.sampled_from("ABCDE"), st.integers(0, 10_000)),
+    st.dictionaries(st.sampled_from("ABCDE"), st.floats(0.1, 10)),
+)
+def test_a_position_is_never_before_the_rank_nor_behind_everybody(
+    rank: int, waiting: dict[str, int], weights: dict[str, float]
+) -> None:
+    place = eta.place_in_line(rank, "A", waiting, weights)
+    others = sum(count for office, count in waiting.items() if office != "A")
+    assert rank + 1 <= place <= rank + 1 + others
+    assert place < eta.place_in_line(rank + 1, "A", waiting, weights)
+
+
+@given(st.integers(1, 100_000), st.lists(st.integers(0, 500), min_size=30, max_size=30), st.floats(0, 10))
+def test_an_estimate_is_a_range_in_order_that_grows_with_the_position(
+    place: int, completed: list[int], elapsed_s: float
+) -> None:
+    span = eta.estimate(place, completed, elapsed_s)
+    if sum(completed) < eta.LEAST:
+        assert span is None
+    if span is not None:
+        assert 0 < span.earliest_s < span.latest_s <= eta.HORIZON_S
+        further = eta.estimate(place + 1, completed, elapsed_s)
+        assert further is None or further.earliest_s > span.earliest_s
+
+
+def test_a_known_pace_gives_about_the_right_time() -> None:
+    span = eta.estimate(600, (0, *[100] * 29), 0)
+    assert span is not None
+    assert span.earliest_s < 60 < span.latest_s < 70
+    assert eta.per_minute((0, *[100] * 29), 0) == 600
+
+
+def test_a_position_ends_when_the_order_is_taken_up() -> None:
+    assert position(ORDER, 0, CALM) == 1
+    assert position(ORDER, None, CALM) == 1
+    assert position(dataclasses.replace(ORDER, owner="w"), None, CALM) is None
+    assert position(AFFIX, 3, CALM) is None
+
+
+@pytest.mark.parametrize(
+    ("outlook", "reason"),
+    [
+        (CALM, None),
+        (Outlook(SITUATION, OPEN, CLOSED), "upstream_unavailable"),
+        (Outlook(SITUATION, CLOSED, OPEN), None),
+        (with_hold("quota_exhausted"), "quota_exhausted"),
+        (with_hold("quota_exhausted", "balance_unexplained"), "balance_unexplained"),
+        (with_hold("quota_exhausted", "balance_unexplained", "paused"), "paused"),
+    ],
+)
+def test_a_purchase_is_held_by_the_strongest_reason_and_has_no_estimate_then(
+    outlook: Outlook, reason: str | None
+) -> None:
+    shown = render(ORDER, 0, outlook, BUSY, Look())
+    assert (shown["holding"] and shown["holding"]["reason"]) == reason
+    assert (shown["eta"] is None) == (reason is not None)
+
+
+def test_an_order_to_be_stamped_is_held_by_the_adapter_and_not_by_the_server() -> None:
+    assert holding_of(AFFIX, Outlook(SITUATION, OPEN, CLOSED)) is None
+    assert holding_of(AFFIX, Outlook(SITUATION, CLOSED, OPEN)) == Holding("adapter_unavailable", 77)
+    assert holding_of(AFFIX, with_hold("quota_exhausted", "paused")) == Holding("paused", 5)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in (State.QUEUED, State.BOUGHT, State.UNKNOWN)])
+def test_what_is_under_way_or_at_its_end_is_not_held(state: State) -> None:
+    assert holding_of(dataclasses.replace(ORDER, state=state), with_hold("paused")) is None
+
+
+def test_each_held_order_is_counted_once() -> None:
+    counts = dict.fromkeys(State, 0) | {State.QUEUED: 100, State.BOUGHT: 7}
+    busy = dataclasses.replace(SITUATION, by_state=counts, fetch=2, stamp=5)
+    assert held(Outlook(busy, CLOSED, CLOSED)) == []
+    outage = held(Outlook(busy, OPEN, CLOSED))
+    assert [(h.reason, h.orders) for h in outage] == [("upstream_unavailable", 102)]
+    holds = {"paused": Hold("paused", 1, "x", "ops:1"), "quota_exhausted": Hold("quota_exhausted", 2)}
+    everything = held(Outlook(dataclasses.replace(busy, holds=holds), OPEN, OPEN))
+    assert everything[0].reason == "paused"
+    assert sum(h.orders for h in everything) == 107
+
+
+def test_links_are_relative_or_begin_with_the_public_url() -> None:
+    done = dataclasses.replace(AFFIX, state=State.COMPLETED)
+    assert render(done, None, CALM, BUSY, Look())["document_url"] == f"/v1/orders/{ORDER.id}/document"
+    shown = render(done, None, CALM, BUSY, Look(base_url="https://a.example"))
+    assert shown["qr_url"] == f"https://a.example/v1/orders/{ORDER.id}/qr"
+    assert shown["ticket"]["url"] == f"https://a.example/t/{'t' * 20}"
+
+
+def test_a_ticket_tells_nothing_of_the_person_or_the_paper() -> None:
+    told = str(render_ticket(ORDER, 0, CALM, BUSY, Look()))
+    assert not any(secret in told for secret in (NIK, NAME, ORDER.id, "SK-1", "MDN-01"))
+
+
+@given(st.text("0123456789", min_size=0, max_size=32))
+def test_a_masked_number_keeps_at_most_eight_digits(number: str) -> None:
+    masked = mask(number)
+    assert len(masked) == len(number)
+    assert sum(c != "*" for c in masked) <= 8
+    assert len(number) < 12 or masked[4:-4] == "*" * (len(number) - 8)
+
+
+def test_an_earlier_version_shows_the_state_of_then_and_no_serial_number_before_it_was_bought() -> None:
+    states = (State.QUEUED, State.BUYING, State.BOUGHT, State.COMPLETED)
+    lines = tuple(HistoryEntry(NOW_MS + i, state, "") for i, state in enumerate(states))
+    order = dataclasses.replace(ORDER, version=4, state=State.COMPLETED, serial_number="SN", history=lines)
+    seen = [as_of(order, version) for version in range(6)]
+    assert [s and (s.state, s.serial_number) for s in seen] == [
+        None,
+        (State.QUEUED, None),
+        (State.BUYING, None),
+        (State.BOUGHT, "SN"),
+        (State.COMPLETED, "SN"),
+        None,
+    ]
