@@ -45,9 +45,21 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_no_registry_host_and_no_machine_path_is_named() -> None:
     hosts = re.compile(r"pypi\.org|pythonhosted|npmjs|deb\.debian|/root/|/work/")
     files = [*ROOT.glob("*.*"), ROOT / "Makefile", ROOT / ".ci/run"]
-    files += [p for folder in ("src", "docs", "tests", "benchmarks", "deploy") for p in (ROOT / folder).rglob("*")]
+    files += [
+        p for folder in ("src", "docs", "tests", "benchmarks", "deploy") for p in (ROOT / folder).rglob("*")
+    ]
     for file in files:
-        if file.is_file() and file.suffix in {".py", ".md", ".toml", ".lock", ".lua", ".js", ".html", ".yml", ""}:
+        if file.is_file() and file.suffix in {
+            ".py",
+            ".md",
+            ".toml",
+            ".lock",
+            ".lua",
+            ".js",
+            ".html",
+            ".yml",
+            "",
+        }:
             if file == Path(__file__):
                 continue
             found = hosts.search(file.read_text(errors="replace"))

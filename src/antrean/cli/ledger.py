@@ -60,11 +60,13 @@ def reconcile() -> None:
     """Compare our books with the account's list upstream. Exit code 1 where they differ."""
 
     async def work(settings: Settings, redis: Redis) -> int:
+        from antrean.config.launch import with_upstream
         from antrean.config.store import build_store
         from antrean.config.upstream import build_adapter, build_breakers, build_provider
         from antrean.orders.ledger import reconcile
         from antrean.provider.errors import ProviderError
 
+        settings = with_upstream(settings)
         provider = build_provider(settings, build_adapter(settings, redis), build_breakers(settings, redis))
         try:
             differences = await reconcile(build_store(settings, redis), provider)

@@ -107,6 +107,16 @@ def make_plan(settings: Settings) -> Plan:
     return Plan(gateway, workers, valkey, simulator, places)
 
 
+def with_upstream(settings: Settings) -> Settings:
+    """The settings of `up`'s children: where no upstream is set, the simulator's account and addresses are."""
+    if not settings.uses_simulator:
+        return settings
+    env = _simulator_env(_origin("127.0.0.1", settings.effective_simulator_port))
+    return settings.model_validate(
+        settings.model_dump() | {name.removeprefix("ANTREAN_").lower(): value for name, value in env.items()}
+    )
+
+
 def _simulator_env(origin: str) -> dict[str, str]:
     """The settings that point our processes at the simulator."""
     from antrean.simulator.app import base_urls

@@ -123,7 +123,7 @@ def configure_logging(level: str = "INFO", log_format: str = "auto", stream: Tex
     root.handlers = [handler]
     root.setLevel(numeric_level)
     # What these tell at INFO (every request, every connection) our own lines tell with an order id.
-    for chatty in ("httpx", "httpcore", "aiohttp.access"):
+    for chatty in ("httpx", "httpcore", "aiohttp.access", "pikepdf"):
         logging.getLogger(chatty).setLevel(max(numeric_level, logging.WARNING))
 
     structlog.configure(
