@@ -304,7 +304,7 @@ def _server(quick_valkey_url: str) -> Iterator[None]:
     OrderModel.loop.close()
 
 
-class TestOrderModel(OrderModel.TestCase):  # type: ignore[misc, name-defined]
-    settings = settings(
-        max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+TestOrderModel = OrderModel.TestCase
+TestOrderModel.settings = settings(
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

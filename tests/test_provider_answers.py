@@ -85,7 +85,7 @@ def test_these_statuses_say_nothing_of_what_happened(status: int, body: Any) -> 
 
 @pytest.mark.parametrize("status", [503, 429])
 def test_too_busy_did_not_happen_and_says_how_long_to_wait(status: int) -> None:
-    error = error_of(status, b"<html>", **{"retry-after": "12"})
+    error = error_of(status, b"<html>", Effect.SPENDS, **{"retry-after": "12"})
     assert isinstance(error, Unavailable)
     assert (error.sent, error.retry_after_s) == (True, 12.0)
 

@@ -17,7 +17,7 @@ from antrean.orders.commit import GroupCommit
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.model import NewOrder, Order, Placement, StoreUnavailable
 from antrean.orders.resolve import Resolver
-from antrean.orders.scripts import Scripts
+from antrean.orders.scripts import SOURCES, Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.provider.errors import ProviderError
@@ -60,6 +60,8 @@ class History:
         self.rng = random.Random(seed)
         self.client = client
         client.flushdb()
+        for text in SOURCES.values():
+            client.script_load(text)  # loading one on the way would be a step that only the first history has
         self.chance = Chance.draw(self.rng, FAULTS_UNTIL_S)
         self.upstream = SimulatedUpstream(
             self.chance, self.rng.choice((0.0, 2.0, SETTLE_S * 0.9)), self._state
@@ -115,7 +117,7 @@ class History:
     async def _worker_life(self, name: str) -> None:
         store, faulty = self._store(name)
         fulfiller = Fulfiller(store, self.upstream, self.documents, verify, name, self.rng)
-        turns: set[asyncio.Task[object]] = set()
+        turns: list[asyncio.Task[object]] = []  # a set's order is not the seed's
 
         async def beat() -> None:
             while True:
@@ -127,15 +129,16 @@ class History:
         try:
             while True:
                 await asyncio.sleep(0.2)
-                for task in [t for t in {*turns, beating} if t.done()]:
-                    turns.discard(task)
+                for task in [t for t in (*turns, beating) if t.done()]:
+                    if task in turns:
+                        turns.remove(task)
                     task.result()  # a kill in one task is the death of the whole process
                 if asyncio.get_running_loop().time() < faulty.paused_until_s:
                     continue
                 while self.rq and len(turns) < 4:
-                    turns.add(asyncio.create_task(self._turn(fulfiller, self.rq.pop(0))))
+                    turns.append(asyncio.create_task(self._turn(fulfiller, self.rq.pop(0))))
         finally:
-            for task in {*turns, beating, *fulfiller._late}:
+            for task in (*turns, beating, *fulfiller._late):
                 task.cancel()
             await asyncio.gather(*turns, beating, *fulfiller._late, return_exceptions=True)
 

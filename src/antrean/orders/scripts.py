@@ -28,16 +28,19 @@ def _sources() -> dict[str, str]:
     return {name: prelude + text for name, text in texts.items()}
 
 
+#: Every script as it is run, by name.
+SOURCES = _sources()
+
+
 class Scripts:
     """The domain's scripts on one Redis. Raises redis.exceptions.RedisError; nothing is resent here."""
 
     def __init__(self, redis: Redis, clock: Clock = None) -> None:
         self.redis = redis
         self._clock = clock
-        self._sources = _sources()
         self._sha = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            for name, text in self._sources.items()
+            for name, text in SOURCES.items()
         }
 
     def now_arg(self) -> int:
@@ -49,7 +52,7 @@ class Scripts:
         try:
             return await self.redis.evalsha(self._sha[name], 0, self.now_arg(), *args)  # type: ignore[no-untyped-call, misc, unused-ignore]
         except NoScriptError:
-            return await self.redis.eval(self._sources[name], 0, self.now_arg(), *args)  # type: ignore[no-untyped-call, misc, unused-ignore]
+            return await self.redis.eval(SOURCES[name], 0, self.now_arg(), *args)  # type: ignore[no-untyped-call, misc, unused-ignore]
 
     async def run_many(self, name: str, calls: Sequence[Sequence[Arg]], *tail: Sequence[Arg]) -> list[Any]:
         """Run one script many times in one write to the server; each run is atomic, the batch is not.
@@ -67,6 +70,6 @@ class Scripts:
     async def load(self) -> None:
         """Make the server know all scripts, as after a start or a SCRIPT FLUSH."""
         pipe = self.redis.pipeline(transaction=False)
-        for text in self._sources.values():
+        for text in SOURCES.values():
             pipe.script_load(text)
         await pipe.execute()
