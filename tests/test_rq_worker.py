@@ -136,6 +136,15 @@ async def test_a_job_whose_keys_were_deleted_is_passed_over(queue: Queue) -> Non
         assert await waiting_jobs(queue)() == []
 
 
+async def test_a_job_that_was_taken_by_a_worker_that_died_just_then_counts_as_no_job(queue: Queue) -> None:
+    await enqueuer(queue)(["0" * 26, "1" * 26])
+    look = waiting_jobs(queue)
+    queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
+    assert sorted(map(order_of, await look())) == ["0" * 26, "1" * 26]
+    assert [order_of(j) for j in await look()] == ["1" * 26]
+    assert queue.connection.llen(queue.intermediate_queue_key) == 0
+
+
 async def test_running_turns_end_before_the_worker_does(queue: Queue) -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 

@@ -97,9 +97,11 @@ def verify(original: bytes, stamped: bytes, page: int) -> None:
         if page > len(after.pages):
             raise Refused("pdf-unsound", "it lacks the page that was to be stamped")
         old, new = _marks(before.pages[page - 1]), _marks(after.pages[page - 1])
+        added = any(n > o for o, n in zip(old, new, strict=True)) or _drawn_anew(before, after, page)
     except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         raise Refused("pdf-unsound", "its pages can not be read") from None
-    if not any(n > o for o, n in zip(old, new, strict=True)):
+    # A signer may also append a revision (ISO 32000-1, 7.5.6) and leave the page's own objects as they are.
+    if not added and not (len(stamped) > len(original) and stamped.startswith(original.rstrip())):
         raise Refused("pdf-unsound", f"nothing was added to page {page}")
 
 
@@ -171,6 +173,21 @@ def _marks(page: pikepdf.Page) -> tuple[int, int]:
     annotations = page.obj.get("/Annots")
     resources = page.resources
     return _images(resources, 0), 0 if annotations is None else len(annotations)
+
+
+def _drawn_anew(before: pikepdf.Pdf, after: pikepdf.Pdf, page: int) -> bool:
+    """Whether the page's drawing itself is longer than it was."""
+    old, new = (
+        sum(len(stream.read_bytes()) for stream in _contents(pdf.pages[page - 1])) for pdf in (before, after)
+    )
+    return new > old
+
+
+def _contents(page: pikepdf.Page) -> list[pikepdf.Stream]:
+    contents = page.obj.get("/Contents")
+    if contents is None:
+        return []
+    return list(contents) if isinstance(contents, pikepdf.Array) else [contents]
 
 
 def _images(resources: Any, depth: int) -> int:

@@ -152,12 +152,12 @@ class ConcurrentWorker(BaseWorker):
 
     def _take(self, most: int) -> list[Running]:
         source, held = self._queue.key, self._queue.intermediate_queue_key
-        first = self.connection.blmove(source, held, TAKE_WAIT_S, "RIGHT", "LEFT")
+        first = self.connection.blmove(source, held, TAKE_WAIT_S, "LEFT", "RIGHT")
         if first is None:
             return []
         with self.connection.pipeline(transaction=False) as pipe:
             for _ in range(most - 1):
-                pipe.lmove(source, held, "RIGHT", "LEFT")
+                pipe.lmove(source, held, "LEFT", "RIGHT")
             raw = [first, *(r for r in pipe.execute() if r is not None)]
         job_ids = [r.decode() for r in raw]
         jobs = Job.fetch_many(job_ids, connection=self.connection, serializer=self.serializer)

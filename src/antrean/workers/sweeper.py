@@ -52,12 +52,26 @@ class Sweeper:
 
 
 def waiting_jobs(queue: Queue) -> Callable[[], Awaitable[list[str]]]:
-    """Ids of the jobs that RQ still has to give out; the queue is short by design."""
+    """Ids of the jobs that RQ still has to give out; the queue is short by design.
+
+    A job stands in RQ's intermediate list for milliseconds, between being taken and being started. One that is
+    there at two looks in a row was taken by a worker that died or lost its connection just then: it is dropped,
+    and counts as no job.
+    """
+    seen_before: set[bytes] = set()
 
     def read() -> list[str]:
+        nonlocal seen_before
+        held = queue.intermediate_queue_key
         with queue.connection.pipeline(transaction=False) as pipe:
             pipe.lrange(queue.key, 0, -1)
-            pipe.lrange(queue.intermediate_queue_key, 0, -1)
-            return [raw.decode() for part in pipe.execute() for raw in part]
+            pipe.lrange(held, 0, -1)
+            waiting, taken = pipe.execute()
+            for job_id in seen_before.intersection(taken):
+                pipe.lrem(held, 0, job_id)
+            pipe.execute()
+        fresh = set(taken) - seen_before
+        seen_before = fresh
+        return [raw.decode() for raw in (*waiting, *fresh)]
 
     return lambda: asyncio.to_thread(read)
