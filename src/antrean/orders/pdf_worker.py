@@ -183,7 +183,7 @@ def _drawn_anew(before: pikepdf.Pdf, after: pikepdf.Pdf, page: int) -> bool:
     return new > old
 
 
-def _contents(page: pikepdf.Page) -> list[pikepdf.Stream]:
+def _contents(page: pikepdf.Page) -> list[pikepdf.Object]:
     contents = page.obj.get("/Contents")
     if contents is None:
         return []

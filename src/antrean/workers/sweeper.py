@@ -68,7 +68,7 @@ def waiting_jobs(queue: Queue) -> Callable[[], Awaitable[list[str]]]:
             pipe.lrange(held, 0, -1)
             waiting, taken = pipe.execute()
             for job_id in seen_before.intersection(taken):
-                pipe.lrem(held, 0, job_id)
+                pipe.lrem(held, 0, job_id.decode())
             pipe.execute()
         fresh = set(taken) - seen_before
         seen_before = fresh
