@@ -60,7 +60,7 @@ def test_no_registry_host_and_no_machine_path_is_named() -> None:
             ".yml",
             "",
         }:
-            if file == Path(__file__):
+            if file in (Path(__file__), ROOT / ".git"):
                 continue
             found = hosts.search(file.read_text(errors="replace"))
             assert found is None, f"{file.relative_to(ROOT)}: {found}"

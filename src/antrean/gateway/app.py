@@ -15,7 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from antrean.gateway import routes_books, routes_documents, routes_ops, routes_orders, routes_public
+from antrean.gateway import (
+    routes_books,
+    routes_documents,
+    routes_keys,
+    routes_ops,
+    routes_orders,
+    routes_public,
+)
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
@@ -32,6 +39,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_documents.ROUTES,
     *routes_ops.ROUTES,
     *routes_books.ROUTES,
+    *routes_keys.ROUTES,
     *routes_public.ROUTES,
 )
 
