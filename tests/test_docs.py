@@ -60,7 +60,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 def test_no_registry_host_and_no_machine_path_is_named() -> None:
     hosts = re.compile(r"pypi\.org|pythonhosted|npmjs|deb\.debian|/root/|/work/")
-    files = [*ROOT.glob("*.*"), ROOT / "Makefile", ROOT / ".ci/run"]
+    files = [*ROOT.glob("[!.]*.*"), ROOT / "Makefile", ROOT / ".ci/run"]
     files += [
         p for folder in ("src", "docs", "tests", "benchmarks", "deploy") for p in (ROOT / folder).rglob("*")
     ]
