@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.app import ROUTES
 from antrean.gateway.keys import Role
+from antrean.gateway.reference import Reference
 from gateway_support import OFFICE, OTHER, Gateway, purchase, running_gateway
 
 
@@ -62,11 +63,19 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("GET", "/static/style.css"): (NOBODY, True),
     ("GET", "/favicon.ico"): (NOBODY, True),
     ("GET", "/static/favicon.svg"): (NOBODY, True),
+    ("GET", "/openapi.json"): (NOBODY, True),
+    ("GET", "/docs"): (NOBODY, True),
+    ("GET", "/problems/{name}"): (NOBODY, True),
+    ("GET", "/static/reference.css"): (NOBODY, True),
 }
 
 
 def test_the_table_of_who_may_has_every_route() -> None:
     assert {(route.method, route.path) for route in ROUTES} == set(MAY)
+
+
+def test_every_route_of_the_api_is_described() -> None:
+    assert Reference(ROUTES).json
 
 
 def test_every_path_of_an_order_is_known_as_one() -> None:

@@ -22,10 +22,12 @@ from antrean.gateway import (
     routes_ops,
     routes_orders,
     routes_public,
+    routes_reference,
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
+from antrean.gateway.reference import Reference
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders.documents import DocumentStoreUnavailable
@@ -41,6 +43,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
     *routes_public.ROUTES,
+    *routes_reference.ROUTES,
 )
 
 _SECURITY_HEADERS = {
@@ -67,6 +70,7 @@ def create_app(parts: GatewayParts) -> web.Application:
     app = web.Application(middlewares=[_around])
     services = Services(parts)
     app[SERVICES] = services
+    app[routes_reference.REFERENCE] = Reference(ROUTES)
     app[_BY_HANDLER] = {}
     for route in ROUTES:
         # aiohttp answers HEAD by the handler of GET; a stream has no end to take a head from.
