@@ -37,10 +37,10 @@ def create(role: str, office: str, days: float | None) -> None:
     async def work(settings: Settings, redis: Redis) -> str:
         import time
 
-        from antrean.gateway.keys import KeyRing, Role
+        from antrean.gateway.keys import NO_OFFICE, KeyRing, Role
 
         expires_ms = int((time.time() + days * 86400) * 1000) if days else None
-        return await KeyRing(redis).create(Role(role), office or "*", expires_ms)
+        return await KeyRing(redis).create(Role(role), office or NO_OFFICE, expires_ms)
 
     try:
         key = with_redis(work)
@@ -57,12 +57,15 @@ def list_keys() -> None:
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.gateway.keys import KeyRing
 
-        for record in await KeyRing(redis).list():
+        ring = KeyRing(redis)
+        used_ms = await ring.last_used_ms()
+        for record in await ring.list():
             ends = f"until {local_time(record.expires_ms)}" if record.expires_ms else "no end"
             revoked = "  revoked" if record.revoked_ms else ""
             made = local_time(record.created_ms)
+            used = f"used {local_time(used_ms[record.id])}" if record.id in used_ms else "never used"
             click.echo(
-                f"{record.id}  {record.role.value:<10} {record.office:<12} made {made}  {ends}{revoked}"
+                f"{record.id}  {record.role.value:<10} {record.office:<12} made {made}  {ends}  {used}{revoked}"
             )
 
     with_redis(work)
@@ -81,3 +84,28 @@ def revoke(key_id: str) -> None:
     if not with_redis(work):
         raise click.ClickException(f"There is no key {key_id}. `antrean keys list` shows them.")
     click.echo(f"{key_id} is revoked")
+
+
+@command.command()
+@click.argument("key_id")
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(0, 720),
+    default=24,
+    show_default=True,
+    help="How long the old key goes on.",
+)
+def rotate(key_id: str, overlap_hours: float) -> None:
+    """Replace a key. The new one is printed once, alone on the last line; the old one goes on for a while."""
+
+    async def work(settings: Settings, redis: Redis) -> str | None:
+        from antrean.gateway.keys import KeyRing
+
+        made = await KeyRing(redis).rotate(key_id, int(overlap_hours * 3600 * 1000))
+        return None if made is None else made[0]
+
+    text = with_redis(work)
+    if text is None:
+        raise click.ClickException(f"{key_id} is unknown or at its end. `antrean keys list` shows the keys.")
+    click.echo(f"This key replaces {key_id}, which goes on for {overlap_hours:g} hours:")
+    click.echo(text)

@@ -15,10 +15,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from antrean.gateway import routes_books, routes_documents, routes_ops, routes_orders, routes_public
+from antrean.gateway import (
+    routes_books,
+    routes_documents,
+    routes_keys,
+    routes_ops,
+    routes_orders,
+    routes_public,
+    routes_reference,
+)
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
+from antrean.gateway.reference import Reference
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders.documents import DocumentStoreUnavailable
@@ -32,7 +41,9 @@ ROUTES: tuple[Route, ...] = (
     *routes_documents.ROUTES,
     *routes_ops.ROUTES,
     *routes_books.ROUTES,
+    *routes_keys.ROUTES,
     *routes_public.ROUTES,
+    *routes_reference.ROUTES,
 )
 
 _SECURITY_HEADERS = {
@@ -59,6 +70,7 @@ def create_app(parts: GatewayParts) -> web.Application:
     app = web.Application(middlewares=[_around])
     services = Services(parts)
     app[SERVICES] = services
+    app[routes_reference.REFERENCE] = Reference(ROUTES)
     app[_BY_HANDLER] = {}
     for route in ROUTES:
         # aiohttp answers HEAD by the handler of GET; a stream has no end to take a head from.

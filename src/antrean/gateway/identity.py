@@ -13,6 +13,25 @@ PROVINCES = frozenset(
 WOMAN = 40
 _PASSPORT = re.compile(r"[A-Z0-9]{5,20}")
 
+
+def _nik_pattern() -> str:
+    provinces = "|".join(f"{code:02}" for code in sorted(PROVINCES))
+    tens = "(?:0[1-9]|[1-9][0-9])"
+    # Days as they are written for men and for women, with the months that have them.
+    births = (
+        "(?:(?:0[1-9]|[12][0-9]|4[1-9]|[56][0-9])(?:0[1-9]|1[0-2])"
+        "|(?:30|70)(?:0[13-9]|1[0-2])|(?:31|71)(?:0[13578]|1[02]))"
+    )
+    return f"^(?:{provinces}){tens}{tens}{births}[0-9]{{2}}(?!0000)[0-9]{{4}}$"
+
+
+#: The same rules as patterns, for the OpenAPI document.
+PATTERNS = {
+    "KTP": _nik_pattern(),
+    "NPWP": "^[0-9]{15,16}$",
+    **dict.fromkeys(("PASSPORT", "KITAS", "KITAP"), "^[A-Z0-9]{5,20}$"),
+}
+
 IDENTITY_TYPES = ("KTP", "NPWP", "PASSPORT", "KITAS", "KITAP")
 
 

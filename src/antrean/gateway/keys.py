@@ -7,13 +7,16 @@ right here: salts and slow hashes protect what people can guess, and nobody walk
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 import orjson
@@ -22,13 +25,19 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.cached import Cached
 from antrean.orders import keys
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.store import asked
 
-#: A revoked key may go on for this long, in seconds: the time that a gateway trusts what it has read.
+#: A gateway trusts what it has read of a key for this long, in seconds; whoever ends a key waits for it.
 CACHE_S = 0.5
 CACHED_MAX = 4096
+#: A key's last use is noted at most this often, in ms.
+USED_EVERY_MS = 60_000
 #: No key is longer, in characters; a longer text is not hashed.
 KEY_CHARS_MAX = 512
+#: How an office is named; the keys of ops without one are kept under NO_OFFICE.
+OFFICE_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+NO_OFFICE = "*"
 #: Office of the keys made at a first start.
 FIRST_OFFICE = "DEMO-01"
 
@@ -52,6 +61,12 @@ class KeyRecord:
     expires_ms: int | None
     revoked_ms: int | None
     digest: str
+    #: The key that this one was made to replace.
+    replaces: str | None = None
+
+    def ended(self, now_ms: int) -> bool:
+        """Revoked, or past its time."""
+        return self.revoked_ms is not None or (self.expires_ms is not None and self.expires_ms <= now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +85,70 @@ class KeyRing:
         self._redis = redis
         self._now_ms = now_ms
         self._cache: OrderedDict[str, Cached[KeyRecord | None]] = OrderedDict()
+        self._used: OrderedDict[str, int] = OrderedDict()
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def create(self, role: Role, office: str, expires_ms: int | None = None) -> str:
         """Make a key and answer its text, which is kept nowhere."""
+        return (await self.make(role, office, expires_ms))[0]
+
+    async def make(
+        self, role: Role, office: str, expires_ms: int | None = None, replaces: str | None = None
+    ) -> tuple[str, KeyRecord]:
+        """The same, with what is kept of it. Raises ValueError for an office that can not be one."""
+        if not OFFICE_FORM.fullmatch(office) and (role is not Role.OPS or office != NO_OFFICE):
+            raise ValueError("An office is named by 1 to 32 letters, digits, dots, dashes or underscores.")
         key_id = secrets.token_hex(6)
         text = f"antrean_{role}_{key_id}_{secrets.token_urlsafe(32)}"
-        await self._keep(text, key_id, role, office, expires_ms)
-        return text
+        record = KeyRecord(key_id, role, office, self._now_ms(), expires_ms, None, _digest(text), replaces)
+        await self._add(record)
+        return text, record
+
+    async def rotate(self, key_id: str, overlap_ms: int) -> tuple[str, KeyRecord] | None:
+        """A key that replaces another, which ends `overlap_ms` from now; None where that is unknown or at its end.
+
+        The new one lives as long as the old one was made for.
+        """
+        old, now_ms = await self.find(key_id), self._now_ms()
+        if old is None or old.ended(now_ms):
+            return None
+        span_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
+        made = await self.make(old.role, old.office, None if span_ms is None else now_ms + span_ms, old.id)
+        # The new one is there before the old one is bounded: an interruption leaves two keys, never none.
+        ends_ms = now_ms + overlap_ms if old.expires_ms is None else min(old.expires_ms, now_ms + overlap_ms)
+        await self._rewrite(replace(old, expires_ms=ends_ms))
+        if overlap_ms == 0:
+            await asyncio.sleep(CACHE_S)
+        return made
 
     async def register(self, text: str, role: Role, office: str) -> bool:
         """Take in a key made elsewhere (a bootstrap key); False where it is known, and then left as it is."""
-        return await self._keep(text, secrets.token_hex(6), role, office, None)
+        key_id = secrets.token_hex(6)
+        return await self._add(KeyRecord(key_id, role, office, self._now_ms(), None, None, _digest(text)))
 
     async def list(self) -> list[KeyRecord]:
         """All keys, oldest first; what is kept of them is no secret."""
         raw = await asked(self._redis.hgetall(keys.API_KEYS))
         return sorted((_record(value) for value in raw.values()), key=lambda r: (r.created_ms, r.id))
 
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """One key by its id."""
+        return next((record for record in await self.list() if record.id == key_id), None)
+
     async def revoke(self, key_id: str) -> bool:
-        """End a key on all gateways, within CACHE_S; False where there is none of this id."""
-        for record in await self.list():
-            if record.id == key_id:
-                if record.revoked_ms is None:
-                    value = orjson.dumps(asdict(record) | {"revoked_ms": self._now_ms()})
-                    await asked(self._redis.hset(keys.API_KEYS, record.digest, value))
-                self._cache.pop(record.digest, None)
-                return True
-        return False
+        """End a key; when this returns no gateway takes it any more. False where there is none of this id."""
+        record = await self.find(key_id)
+        if record is None:
+            return False
+        if record.revoked_ms is None:
+            await self._rewrite(replace(record, revoked_ms=self._now_ms()))
+            await asyncio.sleep(CACHE_S)
+        return True
+
+    async def last_used_ms(self) -> dict[str, int]:
+        """By key id, when each was last used, to about USED_EVERY_MS."""
+        raw = await asked(self._redis.hgetall(keys.API_KEYS_USED))
+        return {key_id.decode(): int(ms) for key_id, ms in raw.items()}
 
     async def verify(self, text: str) -> Principal | None:
         """Whose key this is; None for one that is unknown, expired or revoked."""
@@ -107,8 +159,9 @@ class KeyRing:
         if record is None or not hmac.compare_digest(record.digest, digest):
             return None
         now_ms = self._now_ms()
-        if record.revoked_ms is not None or (record.expires_ms is not None and record.expires_ms <= now_ms):
+        if record.ended(now_ms):
             return None
+        self._note_use(record.id, now_ms)
         return Principal(record.id, record.role, record.office)
 
     def is_cached(self, text: str) -> bool:
@@ -134,10 +187,28 @@ class KeyRing:
                 self._cache.popitem(last=False)
         return record
 
-    async def _keep(self, text: str, key_id: str, role: Role, office: str, expires_ms: int | None) -> bool:
-        record = KeyRecord(key_id, role, office, self._now_ms(), expires_ms, None, _digest(text))
-        added = await asked(self._redis.hsetnx(keys.API_KEYS, record.digest, orjson.dumps(record).decode()))
-        return bool(added)
+    async def _add(self, record: KeyRecord) -> bool:
+        kept = orjson.dumps(record).decode()
+        return bool(await asked(self._redis.hsetnx(keys.API_KEYS, record.digest, kept)))
+
+    async def _rewrite(self, record: KeyRecord) -> None:
+        await asked(self._redis.hset(keys.API_KEYS, record.digest, orjson.dumps(asdict(record)).decode()))
+        self._cache.pop(record.digest, None)
+
+    def _note_use(self, key_id: str, now_ms: int) -> None:
+        if now_ms - self._used.get(key_id, 0) < USED_EVERY_MS:
+            return
+        self._used[key_id] = now_ms
+        if len(self._used) > CACHED_MAX:
+            self._used.popitem(last=False)
+        task = asyncio.create_task(self._write_use(key_id, now_ms))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _write_use(self, key_id: str, now_ms: int) -> None:
+        # Nobody waits for this note, and nothing depends on it.
+        with contextlib.suppress(StoreUnavailable):
+            await asked(self._redis.hset(keys.API_KEYS_USED, key_id, now_ms))
 
 
 async def ensure_first_keys(ring: KeyRing, settings: Settings) -> list[tuple[Role, str, str]]:

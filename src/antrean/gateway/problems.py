@@ -25,6 +25,8 @@ TYPES: dict[str, tuple[int, str]] = {
     "not-replayable": (409, "The order can not be put back"),
     "not-refundable": (409, "The order can not be refunded"),
     "pool-empty": (409, "There is no serial number in the pool"),
+    "key-in-use": (409, "That key is in use by this very request"),
+    "key-ended": (409, "The key is at its end"),
     "purchase-not-completed": (409, "That purchase is not completed yet"),
     "serial-in-use": (409, "That serial number is in use"),
     "body-too-large": (413, "The body is too large"),

@@ -24,6 +24,8 @@ class Access(Enum):
     OPS = auto()
     #: Those at a counter, for their own office.
     COUNTER = auto()
+    #: A supervisor for the own office, ops for all.
+    SUPERVISION = auto()
     #: Those at a counter for their own office, ops for all.
     ANY_KEY = auto()
 
@@ -33,6 +35,7 @@ ROLES: dict[Access, frozenset[Role]] = {
     Access.OPS_OR_LOOPBACK: frozenset({Role.OPS}),
     Access.OPS: frozenset({Role.OPS}),
     Access.COUNTER: frozenset({Role.TERMINAL, Role.SUPERVISOR}),
+    Access.SUPERVISION: frozenset({Role.SUPERVISOR, Role.OPS}),
     Access.ANY_KEY: frozenset(Role),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
 
@@ -17,14 +18,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from antrean.gateway import identity, webhook_url
+from antrean.gateway.keys import OFFICE_FORM
 from antrean.gateway.problems import Problem, invalid_fields
 from antrean.orders import ids
 from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
@@ -40,6 +45,7 @@ KEY_CHARS_MAX = 128
 
 M = TypeVar("M", bound=BaseModel)
 
+_ID = re.compile(rf"[{ids.ALPHABET}]{{26}}")
 _SERIAL = re.compile(r"[A-Z0-9]{8,40}")
 _TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -67,19 +73,26 @@ def _filename(value: str) -> str:
     return value
 
 
-def _form(pattern: re.Pattern[str], rule: str, message: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not pattern.fullmatch(value):
-            _refuse(rule, message)
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A text that fits a pattern whole. It names its own rule, and the OpenAPI document shows the pattern."""
+
+    pattern: re.Pattern[str]
+    rule: str
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {"pattern": f"^{self.pattern.pattern}$"}
+
+    def _check(self, value: str) -> str:
+        if not self.pattern.fullmatch(value):
+            _refuse(self.rule, self.message)
         return value
-
-    return AfterValidator(check)
-
-
-def _id(value: str) -> str:
-    if not ids.is_id(value):
-        _refuse("id_form", "must be an id as it was given out: 26 lower-case letters and digits")
-    return value
 
 
 def _document_date(value: str, info: ValidationInfo) -> str:
@@ -95,9 +108,7 @@ def _document_date(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _deadline(value: str | None, info: ValidationInfo) -> str | None:
-    if value is None:
-        return None
+def _deadline(value: str, info: ValidationInfo) -> str:
     if not _DEADLINE.fullmatch(value):
         _refuse("deadline_form", "must be an RFC 3339 time with its zone")
     try:
@@ -114,12 +125,11 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
-def _webhook(value: str | None, info: ValidationInfo) -> str | None:
-    if value is not None:
-        try:
-            webhook_url.check(value, allow_private=_context(info)["allow_private"])
-        except webhook_url.Refused as refused:
-            _refuse(refused.rule.replace("-", "_"), refused.message)
+def _webhook(value: str, info: ValidationInfo) -> str:
+    try:
+        webhook_url.check(value, allow_private=_context(info)["allow_private"])
+    except webhook_url.Refused as refused:
+        _refuse(refused.rule.replace("-", "_"), refused.message)
     return value
 
 
@@ -135,8 +145,19 @@ def _now(info: ValidationInfo) -> datetime:
 
 Text64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 Text128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
-Id: TypeAlias = Annotated[str, AfterValidator(_id)]
-Serial = Annotated[str, _form(_SERIAL, "serial_form", "must be 8 to 40 capital letters and digits")]
+Id: TypeAlias = Annotated[
+    str, _Form(_ID, "id_form", "must be an id as it was given out: 26 lower-case letters and digits")
+]
+Serial = Annotated[str, _Form(_SERIAL, "serial_form", "must be 8 to 40 capital letters and digits")]
+Office = Annotated[
+    str, _Form(OFFICE_FORM, "office_form", "must be 1 to 32 letters, digits, dots, dashes or underscores")
+]
+Deadline = Annotated[str, Field(json_schema_extra={"format": "date-time"}), AfterValidator(_deadline)]
+WebhookUrl = Annotated[
+    str,
+    Field(json_schema_extra={"format": "uri", "maxLength": webhook_url.CHARS_MAX}),
+    AfterValidator(_webhook),
+]
 
 
 class StrictModel(BaseModel):
@@ -146,14 +167,27 @@ class StrictModel(BaseModel):
 class DocumentIn(StrictModel):
     """The paper that the duty is paid for."""
 
-    type_code: Annotated[str, _form(_TYPE_CODE, "type_code_form", "must be 1 to 8 letters and digits")]
+    type_code: Annotated[str, _Form(_TYPE_CODE, "type_code_form", "must be 1 to 8 letters and digits")]
     number: Text64
-    date: Annotated[str, AfterValidator(_document_date)]
-    filename: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_filename)]
+    date: Annotated[str, Field(json_schema_extra={"format": "date"}), AfterValidator(_document_date)]
+    filename: Annotated[
+        str,
+        Field(min_length=1, max_length=128, json_schema_extra={"pattern": r"^[^/\\]+$"}),
+        AfterValidator(_filename),
+    ]
 
 
 class TaxpayerIn(StrictModel):
-    """Who pays it."""
+    """Who pays it. The number fits its type: a NIK has a region, a date of birth and a running number."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"identity_type": {"const": kind}, "identity_number": {"pattern": pattern}}}
+                for kind, pattern in identity.PATTERNS.items()
+            ]
+        }
+    )
 
     identity_type: Literal["KTP", "NPWP", "PASSPORT", "KITAS", "KITAP"]
     identity_number: Annotated[str, Field(min_length=1, max_length=32)]
@@ -179,9 +213,9 @@ class PlacementIn(StrictModel):
 class _OrderIn(StrictModel):
     document: DocumentIn
     taxpayer: TaxpayerIn
-    deadline: Annotated[str | None, AfterValidator(_deadline)] = None
+    deadline: Deadline | None = None
     reference: Text128 | None = None
-    webhook_url: Annotated[str | None, AfterValidator(_webhook)] = None
+    webhook_url: WebhookUrl | None = None
 
 
 class PurchaseIn(_OrderIn):
@@ -206,9 +240,41 @@ class AffixIn(_OrderIn):
         return self
 
 
-_ORDER: TypeAdapter[PurchaseIn | AffixIn] = TypeAdapter(
+ORDER: TypeAdapter[PurchaseIn | AffixIn] = TypeAdapter(
     Annotated[PurchaseIn | AffixIn, Field(discriminator="kind")]
 )
+
+
+class _Named(StrictModel):
+    #: 1 to 128 printable ASCII characters.
+    idempotency_key: Annotated[
+        str, Field(min_length=1, max_length=KEY_CHARS_MAX, json_schema_extra={"pattern": "^[ -~]+$"})
+    ]
+
+
+class PurchaseRow(PurchaseIn, _Named):
+    """A purchase in a batch."""
+
+
+class AffixRow(AffixIn, _Named):
+    """An affix in a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Anything at all, for a row is checked by itself; the OpenAPI document shows how a good one looks."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        good = [handler(model.__pydantic_core_schema__) for model in (PurchaseRow, AffixRow)]
+        return {"anyOf": [*good, {"description": "Anything else is answered by a problem in its place."}]}
+
+
+class BatchIn(StrictModel):
+    """Orders, each with a key of its own. They are checked one by one: a bad one spoils no other."""
+
+    orders: Annotated[list[Annotated[Any, _Row()]], Field(min_length=1, max_length=BATCH_MAX)]
 
 
 def parse_order(
@@ -216,7 +282,7 @@ def parse_order(
 ) -> NewOrder:
     """A checked submission. Raises Problem naming every field at fault and its rule."""
     try:
-        order = _ORDER.validate_python(body, context={"now": now, "allow_private": allow_private})
+        order = ORDER.validate_python(body, context={"now": now, "allow_private": allow_private})
     except ValidationError as error:
         raise _problem(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None
@@ -235,15 +301,6 @@ def parse_order(
         serial_number=affix.serial_number if affix else None,
         purchase_order_id=affix.purchase_order_id if affix else None,
     )
-
-
-def parse_rows(body: Any) -> list[Any]:
-    """The rows of a batch, not checked themselves. Raises Problem."""
-    rows = body.get("orders") if isinstance(body, dict) else None
-    if not isinstance(rows, list) or not 1 <= len(rows) <= BATCH_MAX or len(body) > 1:
-        message = f"must be a list of 1 to {BATCH_MAX} orders, and all there is in the body"
-        raise invalid_fields([{"field": "orders", "rule": "list", "message": message}])
-    return rows
 
 
 def check_idempotency_key(key: object) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
+#: What ids and tokens are made of.
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
 
 RandomBits = Callable[[int], int]
 
@@ -13,7 +14,7 @@ RandomBits = Callable[[int], int]
 def _base32(value: int, length: int) -> str:
     digits = []
     for _ in range(length):
-        digits.append(_ALPHABET[value & 31])
+        digits.append(ALPHABET[value & 31])
         value >>= 5
     return "".join(reversed(digits))
 
@@ -30,9 +31,9 @@ def new_token(bits: RandomBits = secrets.randbits) -> str:
 
 def is_id(text: str) -> bool:
     """Whether `text` has the form of one of our ids."""
-    return len(text) == 26 and all(c in _ALPHABET for c in text)
+    return len(text) == 26 and all(c in ALPHABET for c in text)
 
 
 def is_token(text: str) -> bool:
     """Whether `text` has the form of a ticket token."""
-    return len(text) == 20 and all(c in _ALPHABET for c in text)
+    return len(text) == 20 and all(c in ALPHABET for c in text)

@@ -47,6 +47,7 @@ HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}
 BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was read), bought: SNs bought so far
 EVENTS = ROOT + "events"  # pub/sub channel: "<order id> <version> <state>"
 API_KEYS = ROOT + "keys"  # hash: key id → JSON record with the hash of the secret
+API_KEYS_USED = ROOT + "keys:used"  # hash: key id → time (ms) of its last use
 PROVIDER = ROOT + "up:"  # prefix of the provider room's own keys
 
 RQ_QUEUE = "antrean"  # name of the RQ queue
