@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -116,7 +116,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @web.middleware
 async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     request[REQUEST_ID] = request_id
     route = request.app[_BY_HANDLER].get(request.match_info.handler)
     services = request.app[SERVICES]

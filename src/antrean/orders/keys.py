@@ -53,7 +53,7 @@ PROVIDER = ROOT + "up:"  # prefix of the provider room's own keys
 RQ_QUEUE = "antrean"  # name of the RQ queue
 
 
-def lua_table() -> str:
-    """The names as a Lua table `K`, put in front of every script."""
+def lua_names() -> dict[str, str]:
+    """The names as the scripts write them (`K.ORDER`), and what stands for each."""
     names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
-    return "local K={" + ",".join(f'{name}="{value}"' for name, value in sorted(names.items())) + "}\n"
+    return {f"K.{name}": f'"{value}"' for name, value in names.items()}

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -61,6 +61,17 @@ class Limits:
 
     backlog_max: int = 1_000_000
     office_backlog_max: int = 100_000
+
+
+class Accepted(NamedTuple):
+    """A submission that was accepted. `replayed`: the order is that of an earlier, equal submission.
+
+    `rank`: how many stood before it in its lane at that moment; None where it was replayed.
+    """
+
+    order: Order
+    replayed: bool
+    rank: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +137,12 @@ class OrderStore:
 
     # ---- the terminal's side
 
-    async def submit(self, new: NewOrder) -> tuple[Order, bool]:
-        """Accept an order durably; the flag says that it is the order of an earlier, equal submission.
+    async def submit(self, new: NewOrder) -> Accepted:
+        """Accept an order durably.
 
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
-        order_id = self._new_id()
+        order_id, token = self._new_id(), self._new_token()
         code, *rest = await self._commit.run(
             (
                 order_id,
@@ -144,7 +155,7 @@ class OrderStore:
                 new.reference or "",
                 "" if new.deadline_ms is None else new.deadline_ms,
                 score_minute(new.deadline_ms),
-                self._new_token(),
+                token,
                 new.document_id or "",
                 new.serial_number or "",
                 new.purchase_order_id or "",
@@ -154,7 +165,10 @@ class OrderStore:
         )
         if code in _REFUSALS:
             raise SubmitRefused(*_REFUSALS[Code(code)])
-        return _record(rest), code == Code.REPLAYED
+        if code == Code.REPLAYED:
+            return Accepted(_record(rest), True, None)
+        *fresh, rank = rest
+        return Accepted(Order.accepted(new, order_id, token, fresh), False, rank)
 
     async def get(self, order_id: str) -> Order | None:
         """One order, or None."""

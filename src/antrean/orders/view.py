@@ -69,7 +69,7 @@ def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
 
 
 def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
-    """The order object of the API."""
+    """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
     place = position(order, rank, outlook)
     holding = holding_of(order, outlook)
     done = order.state is State.COMPLETED
@@ -90,7 +90,7 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "serial_number": order.serial_number,
         "qr_url": f"{own}/qr" if done else None,
         "document_url": f"{own}/document" if done and order.kind == "affix" else None,
-        "error": dataclasses.asdict(order.error) if order.error else None,
+        "error": order.error,
         "deadline": rfc3339(order.deadline_ms) if order.deadline_ms is not None else None,
         "reference": order.reference,
         "attempts": order.calls,
@@ -98,10 +98,10 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "updated_at": rfc3339(order.updated_ms),
         "history": [{"at": rfc3339(h.at_ms), "state": h.state, "note": h.note} for h in order.history],
         "version": order.version,
-        "document": dataclasses.asdict(order.document),
+        "document": order.document,
         "taxpayer": _taxpayer(order.taxpayer, look.unmasked),
         "document_id": order.document_id,
-        "placement": dataclasses.asdict(order.placement) if order.placement else None,
+        "placement": order.placement,
         "purchase_order_id": order.purchase_order_id,
     }
 
