@@ -17,6 +17,8 @@ from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
 from antrean.gateway.ranks import Ranks
 from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S, Buckets
+from antrean.gateway.sessions import Sessions
+from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta
 from antrean.orders.holding import Glance, Outlook
 from antrean.orders.model import StoreUnavailable
@@ -32,6 +34,8 @@ READY_S = 1.0
 PACE_S = 1.0
 #: How often those who wait are told of a hold or breaker that came or went, in seconds.
 HOLDS_EVERY_S = 1.0
+#: Sign-ins with one key: each keeps a session in Redis until its end.
+SIGN_INS_PER_S, SIGN_INS_BURST = 0.2, 30
 #: PDFs that are held in memory at one time; each has at most `document_bytes_max` bytes.
 UPLOADS_MAX = 16
 
@@ -51,9 +55,12 @@ class Services:
         self.parts = parts
         self.metrics = Metrics()
         self.ranks = Ranks(parts.store)
+        self.sessions = Sessions(parts.redis)
         self.key_buckets = Buckets(parts.settings.key_rate_per_s)
         self.wrong_keys = Buckets(WRONG_KEYS_PER_S, WRONG_KEYS_BURST)
+        self.sign_ins = Buckets(SIGN_INS_PER_S, SIGN_INS_BURST)
         self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
+        self.trend = Trend(self._sample)
         self._seen = Cached(self._look, OUTLOOK_S)
         self._pace = Cached(self._look_at_pace, PACE_S)
         self._ready = Cached(self._look_at_readiness, READY_S)
@@ -110,6 +117,14 @@ class Services:
     async def _look_at_pace(self) -> Pace:
         now_ms = (await self.seen()).outlook.situation.now_ms
         return Pace(now_ms, tuple(await self.parts.store.completions(now_ms, eta.SPANS)))
+
+    async def _sample(self) -> Sample:
+        # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.
+        situation = (await self._look()).outlook.situation
+        completed = await self.parts.store.completions(situation.now_ms, eta.SPANS)
+        pace = Pace(situation.now_ms, tuple(completed))
+        limit = await asked(self.parts.concurrency_limit())
+        return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
 
     async def _look_at_readiness(self) -> list[str]:
         reasons = await self.parts.check_ready()
