@@ -26,6 +26,7 @@ from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.uploads import Uploads
+from contract import assert_fits
 from pdf_samples import pdf, stamped
 
 OFFICE, OTHER = "MDN-01", "JKT-07"
@@ -84,11 +85,14 @@ class Gateway:
     async def call(
         self, method: str, path: str, role: str | None = "terminal", office: str = OFFICE, **kwargs: Any
     ) -> ClientResponse:
-        """One request; `role` None sends no key."""
+        """One request; `role` None sends no key. Every answer is held to the OpenAPI document."""
         headers = dict(kwargs.pop("headers", {}))
         if role is not None:
             headers["Authorization"] = f"Bearer {self.keys[role, office]}"
-        return await self.client.request(method, path, headers=headers, **kwargs)
+        answer = await self.client.request(method, path, headers=headers, **kwargs)
+        whole = None if answer.content_type == "text/event-stream" else await answer.read()
+        assert_fits(method, path, answer.status, answer.content_type, whole)
+        return answer
 
     async def submit(self, body: Any = None, key: str | None = None, **kwargs: Any) -> ClientResponse:
         """One submission with a key of its own."""
@@ -121,6 +125,11 @@ class Gateway:
         await store.begin(order, f"op-{next(_numbers)}", State.BUYING, "asking", 1)
         await store.bought(order, f"op-{next(_numbers)}", serial or f"SERIAL{next(_numbers):06}", 1)
         return order
+
+    async def attention(self, order_id: str, *, bought: bool = False) -> None:
+        """The order waits for a person, with or without an SN of its own."""
+        order = await (self.buy(order_id) if bought else self.claimed(order_id))
+        await self.parts.store.refuse(order, f"op-{next(_numbers)}", "attend", "made_up", "A test.", 1)
 
     async def complete_purchase(self, order_id: str) -> None:
         """The whole way of a purchase."""

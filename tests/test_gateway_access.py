@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.app import ROUTES
 from antrean.gateway.keys import Role
+from antrean.gateway.reference import Reference
 from gateway_support import OFFICE, OTHER, Gateway, purchase, running_gateway
 
 
@@ -64,17 +65,29 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("GET", "/v1/tickets/{token}/qr"): (NOBODY, True),
     ("GET", "/static/{build}/{name}"): (NOBODY, True),
     ("GET", "/favicon.ico"): (NOBODY, True),
+<<<<<<< HEAD
     ("GET", "/v1/session"): (ALL, False),
     ("POST", "/v1/session"): (ALL, False),
     ("DELETE", "/v1/session"): (ALL, False),
     ("GET", "/v1/documents/{id}/pages/{page}.png"): (COUNTER, False),
     ("GET", "/v1/ops/breaker/history"): (OPS, False),
     ("GET", "/v1/ops/trend"): (OPS, False),
+=======
+    ("GET", "/static/favicon.svg"): (NOBODY, True),
+    ("GET", "/openapi.json"): (NOBODY, True),
+    ("GET", "/docs"): (NOBODY, True),
+    ("GET", "/problems/{name}"): (NOBODY, True),
+    ("GET", "/static/reference.css"): (NOBODY, True),
+>>>>>>> main
 }
 
 
 def test_the_table_of_who_may_has_every_route() -> None:
     assert {(route.method, route.path) for route in ROUTES} == set(MAY)
+
+
+def test_every_route_of_the_api_is_described() -> None:
+    assert Reference(ROUTES).json
 
 
 def test_every_path_of_an_order_is_known_as_one() -> None:

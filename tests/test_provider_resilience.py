@@ -122,7 +122,7 @@ def compose(redis: Redis, *script: BaseException) -> Set:
         pauses.append(seconds)
 
     provider = ResilientProvider(
-        adapter, upstream, signing, slot_wait_s=0.2, rng=random.Random(1), sleep=sleep
+        adapter, upstream, signing, slot_wait_s=1.0, rng=random.Random(1), sleep=sleep
     )
     return Set(provider, adapter, upstream, signing, pauses)
 

@@ -22,12 +22,17 @@ from antrean.gateway import (
     routes_ops,
     routes_orders,
     routes_public,
+<<<<<<< HEAD
     routes_session,
     routes_web,
+=======
+    routes_reference,
+>>>>>>> main
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
+from antrean.gateway.reference import Reference
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders.documents import DocumentStoreUnavailable
@@ -43,8 +48,12 @@ ROUTES: tuple[Route, ...] = (
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
     *routes_public.ROUTES,
+<<<<<<< HEAD
     *routes_session.ROUTES,
     *routes_web.ROUTES,
+=======
+    *routes_reference.ROUTES,
+>>>>>>> main
 )
 
 _SECURITY_HEADERS = {
@@ -71,6 +80,7 @@ def create_app(parts: GatewayParts) -> web.Application:
     app = web.Application(middlewares=[_around])
     services = Services(parts)
     app[SERVICES] = services
+    app[routes_reference.REFERENCE] = Reference(ROUTES)
     app[_BY_HANDLER] = {}
     for route in ROUTES:
         # aiohttp answers HEAD by the handler of GET; a stream has no end to take a head from.

@@ -50,7 +50,7 @@ async def submit(request: web.Request) -> web.Response:
 async def submit_batch(request: web.Request) -> web.Response:
     """`POST /v1/batches`."""
     body = await exchange.read_json(request, exchange.BATCH_BYTES_MAX)
-    rows = submissions.parse_rows(body)
+    rows = submissions.parse(submissions.BatchIn, body).orders
     results = await asyncio.gather(*(_batch_row(request, row) for row in rows))
     return exchange.json_response({"results": results}, 207)
 

@@ -260,13 +260,21 @@ class AffixRow(AffixIn, _Named):
     """An affix in a batch."""
 
 
-class BatchIn(StrictModel):
-    """Rows are checked one by one, so that a bad one spoils no other; this says how a good one looks."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Anything at all, for a row is checked by itself; the OpenAPI document shows how a good one looks."""
 
-    orders: Annotated[
-        list[Annotated[PurchaseRow | AffixRow, Field(discriminator="kind")]],
-        Field(min_length=1, max_length=BATCH_MAX),
-    ]
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        good = [handler(model.__pydantic_core_schema__) for model in (PurchaseRow, AffixRow)]
+        return {"anyOf": [*good, {"description": "Anything else is answered by a problem in its place."}]}
+
+
+class BatchIn(StrictModel):
+    """Orders, each with a key of its own. They are checked one by one: a bad one spoils no other."""
+
+    orders: Annotated[list[Annotated[Any, _Row()]], Field(min_length=1, max_length=BATCH_MAX)]
 
 
 def parse_order(
@@ -293,15 +301,6 @@ def parse_order(
         serial_number=affix.serial_number if affix else None,
         purchase_order_id=affix.purchase_order_id if affix else None,
     )
-
-
-def parse_rows(body: Any) -> list[Any]:
-    """The rows of a batch, not checked themselves. Raises Problem."""
-    rows = body.get("orders") if isinstance(body, dict) else None
-    if not isinstance(rows, list) or not 1 <= len(rows) <= BATCH_MAX or len(body) > 1:
-        message = f"must be a list of 1 to {BATCH_MAX} orders, and all there is in the body"
-        raise invalid_fields([{"field": "orders", "rule": "list", "message": message}])
-    return rows
 
 
 def check_idempotency_key(key: object) -> str:

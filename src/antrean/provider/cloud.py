@@ -60,7 +60,10 @@ class CloudStamper:
     def _download_url(self, url: object) -> str:
         if not isinstance(url, str) or not url.strip():
             raise lost(Effect.STAMPS, "the stamp service names no document")
-        absolute = urljoin(self._stampservice + "/", url.strip())
+        try:
+            absolute = urljoin(self._stampservice + "/", url.strip())
+        except ValueError:
+            absolute = ""
         if _origin(absolute) not in self._origins:
             raise lost(Effect.STAMPS, "the stamp service names a document on a host that is not ours to ask")
         return absolute

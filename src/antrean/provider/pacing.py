@@ -1,10 +1,11 @@
 """The adaptive limit of calls in flight, pure: from what one step measured to the limit of the next.
 
-Grows by an eighth (at least one) while answers stay as quick as they are without load and the limit was really
-used; shrinks in proportion when they slow, and when calls fail. Cutting on errors matters:
-a limiter that looks at round-trip time alone takes instant errors for good health. The gentle growth is on
-purpose: an upstream that falls over when pushed past its capacity by a fifth shows slower answers first, and a
-step smaller than that fifth leaves time to see them.
+Grows by an eighth (at least one) when the answers of a step are surely as quick as they are without load and the
+limit was really used; shrinks in proportion when they are surely slower, and when calls fail. A step that is not
+sure goes on collecting: with few calls in flight one more is a large step, and a few answers that happened to be
+quick are no evidence. Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors
+for good health. The gentle growth is on purpose: an upstream that falls over when pushed past its capacity by a
+fifth shows slower answers first, and a step smaller than that fifth leaves time to see them.
 
 After a cut the limit that was too much is remembered as `ceiling`; it is approached again only after `HOLD_S`
 and by one at a time, and forgotten once it was passed without harm (the upstream has got more capacity).
@@ -14,28 +15,40 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 #: A step is at least this long, in seconds. Only calls that began in a step count for its round trip, so a slow
 #: upstream makes the steps longer by itself.
 STEP_S = 0.1
 #: A step that collects too few answers ends after this many seconds all the same, so that old samples go.
 STEP_MAX_S = 5.0
-#: So many answers are enough for a mean, however high the limit is.
-ENOUGH = 50
+#: So many answers are enough for a mean. A step that is not sure by then takes a look from further down: the limit
+#: goes to this share, where the round trip without load shows again.
+ENOUGH = 120
+LOOK = 0.8
 #: Relative growth of one step; below 20 % by intent, see above.
 GROWTH = 0.12
-#: Means up to this multiple of the unloaded round trip, and so many standard errors, count as quick.
-QUICK = 1.08
-DOUBTS = 1.5
+#: Share of a step of growth that is the bound between quick and slow: what is below it may grow once more and stay
+#: under the fifth.
+MARGIN = 0.45
+#: Standard errors by which a mean must differ from the bound between quick and slow to be sure.
+SURE = 2.5
+#: The first mean is taken for the unloaded round trip when its standard error is at most this share of it, or
+#: after so many answers.
+FIRST_DOUBT = 0.005
+FIRST_ANSWERS = 16
 #: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
 HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
-#: Weights of a new mean in the unloaded round trip. Better is believed soon. Worse is believed soon only where few
-#: calls are in flight, since it can not be of our making there; under load it would let the limit creep upwards.
+#: Weights of a new mean in the unloaded round trip. Better is believed soon, as far as it is more than CHANCE standard
+#: errors. Worse is believed soon only where it can hardly be of our making: with few calls in flight, or well below a
+#: ceiling. Under load it would let the limit creep upwards.
 BASELINE_DOWN = 0.3
+CHANCE = 2.0
 BASELINE_UP = 0.002
 BASELINE_UP_ALONE = 0.3
 ALONE = 2
+ALONE_SHARE = 0.82
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +92,28 @@ class Sample:
     now_s: float
 
 
+class _Pace(Enum):
+    """What the answers of a step say."""
+
+    QUICK = auto()
+    SLOW = auto()
+    UNSURE = auto()
+
+
 def due(state: PaceState, sample: Sample) -> bool:
     """Has the step measured enough to be judged?"""
     if sample.age_s < STEP_S:
         return False
-    if sample.errors or sample.age_s >= STEP_MAX_S:
+    if sample.errors or sample.age_s >= STEP_MAX_S or sample.answers >= ENOUGH:
         return True
-    return sample.answers >= max(1, min(ENOUGH, math.ceil(0.8 * math.floor(state.limit))))
+    if sample.answers < max(1, math.ceil(0.8 * math.floor(state.limit))):
+        return False
+    if not _used_up(state, sample):
+        return True
+    if not state.baseline_s:
+        mean_s, doubt_s = _mean(sample)
+        return doubt_s <= FIRST_DOUBT * mean_s or sample.answers >= FIRST_ANSWERS
+    return _pace(state, sample) is not _Pace.UNSURE
 
 
 def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceState:
@@ -93,22 +121,49 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
     if sample.errors:
         share = sample.errors / (sample.errors + sample.done)
         return _cut(state, max(0.5, min(0.9, 1.0 - share)), sample.now_s, bounds)
+    state = replace(state, limit=bounds.clamp(state.limit))
     if not sample.answers:
-        return replace(state, limit=bounds.clamp(state.limit))
+        return state
+    mean_s, doubt_s = _mean(sample)
+    known_s = state.baseline_s or mean_s
+    pace = _pace(replace(state, baseline_s=known_s), sample)
+    if mean_s < known_s:
+        learnt_s = BASELINE_DOWN * min(0.0, mean_s + CHANCE * doubt_s - known_s)
+    else:
+        alone = sample.used_max <= max(ALONE, ALONE_SHARE * state.ceiling)
+        learnt_s = (BASELINE_UP_ALONE if alone else BASELINE_UP) * (mean_s - known_s)
+    state = replace(state, baseline_s=known_s + learnt_s)
+    if not _used_up(state, sample):
+        return state  # the limit did not hold anything back, so nothing is known about a higher one
+    if pace is _Pace.QUICK:
+        return _grow(state, sample.now_s, bounds)
+    bound_s = _quick_s(replace(state, baseline_s=known_s))
+    factor = LOOK if pace is _Pace.UNSURE else max(0.7, bound_s / mean_s)
+    return _cut(state, factor, sample.now_s, bounds)
+
+
+def _used_up(state: PaceState, sample: Sample) -> bool:
+    return sample.used_max >= math.ceil(0.9 * math.floor(state.limit))
+
+
+def _mean(sample: Sample) -> tuple[float, float]:
+    """The mean round trip and its standard error, in seconds."""
     mean_s = sample.rtt_sum_s / sample.answers
     variance = max(0.0, sample.rtt_square_sum / sample.answers - mean_s * mean_s)
-    doubt_s = math.sqrt(variance / sample.answers)
-    known_s = state.baseline_s or mean_s
-    if mean_s < known_s:
-        weight = BASELINE_DOWN
-    else:
-        weight = BASELINE_UP_ALONE if sample.used_max <= ALONE else BASELINE_UP
-    state = replace(state, baseline_s=known_s + weight * (mean_s - known_s), limit=bounds.clamp(state.limit))
-    if sample.used_max < math.ceil(0.9 * math.floor(state.limit)):
-        return state  # the limit did not hold anything back, so nothing is known about a higher one
-    if mean_s > QUICK * known_s + DOUBTS * doubt_s:
-        return _cut(state, max(0.7, QUICK * known_s / mean_s), sample.now_s, bounds)
-    return _grow(state, sample.now_s, bounds)
+    return mean_s, math.sqrt(variance / sample.answers)
+
+
+def _quick_s(state: PaceState) -> float:
+    """The bound between quick and slow: MARGIN of what the last step of growth would cost, were it too much."""
+    return state.baseline_s * (1.0 + max(GROWTH, 1.0 / max(1.0, math.floor(state.limit))) * MARGIN)
+
+
+def _pace(state: PaceState, sample: Sample) -> _Pace:
+    mean_s, doubt_s = _mean(sample)
+    bound_s = _quick_s(state)
+    if mean_s + SURE * doubt_s <= bound_s:
+        return _Pace.QUICK
+    return _Pace.SLOW if mean_s - SURE * doubt_s > bound_s else _Pace.UNSURE
 
 
 def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
