@@ -65,20 +65,16 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("GET", "/v1/tickets/{token}/qr"): (NOBODY, True),
     ("GET", "/static/{build}/{name}"): (NOBODY, True),
     ("GET", "/favicon.ico"): (NOBODY, True),
-<<<<<<< HEAD
     ("GET", "/v1/session"): (ALL, False),
     ("POST", "/v1/session"): (ALL, False),
     ("DELETE", "/v1/session"): (ALL, False),
     ("GET", "/v1/documents/{id}/pages/{page}.png"): (COUNTER, False),
     ("GET", "/v1/ops/breaker/history"): (OPS, False),
     ("GET", "/v1/ops/trend"): (OPS, False),
-=======
-    ("GET", "/static/favicon.svg"): (NOBODY, True),
     ("GET", "/openapi.json"): (NOBODY, True),
     ("GET", "/docs"): (NOBODY, True),
     ("GET", "/problems/{name}"): (NOBODY, True),
     ("GET", "/static/reference.css"): (NOBODY, True),
->>>>>>> main
 }
 
 

@@ -22,12 +22,9 @@ from antrean.gateway import (
     routes_ops,
     routes_orders,
     routes_public,
-<<<<<<< HEAD
+    routes_reference,
     routes_session,
     routes_web,
-=======
-    routes_reference,
->>>>>>> main
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
@@ -48,12 +45,9 @@ ROUTES: tuple[Route, ...] = (
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
     *routes_public.ROUTES,
-<<<<<<< HEAD
     *routes_session.ROUTES,
     *routes_web.ROUTES,
-=======
     *routes_reference.ROUTES,
->>>>>>> main
 )
 
 _SECURITY_HEADERS = {

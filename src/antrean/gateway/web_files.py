@@ -25,6 +25,7 @@ _TYPES = {
     "svg": "image/svg+xml",
     "csv": "text/csv",
     "woff2": "font/woff2",
+    "txt": "text/plain",
 }
 _KEEP = "public, max-age=31536000, immutable"
 
