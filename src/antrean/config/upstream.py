@@ -35,12 +35,9 @@ def build_breakers(settings: Settings, redis: Redis) -> Breakers:
         slow_rate=settings.breaker_slow_rate,
         probe_interval_s=settings.probe_interval_s,
     )
-    # A slot's lease must outlive the longest call; the sweeper's bound on a turn is longer still.
-    lease_s = 3 * settings.upstream_timeout_s + 10
 
     def breaker(name: str, limit_max: int) -> SharedBreaker:
-        limits = LimitRules(PaceBounds(limit_max), lease_s=lease_s)
-        return SharedBreaker(name, redis, keys.PROVIDER, rules, limits)
+        return SharedBreaker(name, redis, keys.PROVIDER, rules, LimitRules(PaceBounds(limit_max)))
 
     return Breakers(
         breaker("provider", settings.upstream_concurrency_max),
