@@ -231,6 +231,56 @@ class Breakers(Answer):
     breakers: BreakersByName
 
 
+class BreakerChange(Answer):
+    """One change of a breaker; `kind`: move, override, override_lifted, override_ended."""
+
+    at: datetime
+    kind: str
+    from_state: str
+    to_state: str
+    reason: str
+    actor: str
+
+
+class ChangesByName(Answer):
+    """Newest first."""
+
+    provider: list[BreakerChange]
+    adapter: list[BreakerChange]
+
+
+class BreakerHistory(Answer):
+    """The last changes of each breaker."""
+
+    breakers: ChangesByName
+
+
+class Sample(Answer):
+    """The queue at one moment."""
+
+    at: datetime
+    open: Count
+    in_flight: Count
+    limit: Count
+    completed_per_minute: Annotated[float, Field(ge=0)]
+
+
+class Trend(Answer):
+    """Looks at the queue, the oldest first."""
+
+    every_s: Count
+    samples: list[Sample]
+
+
+class Session(Answer):
+    """Who is signed in. `expires_at` is null for a key."""
+
+    key_id: str
+    role: Role
+    office: str
+    expires_at: datetime | None
+
+
 class Hold(Answer):
     """One reason that holds orders back, and how many."""
 

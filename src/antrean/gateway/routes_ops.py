@@ -18,6 +18,8 @@ from antrean.orders.view import rfc3339
 
 #: Orders that will miss their deadline, shown at a time.
 WILL_MISS_MAX = 100
+#: Changes of a breaker that one answer holds at most, and where nothing is asked for.
+HISTORY_MAX, HISTORY_DEFAULT = 1000, 200
 
 
 async def breakers(request: web.Request) -> web.Response:
@@ -26,6 +28,25 @@ async def breakers(request: web.Request) -> web.Response:
     return exchange.json_response(
         {"breakers": {name: dict(await asked(view.status())) for name, view in views.items()}}
     )
+
+
+async def breaker_history(request: web.Request) -> web.Response:
+    """`GET /v1/ops/breaker/history?limit=`: the last changes of each breaker, newest first."""
+    limit = int(exchange.query_number(request, "limit", HISTORY_DEFAULT, 1, HISTORY_MAX))
+    views = request.app[SERVICES].parts.breakers
+    return exchange.json_response(
+        {
+            "breakers": {
+                name: [dict(change) for change in await asked(view.history(limit))]
+                for name, view in views.items()
+            }
+        }
+    )
+
+
+async def trend(request: web.Request) -> web.Response:
+    """`GET /v1/ops/trend`: the queue of the last two hours, as this gateway saw it."""
+    return exchange.json_response(request.app[SERVICES].trend.shown())
 
 
 async def override(request: web.Request) -> web.Response:
@@ -140,6 +161,8 @@ def _actor(request: web.Request) -> str:
 
 ROUTES = (
     Route("GET", "/v1/ops/breaker", breakers, Access.OPS),
+    Route("GET", "/v1/ops/breaker/history", breaker_history, Access.OPS),
+    Route("GET", "/v1/ops/trend", trend, Access.OPS),
     Route("PUT", "/v1/ops/breaker/{name}/override", override, Access.OPS),
     Route("DELETE", "/v1/ops/breaker/{name}/override", lift_override, Access.OPS),
     Route("GET", "/v1/ops/backlog", backlog, Access.OPS),

@@ -52,6 +52,7 @@ BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was rea
 EVENTS = ROOT + "events"  # pub/sub channel: "<order id> <version> <state>"
 API_KEYS = ROOT + "keys"  # hash: key id → JSON record with the hash of the secret
 API_KEYS_USED = ROOT + "keys:used"  # hash: key id → time (ms) of its last use
+SESSION = ROOT + "session:"  # + digest of a session cookie → "<digest of its key> <end in ms>"
 PROVIDER = ROOT + "up:"  # prefix of the provider room's own keys
 
 RQ_QUEUE = "antrean"  # name of the RQ queue
