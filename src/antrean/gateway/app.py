@@ -23,6 +23,8 @@ from antrean.gateway import (
     routes_orders,
     routes_public,
     routes_reference,
+    routes_session,
+    routes_web,
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
@@ -43,6 +45,8 @@ ROUTES: tuple[Route, ...] = (
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
     *routes_public.ROUTES,
+    *routes_session.ROUTES,
+    *routes_web.ROUTES,
     *routes_reference.ROUTES,
 )
 
@@ -57,7 +61,7 @@ _SECURITY_HEADERS = {
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -91,6 +95,7 @@ _BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
     tasks = [asyncio.create_task(services.parts.hub.run()), asyncio.create_task(services.tell_of_holds())]
+    tasks.append(asyncio.create_task(services.trend.run()))
     yield
     for task in tasks:
         task.cancel()

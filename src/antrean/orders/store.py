@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
 from antrean.orders.commit import GroupCommit
+from antrean.orders.lateness import SAMPLES, Due
 from antrean.orders.model import (
     ClaimLost,
     IllegalMove,
@@ -243,6 +244,23 @@ class OrderStore:
         span = now_ms // 10_000
         names = [f"{keys.DONE}{span - back}" for back in range(buckets)]
         return [int(n or 0) for n in await asked(self._redis.mget(names))]
+
+    async def at_rank(self, office: str, rank: int) -> Order | None:
+        """The order that is `rank`-th (from 0) of those of an office that wait to be bought, or None."""
+        found = await asked(self._redis.zrange(keys.LANE_BUY + office, rank, rank))
+        return await self.get(found[0].decode()) if found else None
+
+    async def dues(self) -> list[Due]:
+        """Orders that wait and have a deadline, the samples of every lane."""
+        found: list[Due] = []
+        flat = await self._run("due", _NO_DEADLINE_MIN << 28, SAMPLES)
+        for lane, count, rows in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            each = max(1, round(count / max(len(rows) // 4, 1)))
+            for order_id, office, rank, deadline in zip(*(rows[i::4] for i in range(4)), strict=True):
+                found.append(
+                    Due(order_id.decode(), lane.decode(), office.decode(), int(rank), int(deadline), each)
+                )
+        return found
 
     async def situation(self) -> Situation:
         """One look at lanes, counts and holds."""
