@@ -1,4 +1,4 @@
-"""The shared connection: what is asked together leaves together, each gets its own answer, and nothing is sent twice."""
+"""The shared connection: what is asked together leaves together, and each gets its own answer."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ async def test_a_lost_connection_is_told_to_all_in_flight_and_the_next_command_o
     linked: LinkedRedis, redis: Redis
 ) -> None:
     me = await linked.client_id()
-    waiting = [asyncio.create_task(linked.execute_command("WAIT", 9, 30_000))]
-    waiting += [asyncio.create_task(linked.incr("n")) for _ in range(5)]
+    waiting = [asyncio.ensure_future(linked.execute_command("WAIT", 9, 30_000))]
+    waiting += [asyncio.ensure_future(linked.incr("n")) for _ in range(5)]
     await asyncio.sleep(0.05)
     await redis.client_kill_filter(_id=str(me))
     seen = await asyncio.gather(*waiting, return_exceptions=True)
@@ -78,8 +78,8 @@ async def test_an_answer_that_is_late_ends_the_connection_for_all(
 ) -> None:
     client = connect(settings.redis_url, make_settings(redis_timeout_s=0.2))
     await client.ping()
-    waiting = [asyncio.create_task(client.execute_command("WAIT", 9, 30_000))]
-    waiting += [asyncio.create_task(client.incr("n")) for _ in range(3)]
+    waiting = [asyncio.ensure_future(client.execute_command("WAIT", 9, 30_000))]
+    waiting += [asyncio.ensure_future(client.incr("n")) for _ in range(3)]
     async with asyncio.timeout(5):
         seen = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(e) for e in seen} == {RedisTimeoutError}
@@ -88,7 +88,7 @@ async def test_an_answer_that_is_late_ends_the_connection_for_all(
 
 
 async def test_a_caller_that_goes_away_shifts_nobody_s_answer(linked: LinkedRedis) -> None:
-    tasks = [asyncio.create_task(linked.echo(str(n))) for n in range(50)]
+    tasks = [asyncio.ensure_future(linked.echo(str(n))) for n in range(50)]
     await asyncio.sleep(0)
     for task in tasks[::3]:
         task.cancel()
