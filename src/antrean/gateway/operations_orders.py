@@ -191,6 +191,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             FORM: {"type": "object", "required": ["file"], "properties": {"file": BINARY}},
         },
         problems=("not-ready", *_PDF_REFUSALS),
+        links={201: {"firstPage": ("drawPage", {"id": "$response.body#/id", "page": "1"})}},
     ),
     ("GET", "/v1/tickets/{token}"): Operation(
         "getTicket",
