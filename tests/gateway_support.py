@@ -19,6 +19,7 @@ from antrean.gateway.keys import KeyRing, Role
 from antrean.gateway.parts import GatewayParts
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore
+from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.model import Order
 from antrean.orders.pdf import PdfChecker
@@ -177,8 +178,8 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
     async def check_ready() -> list[str]:
         return list(not_ready)
 
-    async def concurrency_limit() -> int:
-        return 4
+    async def throughput() -> Throughput:
+        return Throughput(limit=4)
 
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
@@ -200,7 +201,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             keys=ring,
             breakers={"provider": provider, "adapter": adapter},
             check_ready=check_ready,
-            concurrency_limit=concurrency_limit,
+            throughput=throughput,
         )
         async with TestClient(TestServer(create_app(parts))) as client:
             yield Gateway(client, parts, keys, provider, adapter, not_ready)

@@ -15,6 +15,8 @@ ADVICE: dict[str, str] = {
     "unauthorized": "Send `Authorization: Bearer <key>`. Where the key was right before, it was revoked or has "
     "expired: ask ops for a new one.",
     "forbidden": "The key is good but has another role or office. Use the one that is meant for this.",
+    "not-our-page": "A browser's session changes something only with the header `X-Antrean-Page: 1`, which other "
+    "sites can not send. A program sends its key in the Authorization header instead.",
     "not-found": "Look at the id: it is complete, of your own office, and from this server. Another office's order "
     "looks just like one that does not exist.",
     "not-available-yet": "Wait until the order is completed (GET with wait, or its events) and fetch it then.",

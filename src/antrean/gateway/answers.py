@@ -6,12 +6,13 @@ Handlers render plain dictionaries (a list of 500 orders is rendered for each re
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from antrean.gateway.keys import Role
 from antrean.gateway.problems import TYPES
+from antrean.orders.promises import Turned
 from antrean.orders.states import State
 
 Idr = Annotated[int, Field(description="Rupiah.")]
@@ -247,6 +248,56 @@ class Breakers(Answer):
     breakers: BreakersByName
 
 
+class BreakerChange(Answer):
+    """One change of a breaker; `kind`: move, override, override_lifted, override_ended."""
+
+    at: datetime
+    kind: str
+    from_state: str
+    to_state: str
+    reason: str
+    actor: str
+
+
+class ChangesByName(Answer):
+    """Newest first."""
+
+    provider: list[BreakerChange]
+    adapter: list[BreakerChange]
+
+
+class BreakerHistory(Answer):
+    """The last changes of each breaker."""
+
+    breakers: ChangesByName
+
+
+class Sample(Answer):
+    """The queue at one moment."""
+
+    at: datetime
+    open: Count
+    in_flight: Count
+    limit: Count
+    completed_per_minute: Annotated[float, Field(ge=0)]
+
+
+class Trend(Answer):
+    """Looks at the queue, the oldest first."""
+
+    every_s: Count
+    samples: list[Sample]
+
+
+class Session(Answer):
+    """Who is signed in. `expires_at` is null for a key."""
+
+    key_id: str
+    role: Role
+    office: str
+    expires_at: datetime | None
+
+
 class Hold(Answer):
     """One reason that holds orders back, and how many."""
 
@@ -266,6 +317,16 @@ class Lanes(Answer):
     stamp: Count
 
 
+class WillMiss(Answer):
+    """An order that will miss its deadline at today's pace; it stands for `orders` like it."""
+
+    order_id: OrderId
+    office: str
+    deadline: datetime
+    expected_at: datetime | None = Field(..., description="Null where no pace is known.")
+    orders: Annotated[int, Field(ge=1)]
+
+
 class Backlog(Answer):
     """The queue at one moment."""
 
@@ -277,7 +338,11 @@ class Backlog(Answer):
     in_flight: Count
     concurrency_limit: Count
     completed_per_minute: Annotated[float, Field(ge=0)]
-    will_miss: list[Any]
+    will_miss: list[WillMiss]
+    will_miss_orders: Count = Field(..., description="How many orders those stand for.")
+    promises: dict[Turned, Count] = Field(
+        ..., description="How the times promised to some orders turned out."
+    )
     held: Count
     holds: list[Hold]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -24,6 +24,8 @@ from antrean.gateway import (
     routes_privacy,
     routes_public,
     routes_reference,
+    routes_session,
+    routes_web,
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
@@ -45,6 +47,8 @@ ROUTES: tuple[Route, ...] = (
     *routes_keys.ROUTES,
     *routes_privacy.ROUTES,
     *routes_public.ROUTES,
+    *routes_session.ROUTES,
+    *routes_web.ROUTES,
     *routes_reference.ROUTES,
 )
 
@@ -59,7 +63,7 @@ _SECURITY_HEADERS = {
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -92,11 +96,13 @@ _BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    tasks = [
-        asyncio.create_task(services.parts.hub.run()),
-        asyncio.create_task(services.tell_of_holds()),
-        asyncio.create_task(services.access_log.run()),
-    ]
+    running = (
+        services.parts.hub.run(),
+        services.tell_of_holds(),
+        services.trend.run(),
+        services.access_log.run(),
+    )
+    tasks = [asyncio.create_task(work) for work in running]
     yield
     for task in tasks:
         task.cancel()
@@ -124,7 +130,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @web.middleware
 async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     request[REQUEST_ID] = request_id
     route = request.app[_BY_HANDLER].get(request.match_info.handler)
     services = request.app[SERVICES]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from antrean import __version__
-from antrean.gateway import operations_ops, operations_orders
+from antrean.gateway import operations_ops, operations_orders, operations_pages
 from antrean.gateway.answers import Problem
 from antrean.gateway.operations import JSON, PROBLEM, Operation, Param, Shape
 from antrean.gateway.problems import TYPES
@@ -19,7 +19,9 @@ from antrean.gateway.routes import ROLES, Access, Route
 from antrean.orders import ids
 
 #: By method and path.
-OPERATIONS: dict[tuple[str, str], Operation] = operations_orders.OPERATIONS | operations_ops.OPERATIONS
+OPERATIONS: dict[tuple[str, str], Operation] = (
+    operations_orders.OPERATIONS | operations_ops.OPERATIONS | operations_pages.OPERATIONS
+)
 
 REF = "#/components/schemas/{model}"
 #: Problems that every operation may answer, and those that come with a key, a body, the store.
@@ -31,11 +33,14 @@ _ALONE = {"getHealth", "getReadiness", "getOpenApi", "getDocs", "getProblem"}
 _ID = {"type": "string", "pattern": f"^[{ids.ALPHABET}]{{26}}$"}
 _PATH = {
     "/v1/orders/{id}": _ID,
+    "/v1/documents/{id}": _ID,
     "/v1/ops/keys/{id}": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
     "/v1/tickets/{token}": {"type": "string", "pattern": f"^[{ids.ALPHABET}]{{20}}$"},
     "/v1/ops/breaker/{name}": {"type": "string", "enum": ["provider", "adapter"]},
     "/problems/{name}": {"type": "string", "enum": list(TYPES)},
 }
+#: Parameters that mean the same in every path.
+_PATH_NAMES = {"page": {"type": "integer", "minimum": 1, "maximum": 100_000}}
 _RATE_HEADERS = {
     name: {"description": about, "schema": {"type": kind}}
     for name, about, kind in (
@@ -80,7 +85,8 @@ def build(routes: Iterable[Route]) -> dict[str, Any]:
         "components": {
             "schemas": models.schemas,
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "An API key, by office and role."}
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key, by office and role."},
+                "session": {"type": "apiKey", "in": "cookie", "name": "antrean"},
             },
         },
     }
@@ -129,7 +135,7 @@ def _operation(route: Route, operation: Operation, models: _Models) -> dict[str,
         "description": " ".join(filter(None, (operation.about, _who(route)))),
         "parameters": [*_path_parameters(route), *map(_parameter, operation.params)],
         "responses": _responses(route, operation, models),
-        "security": [] if route.access is Access.PUBLIC else [{"key": []}],
+        "security": [] if route.access is Access.PUBLIC else [{"key": []}, {"session": []}],
     }
     if route.access is Access.OPS_OR_LOOPBACK:
         found["security"] = [{}, {"key": []}]
@@ -150,7 +156,7 @@ def _who(route: Route) -> str:
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     found = []
     for name in re.findall(r"{(\w+)}", route.path):
-        schema = next(s for prefix, s in _PATH.items() if route.path.startswith(prefix))
+        schema = _PATH_NAMES.get(name) or next(s for p, s in _PATH.items() if route.path.startswith(p))
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     return found
 
@@ -212,6 +218,8 @@ def _problems(route: Route, operation: Operation) -> list[str]:
     if route.access is not Access.PUBLIC:
         names += _KEYED
         names.append("forbidden")
+        if route.method != "GET":
+            names.append("not-our-page")
     if operation.body:
         names += _BODY
     if "{" in route.path:
