@@ -461,6 +461,7 @@ class Key(Answer):
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(..., description="To the minute.")
     replaces: str | None = Field(..., description="The key that this one was made to replace.")
+    fixed: bool = Field(..., description="Set in the settings: ended at the machine only.")
 
 
 class Keys(Answer):
