@@ -22,12 +22,14 @@ from antrean.orders.documents import DocumentStore
 from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.model import Order
+from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.uploads import Uploads
 from contract import assert_fits
+from orders_support import VAULT
 from pdf_samples import pdf, stamped
 
 OFFICE, OTHER = "MDN-01", "JKT-07"
@@ -181,9 +183,8 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
         return Throughput(limit=4)
 
     scripts = Scripts(redis)
-    store = OrderStore(
-        scripts, GroupCommit(scripts, "submit"), Limits(settings.backlog_max, settings.office_backlog_max)
-    )
+    limits = Limits(settings.backlog_max, settings.office_backlog_max)
+    store = OrderStore(scripts, GroupCommit(scripts, "submit"), limits, vault=VAULT)
     documents = DocumentStore.from_url(settings.effective_document_store)
     ring = KeyRing(redis)
     keys = {
@@ -199,6 +200,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             pdf=checker,
             hub=EventHub(redis),
             keys=ring,
+            outbox=Outbox(scripts, VAULT),
             breakers={"provider": provider, "adapter": adapter},
             check_ready=check_ready,
             throughput=throughput,

@@ -77,7 +77,7 @@ class Document(Answer):
 
 
 class Taxpayer(Answer):
-    """Who pays; the number is masked except to supervisors. BreakersByName are `erased` after the retention time."""
+    """Who pays; number and name are masked except to supervisors."""
 
     identity_type: str
     identity_number: str
@@ -119,10 +119,27 @@ class Order(Answer):
     history: list[History]
     version: Annotated[int, Field(ge=1)]
     document: Document
-    taxpayer: Taxpayer
+    taxpayer: Taxpayer | None = Field(..., description="Null once it was erased.")
+    erased_at: datetime | None = Field(
+        ..., description="When personal data and documents were erased: some time after the order's end."
+    )
     document_id: str | None
     placement: Placement | None
     purchase_order_id: str | None
+
+
+class Access(Answer):
+    """One look at personal data; `actor` is role and key."""
+
+    at: datetime
+    actor: str
+    what: Literal["identity", "document"]
+
+
+class Accesses(Answer):
+    """Who looked at an order's personal data, the latest first."""
+
+    access: list[Access]
 
 
 class OrderPage(Answer):
@@ -444,6 +461,7 @@ class Key(Answer):
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(..., description="To the minute.")
     replaces: str | None = Field(..., description="The key that this one was made to replace.")
+    fixed: bool = Field(..., description="Set in the settings: ended at the machine only.")
 
 
 class Keys(Answer):
@@ -456,3 +474,58 @@ class KeyMade(Key):
     """A new key. `key` is shown this once and kept nowhere."""
 
     key: str
+
+
+class WebhookNotice(Answer):
+    """A notice that was given up; `why` is what its last try met."""
+
+    id: str
+    order_id: OrderId
+    office: str
+    type: str
+    at: datetime
+    given_up_at: datetime
+    tries: Count
+    why: str
+
+
+class WebhookAddress(Answer):
+    """An address of an office where every try has failed since `failing_since`."""
+
+    office: str
+    host: str
+    failing_since: datetime
+    failures: Count
+    why: str
+    disabled_at: datetime | None
+
+
+class Webhooks(Answer):
+    """Notices on their way, and those that got nowhere (the latest 500); addresses that fail."""
+
+    pending: Count
+    oldest_due_at: datetime | None
+    given_up: Count
+    notices: list[WebhookNotice]
+    disabled: list[WebhookAddress]
+    failing: list[WebhookAddress]
+
+
+class Replayed(Answer):
+    """How many notices are sent again."""
+
+    replayed: Count
+
+
+class Enabled(Answer):
+    """Whether the address had failed."""
+
+    enabled: bool
+
+
+class WebhookSecret(Answer):
+    """An office's secret; the one before signs beside it until `previous_until`."""
+
+    office: str
+    secret: Annotated[str, Field(pattern="^whsec_[A-Za-z0-9+/]{43}=$")]
+    previous_until: datetime | None

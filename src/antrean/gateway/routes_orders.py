@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +20,10 @@ from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders import ids, listing, placement
 from antrean.orders.events import TooManyWatches, Watch
-from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused
+from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
 from antrean.orders.store import Accepted
+from antrean.orders.vault import Unreadable
 from antrean.orders.view import Look, as_of, render
 
 log = structlog.get_logger(__name__)
@@ -29,6 +31,7 @@ log = structlog.get_logger(__name__)
 WAIT_MAX_S = 60
 LIST_MAX, LIST_DEFAULT = 500, 50
 REFERENCE_CHARS_MAX = 128
+_CURSOR = re.compile(r"[0-9]{1,15}")
 #: A stream says something at least this often, in seconds, so that a dead peer is noticed ...
 STREAM_BEAT_S = 15
 #: ... and ends after this long; the client resumes where it was.
@@ -165,8 +168,10 @@ def _version_of(etag: str) -> int | None:
 async def list_orders(request: web.Request) -> web.Response:
     """`GET /v1/orders`."""
     services, principal = request.app[SERVICES], request[PRINCIPAL]
-    limit = int(exchange.query_number(request, "limit", LIST_DEFAULT, 1, LIST_MAX))
-    cursor = exchange.query_number(request, "cursor", 0, 0, 2**53)
+    limit = exchange.query_integer(request, "limit", LIST_DEFAULT, 1, LIST_MAX)
+    cursor = request.query.get("cursor") or None
+    if cursor is not None and not _CURSOR.fullmatch(cursor):
+        raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     state = request.query.get("state") or None
     if state is not None and state not in set(State):
         raise invalid("state", "enum", f"must be one of {', '.join(State)}")
@@ -179,7 +184,7 @@ async def list_orders(request: web.Request) -> web.Response:
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state else None, reference)
-    page = await listing.page(services.parts.redis, wanted, int(cursor) or None, limit)
+    page = await listing.page(services.parts.redis, wanted, int(cursor) if cursor else None, limit)
     ranks = await services.parts.store.ranks(page.orders)
     seen, pace = await services.seen(), await services.pace()
     look = look_of(request, services)
@@ -203,6 +208,7 @@ async def cancel(request: web.Request) -> web.Response:
 async def qr(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/qr`: PNG."""
     order = await own_order(request)
+    _not_erased(order)
     documents = request.app[SERVICES].parts.documents
     for owner in filter(None, (order.id, order.purchase_order_id)):
         if order.serial_number is not None and (png := await documents.get_qr(owner)) is not None:
@@ -212,14 +218,22 @@ async def qr(request: web.Request) -> web.Response:
 
 async def document(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/document`: the stamped PDF."""
+    services = request.app[SERVICES]
     order = await own_order(request)
+    _not_erased(order)
     pdf = None
     if order.state is State.COMPLETED and order.kind == "affix":
-        pdf = await request.app[SERVICES].parts.documents.get_stamped(order.id)
+        pdf = await services.parts.documents.get_stamped(order.id)
     if pdf is None:
         raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
+    services.access_log.note(request[PRINCIPAL], order.id, "document")
     headers = {"Content-Disposition": f'attachment; filename="{order.id}.pdf"'}
     return web.Response(body=pdf, content_type="application/pdf", headers=headers)
+
+
+def _not_erased(order: Order) -> None:
+    if order.erased_ms is not None:
+        raise Problem("erased", "Its documents and personal data were erased, as they must be.")
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -291,8 +305,19 @@ async def shown_order(request: web.Request, order: Order) -> dict[str, Any]:
 
 def look_of(request: web.Request, services: Services) -> Look:
     """How to show an order to the one who asks."""
-    unmasked = request[PRINCIPAL].role is Role.SUPERVISOR
-    return Look(services.base_url, exchange.language(request), unmasked)
+    principal = request[PRINCIPAL]
+
+    def reveal(order: Order) -> Taxpayer | None:
+        try:
+            taxpayer = services.parts.store.taxpayer_of(order)
+        except Unreadable as error:
+            log.error("who pays can not be read", order_id=order.id, why=str(error))
+            return None
+        services.access_log.note(principal, order.id, "identity")
+        return taxpayer
+
+    may_see = principal.role is Role.SUPERVISOR
+    return Look(services.base_url, exchange.language(request), reveal if may_see else None)
 
 
 ROUTES = (
