@@ -69,8 +69,8 @@ class FleetLimiter:
             return None
         new = next_limit(state, sample, self.rules.bounds)
         cut = "1" if new.limit < state.limit else "0"
-        hold_ms = int(new.hold_until_s * 1000)
-        return (step, new.limit, new.baseline_s, new.ceiling, hold_ms, f"{new.background:.4f}", cut)
+        until_ms = int(new.hold_until_s * 1000)
+        return (step, new.limit, new.baseline_s, new.ceiling, until_ms, f"{new.background:.4f}", cut)
 
     async def slot_freed(self, timeout_s: float) -> None:
         """Return when a call of this process ended, or after a short time, or after `timeout_s` seconds."""
