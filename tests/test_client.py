@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from redis.asyncio import Redis
 
+from antrean.cli import main
 from antrean.client import Client, GaveUp, NewOrder, Patience, Refused, models, stream
 from antrean.config.settings import Settings
+from antrean.gateway import routes_orders
 from contract import DOCUMENT
 from gateway_support import OFFICE, PNG, Gateway, affix, purchase, running_gateway
 from pdf_samples import pdf
@@ -156,6 +162,7 @@ async def test_waiting_ends_with_the_order(gateway: Gateway) -> None:
 async def test_a_stream_that_breaks_is_taken_up_where_it_was(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(routes_orders, "STREAM_RETRY_MS", 10)
     cuts = 0
 
     async def cut_after_one(lines: AsyncIterator[str]) -> AsyncIterator[Any]:
@@ -270,3 +277,38 @@ def test_the_client_needs_nothing_else_of_ours() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = eval(done.stdout)
     assert {name.split(".")[1] for name in loaded} == {"client"}
+
+
+async def test_a_file_of_orders_is_sent_and_a_second_time_orders_nothing(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    rows = [purchase(idempotency_key=f"row-{n}", reference=f"r{n}") for n in range(3)]
+    rows[1]["kind"] = "gift"
+    file = tmp_path / "orders.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    url = str(gateway.client.make_url("/"))
+    arguments = ["send", str(file), "--url", url]
+    env = os.environ | {"ANTREAN_SEND_KEY": gateway.keys["terminal", OFFICE]}
+
+    async def run() -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "antrean", *arguments, env=env, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    code, output = await run()
+    assert code == 1
+    assert [line.split()[0] for line in output.splitlines()] == ["row-0", "row-1", "row-2"]
+    assert "422 kind: must be purchase or affix" in output
+    assert await run() == (code, output)
+    page = await (await gateway.call("GET", "/v1/orders")).json()
+    assert [order["reference"] for order in page["orders"]] == ["r2", "r0"]
+
+
+def test_a_file_that_can_not_be_sent_is_refused_before_anything_is(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_text(json.dumps(purchase()))
+    done = CliRunner().invoke(main, ["send", str(file), "--key", "k", "--url", "http://127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert "Line 1" in done.output
