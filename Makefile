@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test lint format bench lock clean
+.PHONY: help install up test lint format bench replay soak lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,9 @@ format: install  ## Let ruff put the code in shape
 
 bench: install  ## Measure; prints a table
 	@$(BIN)/python -m benchmarks
+
+replay: install  ## September 2024 in five minutes, beside two other ways; REPLAY_SECONDS, REPLAY_ORDERS, REPLAY_SEED
+	@$(BIN)/python -m benchmarks.replay
 
 lock: install  ## Resolve anew what pyproject.toml asks for
 	@{ echo "# Made by \`make lock\` from pyproject.toml; change that and run it again."; \
