@@ -19,6 +19,7 @@ from antrean.gateway.keys import KeyRing, Role
 from antrean.gateway.parts import GatewayParts
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore
+from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.model import Order
 from antrean.orders.pdf import PdfChecker
@@ -26,6 +27,7 @@ from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.uploads import Uploads
+from contract import assert_fits
 from pdf_samples import pdf, stamped
 
 OFFICE, OTHER = "MDN-01", "JKT-07"
@@ -84,11 +86,14 @@ class Gateway:
     async def call(
         self, method: str, path: str, role: str | None = "terminal", office: str = OFFICE, **kwargs: Any
     ) -> ClientResponse:
-        """One request; `role` None sends no key."""
+        """One request; `role` None sends no key. Every answer is held to the OpenAPI document."""
         headers = dict(kwargs.pop("headers", {}))
         if role is not None:
             headers["Authorization"] = f"Bearer {self.keys[role, office]}"
-        return await self.client.request(method, path, headers=headers, **kwargs)
+        answer = await self.client.request(method, path, headers=headers, **kwargs)
+        whole = None if answer.content_type == "text/event-stream" else await answer.read()
+        assert_fits(method, path, answer.status, answer.content_type, whole)
+        return answer
 
     async def submit(self, body: Any = None, key: str | None = None, **kwargs: Any) -> ClientResponse:
         """One submission with a key of its own."""
@@ -121,6 +126,11 @@ class Gateway:
         await store.begin(order, f"op-{next(_numbers)}", State.BUYING, "asking", 1)
         await store.bought(order, f"op-{next(_numbers)}", serial or f"SERIAL{next(_numbers):06}", 1)
         return order
+
+    async def attention(self, order_id: str, *, bought: bool = False) -> None:
+        """The order waits for a person, with or without an SN of its own."""
+        order = await (self.buy(order_id) if bought else self.claimed(order_id))
+        await self.parts.store.refuse(order, f"op-{next(_numbers)}", "attend", "made_up", "A test.", 1)
 
     async def complete_purchase(self, order_id: str) -> None:
         """The whole way of a purchase."""
@@ -167,8 +177,8 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
     async def check_ready() -> list[str]:
         return list(not_ready)
 
-    async def concurrency_limit() -> int:
-        return 4
+    async def throughput() -> Throughput:
+        return Throughput(limit=4)
 
     scripts = Scripts(redis)
     store = OrderStore(
@@ -191,7 +201,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             keys=ring,
             breakers={"provider": provider, "adapter": adapter},
             check_ready=check_ready,
-            concurrency_limit=concurrency_limit,
+            throughput=throughput,
         )
         async with TestClient(TestServer(create_app(parts))) as client:
             yield Gateway(client, parts, keys, provider, adapter, not_ready)

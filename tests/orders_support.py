@@ -43,7 +43,7 @@ class World:
 
     async def submit(self, **changes: Any) -> Order:
         """Accept an order made from `new_order`."""
-        order, _ = await self.store.submit(new_order(**changes))
+        order, *_ = await self.store.submit(new_order(**changes))
         return order
 
     async def affix(self, **changes: Any) -> Order:

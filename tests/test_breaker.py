@@ -98,6 +98,17 @@ async def test_too_few_calls_do_not_open_it(breaker: SharedBreaker) -> None:
     assert (await breaker.status()).state is CLOSED
 
 
+async def test_calls_that_all_fail_open_it_however_far_apart_they_end(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    for _ in range(10):
+        assert (await breaker.status()).state is CLOSED
+        await calls(breaker, 1, OutcomeUnknown("lost"))
+        clock.pass_s(31)
+    status = await breaker.status()
+    assert (status.state, status.reason) == (OPEN, "10 calls in a row failed")
+
+
 async def test_five_refused_connections_in_a_row_open_it_at_once(breaker: SharedBreaker) -> None:
     await calls(breaker, 4, Unavailable("refused"))
     await calls(breaker, 1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
+from pathlib import Path
 
 import psutil
 import redis as blocking_redis
 
+import kill_point
 from antrean.config.settings import Settings
 from stack import Stack, purchase, running_stack
 
@@ -45,6 +48,41 @@ async def test_workers_killed_while_buying_and_while_stamping_buy_nothing_twice(
 async def _replaced(stack: Stack, old: set[int]) -> bool:
     now = {c.pid for c in stack.children("worker")}
     return len(now) == 2 and now != old
+
+
+async def _die_at(worker: psutil.Process, order_id: str, point: str) -> None:
+    script = str(Path(kill_point.__file__))
+    for _ in range(4):
+        doomed = await asyncio.create_subprocess_exec(
+            sys.executable, script, order_id, point, env=worker.environ()
+        )
+        if await asyncio.wait_for(doomed.wait(), 60) == -signal.SIGKILL:
+            return
+        # Those killed before hold slots of the limit until their leases end; this turn found none in time.
+    raise AssertionError(f"{point} was never reached")
+
+
+async def test_a_worker_killed_at_each_named_point_buys_nothing_twice_and_loses_nothing() -> None:
+    async with running_stack(workers=1) as stack:
+        # Affixes that are bought and wait for their stamp, for the points of stamping.
+        forced = "/v1/ops/breaker/adapter/override"
+        await stack.ops.put(forced, json={"state": "open", "reason": "test", "expires_in_s": 300})
+        to_stamp = [await stack.submit(await stack.affix_body()) for _ in kill_point.STAMP_STEPS * 2]
+        await state_is(stack, "bought", len(to_stamp))
+        worker = psutil.Process(stack.kill("worker", signal.SIGSTOP))
+        await stack.ops.delete(forced)
+        to_buy = [await stack.submit(purchase()) for _ in kill_point.PURCHASE_STEPS * 2]
+
+        points = [f"{when}-{step}" for step in kill_point.STAMP_STEPS for when in ("before", "after")]
+        for order, point in zip(to_stamp, points, strict=True):
+            await _die_at(worker, order["id"], point)
+        points = [f"{when}-{step}" for step in kill_point.PURCHASE_STEPS for when in ("before", "after")]
+        for order, point in zip(to_buy, points, strict=True):
+            await _die_at(worker, order["id"], point)
+
+        worker.send_signal(signal.SIGCONT)
+        await stack.all_completed(90)
+        await stack.assert_books_agree()
 
 
 async def test_gateway_and_valkey_killed_in_a_burst_lose_no_accepted_order() -> None:

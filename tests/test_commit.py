@@ -60,7 +60,7 @@ async def test_a_lost_answer_is_neither_yes_nor_no_and_the_same_key_finds_the_or
     new = new_order(idempotency_key="once")
     with pytest.raises(StoreUnavailable):
         await store.submit(new)
-    order, replayed = await store.submit(new)
+    order, replayed, _ = await store.submit(new)
     assert replayed
     assert await redis.zcard(keys.INDEX_ALL) == 2
     assert (await store.get(order.id)) == order

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from antrean.config.settings import Settings
+from antrean.gateway.advice import ADVICE
+from antrean.gateway.problems import TYPES
 from antrean.orders.states import State
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +36,20 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_state_is_in_the_architecture_page() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     assert all(f"`{state}`" in page for state in State)
+
+
+def problems_table() -> str:
+    """Every problem with what to do, as docs/problems.md has it."""
+    rows = ["| type | status | means | what to do |", "|---|---|---|---|"]
+    rows += [
+        f"| `/problems/{n}` | {status} | {title} | {ADVICE[n]} |" for n, (status, title) in TYPES.items()
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def test_every_problem_is_documented_with_what_to_do() -> None:
+    assert set(ADVICE) == set(TYPES)
+    assert problems_table() in (ROOT / "docs" / "problems.md").read_text()
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.app import ROUTES
 from antrean.gateway.keys import Role
+from antrean.gateway.reference import Reference
 from gateway_support import OFFICE, OTHER, Gateway, purchase, running_gateway
 
 
@@ -59,14 +60,30 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("GET", "/readyz"): (NOBODY, True),
     ("GET", "/metrics"): (OPS, True),
     ("GET", "/"): (NOBODY, True),
-    ("GET", "/static/style.css"): (NOBODY, True),
+    ("GET", "/ops"): (NOBODY, True),
+    ("GET", "/t/{token}"): (NOBODY, True),
+    ("GET", "/v1/tickets/{token}/qr"): (NOBODY, True),
+    ("GET", "/static/{build}/{name}"): (NOBODY, True),
     ("GET", "/favicon.ico"): (NOBODY, True),
-    ("GET", "/static/favicon.svg"): (NOBODY, True),
+    ("GET", "/v1/session"): (ALL, False),
+    ("POST", "/v1/session"): (ALL, False),
+    ("DELETE", "/v1/session"): (ALL, False),
+    ("GET", "/v1/documents/{id}/pages/{page}.png"): (COUNTER, False),
+    ("GET", "/v1/ops/breaker/history"): (OPS, False),
+    ("GET", "/v1/ops/trend"): (OPS, False),
+    ("GET", "/openapi.json"): (NOBODY, True),
+    ("GET", "/docs"): (NOBODY, True),
+    ("GET", "/problems/{name}"): (NOBODY, True),
+    ("GET", "/static/reference.css"): (NOBODY, True),
 }
 
 
 def test_the_table_of_who_may_has_every_route() -> None:
     assert {(route.method, route.path) for route in ROUTES} == set(MAY)
+
+
+def test_every_route_of_the_api_is_described() -> None:
+    assert Reference(ROUTES).json
 
 
 def test_every_path_of_an_order_is_known_as_one() -> None:
@@ -77,7 +94,9 @@ def test_every_path_of_an_order_is_known_as_one() -> None:
 async def test_a_route_lets_in_whom_the_table_names_and_nobody_else(gateway: Gateway, route: Any) -> None:
     roles, public = MAY[route.method, route.path]
     order = await gateway.order()
-    path = route.path.format(id=order["id"], token=order["ticket"]["token"], name="provider")
+    path = route.path.format(
+        id=order["id"], token=order["ticket"]["token"], name="provider", build="b", page=1
+    )
     body: dict[str, Any] = {"json": {}} if route.method in ("POST", "PUT") else {}
 
     bare = await gateway.call(route.method, path, role=None, **body)

@@ -219,6 +219,31 @@ async def test_without_an_id_in_the_token_the_list_is_asked_for_the_login_s_user
     assert (await scripted_adapter(redis, upstream).serial_page(1, 10)).last
 
 
+@pytest.mark.parametrize(
+    "under_the_token_s_id",
+    [{"statusCode": "00", "result": []}, {"statusCode": "05", "message": "user tidak ditemukan"}],
+)
+async def test_a_list_that_is_empty_or_refused_under_one_id_is_asked_for_under_the_other(
+    redis: Redis, upstream: ScriptedUpstream, under_the_token_s_id: dict[str, Any]
+) -> None:
+    row = {"serialnumber": SN, "status": "NOTSTAMP", "file": "ord-1.pdf"}
+    upstream.on("GET", "/chanel/sale/stamp/ext/A77", under_the_token_s_id)
+    upstream.on("GET", "/chanel/sale/stamp/ext/pos-medan", {"statusCode": "00", "result": [row]})
+    adapter = scripted_adapter(redis, upstream)
+    assert [record.serial_number for record in (await adapter.serial_page(1, 10)).records] == [SN]
+    await adapter.serial_page(2, 10)
+    assert upstream.count("/chanel/sale/stamp/ext/A77") == 1
+
+
+async def test_a_list_refused_under_both_ids_is_not_taken_for_empty(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    for user_id in ("A77", "pos-medan"):
+        upstream.on("GET", f"/chanel/sale/stamp/ext/{user_id}", {"statusCode": "05", "message": "tidak ada"})
+    with pytest.raises(Rejected):
+        await scripted_adapter(redis, upstream).serial_page(1, 10)
+
+
 # ---- the token
 
 

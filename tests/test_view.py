@@ -126,7 +126,7 @@ def test_an_estimate_is_a_range_in_order_that_grows_with_the_position(
 def test_a_known_pace_gives_about_the_right_time() -> None:
     span = eta.estimate(600, (0, *[100] * 29), 0)
     assert span is not None
-    assert span.earliest_s < 60 < span.latest_s < 70
+    assert span.earliest_s < 60 < span.latest_s < 90
     assert eta.per_minute((0, *[100] * 29), 0) == 600
 
 

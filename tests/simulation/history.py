@@ -96,7 +96,7 @@ class History:
         store, _ = self._store("gateway")
         while True:
             try:
-                order, _ = await store.submit(new)
+                order, *_ = await store.submit(new)
             except StoreUnavailable:
                 await asyncio.sleep(self.rng.uniform(0.1, 2))
                 continue

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.orders import keys
+from antrean.orders.eta import Throughput
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
 from antrean.provider.peruri import PeruriAdapter, PeruriConfig
-from antrean.provider.policy import BreakerRules
+from antrean.provider.policy import BreakerRules, BreakerState
 from antrean.provider.resilience import ResilientProvider
 from antrean.provider.token import SharedToken
 
@@ -23,6 +25,15 @@ class Breakers:
 
     provider: SharedBreaker
     adapter: SharedBreaker
+
+    async def throughput(self) -> Throughput:
+        """What both limits allow just now. Raises RedisError."""
+        (provider, limit), (adapter, stamps) = await asyncio.gather(self.provider.look(), self.adapter.look())
+        return Throughput(
+            limit.limit,
+            limit.per_s if provider.state is BreakerState.CLOSED else 0.0,
+            stamps.per_s if adapter.state is BreakerState.CLOSED else 0.0,
+        )
 
 
 def build_breakers(settings: Settings, redis: Redis) -> Breakers:
@@ -35,12 +46,9 @@ def build_breakers(settings: Settings, redis: Redis) -> Breakers:
         slow_rate=settings.breaker_slow_rate,
         probe_interval_s=settings.probe_interval_s,
     )
-    # A slot's lease must outlive the longest call; the sweeper's bound on a turn is longer still.
-    lease_s = 3 * settings.upstream_timeout_s + 10
 
     def breaker(name: str, limit_max: int) -> SharedBreaker:
-        limits = LimitRules(PaceBounds(limit_max), lease_s=lease_s)
-        return SharedBreaker(name, redis, keys.PROVIDER, rules, limits)
+        return SharedBreaker(name, redis, keys.PROVIDER, rules, LimitRules(PaceBounds(limit_max)))
 
     return Breakers(
         breaker("provider", settings.upstream_concurrency_max),

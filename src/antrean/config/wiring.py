@@ -68,9 +68,6 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
             reasons.append(f"document store: {error}")
         return reasons
 
-    async def concurrency_limit() -> int:
-        return (await breakers.provider.look())[1].limit
-
     return GatewayParts(
         settings=settings,
         redis=redis,
@@ -85,7 +82,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
             "adapter": BreakerPort(breakers.adapter),
         },
         check_ready=check_ready,
-        concurrency_limit=concurrency_limit,
+        throughput=breakers.throughput,
         closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],
     )
 

@@ -20,7 +20,10 @@ from antrean.config.upstream import build_adapter, build_breakers, build_provide
 from antrean.orders import keys
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.fulfil import Fulfiller
+from antrean.orders.pace import PaceReader
+from antrean.orders.promises import Promises
 from antrean.orders.resolve import Resolver
+from antrean.workers.calibration import Calibration
 from antrean.workers.capacity import BreakerCapacity
 from antrean.workers.dispatcher import Dispatcher, enqueuer
 from antrean.workers.jobs import order_of
@@ -35,7 +38,9 @@ DISPATCH_EVERY_S = 0.03
 SWEEP_EVERY_S = 1.0
 PROBE_LOOK_EVERY_S = 0.2
 RESOLVE_EVERY_S = 0.5
-BALANCE_EVERY_S = 30.0
+CALIBRATE_EVERY_S = 1.0
+#: The balance is looked at once in so many probe intervals.
+BALANCE_INTERVALS = 6
 
 
 def new_worker_id() -> str:
@@ -59,10 +64,15 @@ def build_worker(settings: Settings) -> WorkerParts:
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
+    source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
+    calibration = Calibration(
+        store, promises, source.capacity, PaceReader(store, promises, breakers.throughput).read
+    )
+
     loops = [
         Loop(
             "dispatch",
-            Dispatcher(store, BreakerCapacity(breakers.provider, breakers.adapter), enqueuer(queue)).run_once,
+            Dispatcher(store, source, enqueuer(queue)).run_once,
             DISPATCH_EVERY_S,
         ),
         Loop("sweep", Sweeper(store, waiting_jobs(queue), claim_max_ms).run_once, SWEEP_EVERY_S),
@@ -74,7 +84,12 @@ def build_worker(settings: Settings) -> WorkerParts:
         ),
         Loop("quota", QuotaProbe(store, provider).run_once, settings.probe_interval_s),
         Loop("resolve", resolver.run_once, RESOLVE_EVERY_S),
-        Loop("balance", BalanceWatch(store, provider, resolver).run_once, BALANCE_EVERY_S),
+        Loop(
+            "balance",
+            BalanceWatch(store, provider, resolver).run_once,
+            BALANCE_INTERVALS * settings.probe_interval_s,
+        ),
+        Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
     ]
 
     async def perform(job_id: str) -> object:

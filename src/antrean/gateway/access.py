@@ -6,12 +6,15 @@ import ipaddress
 
 from aiohttp import web
 
+from antrean.gateway import sessions
 from antrean.gateway.keys import Principal
 from antrean.gateway.problems import Problem
 from antrean.gateway.ratelimit import Allowance
 from antrean.gateway.routes import ROLES, Access
 from antrean.gateway.services import Services
 
+#: Methods that change nothing, whoever sends them.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="antrean"'}
 #: Headers that a proxy adds: a request with one does not come from this machine, whatever its address.
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
@@ -50,22 +53,50 @@ def is_loopback(request: web.Request) -> bool:
         return False
 
 
-async def _authenticate(services: Services, request: web.Request) -> Principal:
+def bearer(request: web.Request) -> str | None:
+    """The key in the Authorization header."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    text = text.strip()
-    if scheme.lower() != "bearer" or not text:
-        raise Problem("unauthorized", "Send Authorization: Bearer <key>.", headers=_CHALLENGE)
-    address = request.remote or ""
+    return text.strip() or None if scheme.lower() == "bearer" else None
+
+
+def no_key() -> Problem:
+    """Neither a key nor a session came with the request."""
+    return Problem("unauthorized", "Send Authorization: Bearer <key>.", headers=_CHALLENGE)
+
+
+async def verify(services: Services, request: web.Request, text: str) -> Principal:
+    """Whose key this is. Raises Problem 401, or 429 where too many wrong ones came from that address."""
     keys = services.parts.keys
     if not keys.is_cached(text):
-        tries = services.wrong_keys.take(address, 0)
-        if not tries.allowed:
-            headers = {"Retry-After": str(tries.retry_s)}
-            raise Problem("too-many-requests", "Too many wrong keys from this address.", headers=headers)
+        _few_wrong_ones(services, request)
     principal = await keys.verify(text)
     if principal is None:
-        services.wrong_keys.take(address)
+        services.wrong_keys.take(request.remote or "")
         raise Problem(
             "unauthorized", "The key is not known, was revoked, or has expired.", headers=_CHALLENGE
         )
     return principal
+
+
+async def _authenticate(services: Services, request: web.Request) -> Principal:
+    if (text := bearer(request)) is not None:
+        return await verify(services, request, text)
+    token = sessions.cookie_token(request)
+    if token is None or "Authorization" in request.headers:
+        raise no_key()
+    _few_wrong_ones(services, request)
+    session = await services.sessions.find(token)
+    principal = None if session is None else await services.parts.keys.verify_digest(session.key_digest)
+    if principal is None:
+        services.wrong_keys.take(request.remote or "")
+        raise Problem("unauthorized", "The session is at its end. Sign in again.", headers=_CHALLENGE)
+    if request.method not in _SAFE and sessions.PAGE_HEADER not in request.headers:
+        raise Problem("not-our-page", f"With a session cookie, send the header {sessions.PAGE_HEADER}: 1.")
+    return principal
+
+
+def _few_wrong_ones(services: Services, request: web.Request) -> None:
+    tries = services.wrong_keys.take(request.remote or "", 0)
+    if not tries.allowed:
+        headers = {"Retry-After": str(tries.retry_s)}
+        raise Problem("too-many-requests", "Too many wrong keys from this address.", headers=headers)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -22,10 +22,14 @@ from antrean.gateway import (
     routes_ops,
     routes_orders,
     routes_public,
+    routes_reference,
+    routes_session,
+    routes_web,
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
+from antrean.gateway.reference import Reference
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders.documents import DocumentStoreUnavailable
@@ -41,6 +45,9 @@ ROUTES: tuple[Route, ...] = (
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
     *routes_public.ROUTES,
+    *routes_session.ROUTES,
+    *routes_web.ROUTES,
+    *routes_reference.ROUTES,
 )
 
 _SECURITY_HEADERS = {
@@ -54,7 +61,7 @@ _SECURITY_HEADERS = {
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -67,6 +74,7 @@ def create_app(parts: GatewayParts) -> web.Application:
     app = web.Application(middlewares=[_around])
     services = Services(parts)
     app[SERVICES] = services
+    app[routes_reference.REFERENCE] = Reference(ROUTES)
     app[_BY_HANDLER] = {}
     for route in ROUTES:
         # aiohttp answers HEAD by the handler of GET; a stream has no end to take a head from.
@@ -87,6 +95,7 @@ _BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
     tasks = [asyncio.create_task(services.parts.hub.run()), asyncio.create_task(services.tell_of_holds())]
+    tasks.append(asyncio.create_task(services.trend.run()))
     yield
     for task in tasks:
         task.cancel()
@@ -112,7 +121,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @web.middleware
 async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     request[REQUEST_ID] = request_id
     route = request.app[_BY_HANDLER].get(request.match_info.handler)
     services = request.app[SERVICES]

@@ -154,7 +154,10 @@ class KeyRing:
         """Whose key this is; None for one that is unknown, expired or revoked."""
         if len(text) > KEY_CHARS_MAX:
             return None
-        digest = _digest(text)
+        return await self.verify_digest(_digest(text))
+
+    async def verify_digest(self, digest: str) -> Principal | None:
+        """The same for a key that was shown before and is known by its digest, as a session's is."""
         record = await self._look_up(digest)
         if record is None or not hmac.compare_digest(record.digest, digest):
             return None
@@ -163,6 +166,11 @@ class KeyRing:
             return None
         self._note_use(record.id, now_ms)
         return Principal(record.id, record.role, record.office)
+
+    @staticmethod
+    def digest_of(text: str) -> str:
+        """By what a key is known."""
+        return _digest(text)
 
     def is_cached(self, text: str) -> bool:
         """Whether this key was good a moment ago, so that asking again costs little."""

@@ -17,6 +17,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "idempotency-key": (400, "Idempotency-Key is missing or not valid"),
     "unauthorized": (401, "A valid key is needed"),
     "forbidden": (403, "This key may not do that"),
+    "not-our-page": (403, "The request does not come from one of our pages"),
     "not-found": (404, "Not found"),
     "not-available-yet": (404, "Not available yet"),
     "method-not-allowed": (405, "Method not allowed"),

@@ -21,6 +21,7 @@ from antrean.orders import ids, listing, placement
 from antrean.orders.events import TooManyWatches, Watch
 from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.states import State
+from antrean.orders.store import Accepted
 from antrean.orders.view import Look, as_of, render
 
 log = structlog.get_logger(__name__)
@@ -40,17 +41,17 @@ async def submit(request: web.Request) -> web.Response:
     services, principal = request.app[SERVICES], request[PRINCIPAL]
     key = submissions.check_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await exchange.read_json(request)
-    order, replayed = await _accept(services, principal, key, body)
-    headers = {"Location": f"{services.base_url}/v1/orders/{order.id}"}
-    if replayed:
+    accepted = await _accept(services, principal, key, body)
+    headers = {"Location": f"{services.base_url}/v1/orders/{accepted.order.id}"}
+    if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return exchange.json_response(await shown_order(request, order), 202, headers)
+    return exchange.json_response(await _shown_accepted(request, accepted), 202, headers)
 
 
 async def submit_batch(request: web.Request) -> web.Response:
     """`POST /v1/batches`."""
     body = await exchange.read_json(request, exchange.BATCH_BYTES_MAX)
-    rows = submissions.parse_rows(body)
+    rows = submissions.parse(submissions.BatchIn, body).orders
     results = await asyncio.gather(*(_batch_row(request, row) for row in rows))
     return exchange.json_response({"results": results}, 207)
 
@@ -60,8 +61,9 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
     try:
         fields = dict(row) if isinstance(row, dict) else row
         key = fields.pop("idempotency_key", None) if isinstance(fields, dict) else None
-        order, replayed = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
-        return {"status": 202, "order": await shown_order(request, order), "replayed": replayed}
+        accepted = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
+        shown = await _shown_accepted(request, accepted)
+        return {"status": 202, "order": shown, "replayed": accepted.replayed}
     except Problem as problem:
         found = problem
     except StoreUnavailable:
@@ -71,7 +73,7 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
     return {"status": found.status, "problem": found.body(request[REQUEST_ID])}
 
 
-async def _accept(services: Services, principal: Principal, key: str, body: Any) -> tuple[Order, bool]:
+async def _accept(services: Services, principal: Principal, key: str, body: Any) -> Accepted:
     new = submissions.parse_order(
         body,
         office=principal.office,
@@ -82,13 +84,21 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
     await services.require_ready()
     await _check_placement(services, new)
     try:
-        order, replayed = await services.parts.store.submit(new)
+        accepted = await services.parts.store.submit(new)
     except SubmitRefused as refused:
         raise Problem(refused.reason, refused.message) from None
-    if not replayed:
-        services.metrics.accepted(order.kind)
-        log.debug("order accepted", order_id=order.id, office=order.office, kind=order.kind)
-    return order, replayed
+    if not accepted.replayed:
+        services.metrics.accepted(new.kind)
+        log.debug("order accepted", order_id=accepted.order.id, office=new.office, kind=new.kind)
+    return accepted
+
+
+async def _shown_accepted(request: web.Request, accepted: Accepted) -> dict[str, Any]:
+    services = request.app[SERVICES]
+    if accepted.rank is None:
+        return await shown_order(request, accepted.order)
+    seen, pace = await services.seen(), await services.pace()
+    return render(accepted.order, accepted.rank, seen.outlook, pace, look_of(request, services))
 
 
 async def _check_placement(services: Services, new: NewOrder) -> None:

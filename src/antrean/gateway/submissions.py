@@ -61,7 +61,9 @@ def _refuse(rule: str, message: str) -> NoReturn:
 def _printable(value: str) -> str:
     if not value.strip():
         _refuse("not_blank", "must not be blank")
-    if any(unicodedata.category(c)[0] == "C" for c in value):
+    if not (value.isascii() and value.isprintable()) and any(
+        unicodedata.category(c)[0] == "C" for c in value
+    ):
         _refuse("printable", "must hold printable characters only")
     return value
 
@@ -260,13 +262,21 @@ class AffixRow(AffixIn, _Named):
     """An affix in a batch."""
 
 
-class BatchIn(StrictModel):
-    """Rows are checked one by one, so that a bad one spoils no other; this says how a good one looks."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Anything at all, for a row is checked by itself; the OpenAPI document shows how a good one looks."""
 
-    orders: Annotated[
-        list[Annotated[PurchaseRow | AffixRow, Field(discriminator="kind")]],
-        Field(min_length=1, max_length=BATCH_MAX),
-    ]
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        good = [handler(model.__pydantic_core_schema__) for model in (PurchaseRow, AffixRow)]
+        return {"anyOf": [*good, {"description": "Anything else is answered by a problem in its place."}]}
+
+
+class BatchIn(StrictModel):
+    """Orders, each with a key of its own. They are checked one by one: a bad one spoils no other."""
+
+    orders: Annotated[list[Annotated[Any, _Row()]], Field(min_length=1, max_length=BATCH_MAX)]
 
 
 def parse_order(
@@ -278,30 +288,22 @@ def parse_order(
     except ValidationError as error:
         raise _problem(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None
+    said = order.model_dump(exclude_none=True)
     return NewOrder(
         office=office,
         idempotency_key=idempotency_key,
-        fingerprint=_fingerprint(order),
+        fingerprint=_fingerprint(said),
         kind=order.kind,
-        document=Document(**order.document.model_dump()),
-        taxpayer=Taxpayer(**order.taxpayer.model_dump()),
+        document=Document(**said["document"]),
+        taxpayer=Taxpayer(**said["taxpayer"]),
         deadline_ms=None if order.deadline is None else int(_time(order.deadline).timestamp() * 1000),
         reference=order.reference,
         webhook_url=order.webhook_url,
         document_id=affix.document_id if affix else None,
-        placement=Placement(**affix.placement.model_dump()) if affix else None,
+        placement=Placement(**said["placement"]) if affix else None,
         serial_number=affix.serial_number if affix else None,
         purchase_order_id=affix.purchase_order_id if affix else None,
     )
-
-
-def parse_rows(body: Any) -> list[Any]:
-    """The rows of a batch, not checked themselves. Raises Problem."""
-    rows = body.get("orders") if isinstance(body, dict) else None
-    if not isinstance(rows, list) or not 1 <= len(rows) <= BATCH_MAX or len(body) > 1:
-        message = f"must be a list of 1 to {BATCH_MAX} orders, and all there is in the body"
-        raise invalid_fields([{"field": "orders", "rule": "list", "message": message}])
-    return rows
 
 
 def check_idempotency_key(key: object) -> str:
@@ -340,10 +342,9 @@ def parse(model: type[M], body: Any) -> M:
         raise _problem(error, tagged=False) from None
 
 
-def _fingerprint(order: PurchaseIn | AffixIn) -> str:
+def _fingerprint(said: dict[str, Any]) -> str:
     """The same for bodies that mean the same: order of fields, spaces and nulls left out do not count."""
-    canonical = orjson.dumps(order.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 #: pydantic's error types whose messages speak of the rule alone; all others get words of ours.

@@ -43,17 +43,22 @@ LEDGER = ROOT + "ledger"  # stream: one entry a movement of money, append-only
 LEDGER_TOTALS = ROOT + "ledger:totals"  # hash: account → rupiah
 LEDGER_DAYS = ROOT + "ledger:days"  # hash: office|day number (UTC+7)|account → rupiah
 
+PROMISES = ROOT + "promises"  # hash: order id → JSON of the range of times it was given
+PROMISES_KEPT = ROOT + "promises:kept"  # hash: how promises turned out → how many
+PROMISE_RATIOS = ROOT + "promises:ratios"  # list: real wait by promised middle, the newest first
+
 HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}
 BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was read), bought: SNs bought so far
 EVENTS = ROOT + "events"  # pub/sub channel: "<order id> <version> <state>"
 API_KEYS = ROOT + "keys"  # hash: key id → JSON record with the hash of the secret
 API_KEYS_USED = ROOT + "keys:used"  # hash: key id → time (ms) of its last use
+SESSION = ROOT + "session:"  # + digest of a session cookie → "<digest of its key> <end in ms>"
 PROVIDER = ROOT + "up:"  # prefix of the provider room's own keys
 
 RQ_QUEUE = "antrean"  # name of the RQ queue
 
 
-def lua_table() -> str:
-    """The names as a Lua table `K`, put in front of every script."""
+def lua_names() -> dict[str, str]:
+    """The names as the scripts write them (`K.ORDER`), and what stands for each."""
     names = {name: value for name, value in globals().items() if name.isupper() and isinstance(value, str)}
-    return "local K={" + ",".join(f'{name}="{value}"' for name, value in sorted(names.items())) + "}\n"
+    return {f"K.{name}": f'"{value}"' for name, value in names.items()}

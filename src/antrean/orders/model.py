@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -127,6 +127,44 @@ class Order:
     def needs_purchase(self) -> bool:
         """An SN still has to be bought for it."""
         return self.state is State.QUEUED and self.serial_number is None
+
+    @classmethod
+    def accepted(cls, new: NewOrder, order_id: str, token: str, answer: Sequence[bytes]) -> Self:
+        """The order as `submit.lua` has just written it, from what it answered."""
+        number, score, serial_number, now_ms = (text.decode() for text in answer)
+        return cls(
+            id=order_id,
+            office=new.office,
+            kind=new.kind,
+            state=State.QUEUED,
+            document=new.document,
+            taxpayer=new.taxpayer,
+            document_id=new.document_id,
+            placement=new.placement,
+            webhook_url=new.webhook_url,
+            reference=new.reference,
+            purchase_order_id=new.purchase_order_id,
+            deadline_ms=new.deadline_ms,
+            serial_number=serial_number or None,
+            owns_serial=False,
+            serial_given=bool(serial_number),
+            fence="0",
+            owner="",
+            stamp_tried=False,
+            calls=0,
+            forgiven=0,
+            intent_at_ms=None,
+            intent_balance=None,
+            ticket_number=int(number),
+            ticket_token=token,
+            score=float(score),
+            version=1,
+            created_ms=int(now_ms),
+            updated_ms=int(now_ms),
+            error=None,
+            stamped_sha256=None,
+            history=(HistoryEntry(int(now_ms), State.QUEUED, "accepted"),),
+        )
 
     @classmethod
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> Self:

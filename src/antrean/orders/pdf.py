@@ -9,11 +9,12 @@ stamped must be the paper that was brought.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 #: A process is replaced after this many PDFs, so that what it leaks is bounded.
 JOBS_MAX = 500
-#: Bytes of one answer: a line for each change of page size of at most some thousand pages.
+#: Bytes of one answer: a line for each change of page size of at most some thousand pages, or a page's picture.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 #: What a process that does not end by itself is given before it is killed, in seconds.
 END_S = 1.0
@@ -46,6 +47,14 @@ class PdfChecksBusy(Exception):
 
 class StampedUnsound(ValueError):
     """A stamped PDF is not what it should be. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagePicture:
+    """A page as PNG; `rotation`: how the PDF turns it for the reader, in degrees clockwise."""
+
+    png: bytes = field(repr=False)
+    rotation: int
 
 
 @dataclass(slots=True)
@@ -113,6 +122,11 @@ class PdfChecker:
         """The pages of a PDF that may be stamped, as runs. Raises PdfRefused, PdfChecksBusy."""
         answer = await self._ask({"op": "inspect", "pages_max": self._pages_max}, [pdf])
         return tuple(PageRun(int(row[0]), *row[1:]) for row in answer["runs"])
+
+    async def draw(self, pdf: bytes, page: int, width_px: int) -> PagePicture:
+        """A page (from 1) of a PDF that was inspected, as it is seen. Raises PdfRefused, PdfChecksBusy."""
+        answer = await self._ask({"op": "draw", "page": page, "width_px": width_px}, [pdf])
+        return PagePicture(base64.b64decode(answer["png"]), int(answer["rotation"]))
 
     async def verify_stamped(self, original: bytes, stamped: bytes, page: int) -> str:
         """SHA-256 of a stamped PDF that opens, has the original's pages and shows something new on `page` (from 1).

@@ -4,7 +4,8 @@ It reads requests from standard input and answers on standard output, one at a t
 
     {"op": "inspect", "sizes": [n], "pages_max": 1000}\\n  n bytes      → {"runs": [[count, x0, y0, x1, y1], …]}
     {"op": "verify", "sizes": [n, m], "page": 1}\\n  n bytes, m bytes   → {}
-    either                                                            → {"problem": "pdf-encrypted", "message": "…"}
+    {"op": "draw", "sizes": [n], "page": 1, "width_px": 900}\\n  n bytes  → {"png": "<base64>", "rotation": 90}
+    each                                                              → {"problem": "pdf-encrypted", "message": "…"}
 
 A PDF that makes it use too much memory or time ends this process, not the one that asks. It has none of our
 secrets: its environment is emptied of settings, and it opens no file and no connection.
@@ -12,6 +13,7 @@ secrets: its environment is emptied of settings, and it opens no file and no con
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pikepdf
+from PIL.Image import Dither, Quantize
 
 #: Address space of this process, in bytes; pikepdf itself takes about 150 MB of it.
 MEMORY_BYTES = 1024**3
@@ -32,6 +35,9 @@ SIDE_MIN, SIDE_MAX = 20.0, 14_400.0
 TAIL_BYTES = 1024
 #: Nesting of direct objects beyond this is refused; qpdf's own bound is 499.
 DEPTH_MAX = 100
+#: A page's picture: how many pixels it has at most, and how many colours.
+PICTURE_PIXELS_MAX = 2_000_000
+PICTURE_COLOURS = 64
 
 #: Names that active content can not do without; a cheap look before the exact one.
 _SUSPICIOUS = re.compile(rb"/(JavaScript|JS|Launch|EmbeddedFiles?|EF|XFA|FileAttachment|RichMedia)\b")
@@ -103,6 +109,25 @@ def verify(original: bytes, stamped: bytes, page: int) -> None:
     # A signer may also append a revision (ISO 32000-1, 7.5.6) and leave the page's own objects as they are.
     if not added and not (len(stamped) > len(original) and stamped.startswith(original.rstrip())):
         raise Refused("pdf-unsound", f"nothing was added to page {page}")
+
+
+def draw(data: bytes, number: int, width_px: int) -> dict[str, Any]:
+    """The picture of a page as a reader shows it, in few colours: it is to find a free place on. Raises Refused."""
+    # Asked for seldom beside the checks, and it costs memory: a process that never draws does without it.
+    import pypdfium2
+
+    try:
+        pdf = pypdfium2.PdfDocument(data)
+        page = pdf[number - 1]
+        width, height = page.get_size()
+        scale = min(width_px / width, (PICTURE_PIXELS_MAX / (width * height)) ** 0.5)
+        picture = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+        rotation = page.get_rotation()
+    except (pypdfium2.PdfiumError, ValueError, ZeroDivisionError):
+        raise Refused("pdf-damaged", "The page can not be drawn.") from None
+    buffer = io.BytesIO()
+    picture.quantize(PICTURE_COLOURS, method=Quantize.FASTOCTREE, dither=Dither.NONE).save(buffer, "PNG")
+    return {"png": base64.b64encode(buffer.getvalue()).decode(), "rotation": rotation}
 
 
 def _visible_box(page: pikepdf.Page, number: int) -> list[float]:
@@ -210,6 +235,8 @@ def answer(request: dict[str, Any], parts: list[bytes]) -> dict[str, Any]:
     try:
         if request["op"] == "inspect":
             return {"runs": inspect(parts[0], request["pages_max"])}
+        if request["op"] == "draw":
+            return draw(parts[0], request["page"], request["width_px"])
         verify(parts[0], parts[1], request["page"])
         return {}
     except Refused as refused:

@@ -33,22 +33,33 @@ class Fault:
     message: str
 
 
+def box_of(runs: Sequence[PageRun], page: int) -> tuple[float, float, float, float] | None:
+    """The box of a page (from 1); None where the document has no such page."""
+    run = _run_of(runs, page)
+    return None if run is None else (run.x0, run.y0, run.x1, run.y1)
+
+
 def faults(runs: Sequence[PageRun], at: Placement) -> list[Fault]:
     """What is wrong with this placement in this document; empty where it fits."""
-    pages = sum(run.count for run in runs)
-    if at.page > pages:
+    run = _run_of(runs, at.page)
+    if run is None:
+        pages = sum(run.count for run in runs)
         return [Fault("placement.page", "page-outside-document", f"The document has {pages} page(s).")]
-    seen = 0
-    for run in runs:
-        seen += run.count
-        if at.page <= seen:
-            break
     found = []
     if at.x < run.x0 or at.x + at.width > run.x1:
         found.append(_outside("placement.x", "width", run.x0, run.x1))
     if at.y < run.y0 or at.y + at.height > run.y1:
         found.append(_outside("placement.y", "height", run.y0, run.y1))
     return found
+
+
+def _run_of(runs: Sequence[PageRun], page: int) -> PageRun | None:
+    seen = 0
+    for run in runs:
+        seen += run.count
+        if 1 <= page <= seen:
+            return run
+    return None
 
 
 def _outside(field: str, side: str, low: float, high: float) -> Fault:

@@ -6,13 +6,14 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
 from antrean.orders.commit import GroupCommit
+from antrean.orders.lateness import SAMPLES, Due
 from antrean.orders.model import (
     ClaimLost,
     IllegalMove,
@@ -61,6 +62,17 @@ class Limits:
 
     backlog_max: int = 1_000_000
     office_backlog_max: int = 100_000
+
+
+class Accepted(NamedTuple):
+    """A submission that was accepted. `replayed`: the order is that of an earlier, equal submission.
+
+    `rank`: how many stood before it in its lane at that moment; None where it was replayed.
+    """
+
+    order: Order
+    replayed: bool
+    rank: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +138,12 @@ class OrderStore:
 
     # ---- the terminal's side
 
-    async def submit(self, new: NewOrder) -> tuple[Order, bool]:
-        """Accept an order durably; the flag says that it is the order of an earlier, equal submission.
+    async def submit(self, new: NewOrder) -> Accepted:
+        """Accept an order durably.
 
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
-        order_id = self._new_id()
+        order_id, token = self._new_id(), self._new_token()
         code, *rest = await self._commit.run(
             (
                 order_id,
@@ -144,7 +156,7 @@ class OrderStore:
                 new.reference or "",
                 "" if new.deadline_ms is None else new.deadline_ms,
                 score_minute(new.deadline_ms),
-                self._new_token(),
+                token,
                 new.document_id or "",
                 new.serial_number or "",
                 new.purchase_order_id or "",
@@ -154,7 +166,10 @@ class OrderStore:
         )
         if code in _REFUSALS:
             raise SubmitRefused(*_REFUSALS[Code(code)])
-        return _record(rest), code == Code.REPLAYED
+        if code == Code.REPLAYED:
+            return Accepted(_record(rest), True, None)
+        *fresh, rank = rest
+        return Accepted(Order.accepted(new, order_id, token, fresh), False, rank)
 
     async def get(self, order_id: str) -> Order | None:
         """One order, or None."""
@@ -229,6 +244,23 @@ class OrderStore:
         span = now_ms // 10_000
         names = [f"{keys.DONE}{span - back}" for back in range(buckets)]
         return [int(n or 0) for n in await asked(self._redis.mget(names))]
+
+    async def at_rank(self, office: str, rank: int) -> Order | None:
+        """The order that is `rank`-th (from 0) of those of an office that wait to be bought, or None."""
+        found = await asked(self._redis.zrange(keys.LANE_BUY + office, rank, rank))
+        return await self.get(found[0].decode()) if found else None
+
+    async def dues(self) -> list[Due]:
+        """Orders that wait and have a deadline, the samples of every lane."""
+        found: list[Due] = []
+        flat = await self._run("due", _NO_DEADLINE_MIN << 28, SAMPLES)
+        for lane, count, rows in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            each = max(1, round(count / max(len(rows) // 4, 1)))
+            for order_id, office, rank, deadline in zip(*(rows[i::4] for i in range(4)), strict=True):
+                found.append(
+                    Due(order_id.decode(), lane.decode(), office.decode(), int(rank), int(deadline), each)
+                )
+        return found
 
     async def situation(self) -> Situation:
         """One look at lanes, counts and holds."""

@@ -17,10 +17,13 @@ _WITH_SERIAL = frozenset({State.BOUGHT, State.STAMPING, State.COMPLETED, State.R
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pace:
-    """Completions by span of 10 seconds, the running one first, at `now_ms`."""
+    """Completions by span of 10 seconds, the running one first, at `now_ms`; what the upstream allows; and how the
+    times promised before turned out (real wait by promised middle)."""
 
     now_ms: int
     completed: tuple[int, ...]
+    throughput: eta_rule.Throughput = eta_rule.NOT_KNOWN
+    ratios: tuple[float, ...] = ()
 
     @property
     def elapsed_s(self) -> float:
@@ -31,6 +34,16 @@ class Pace:
     def per_minute(self) -> float:
         """Orders completed a minute, lately."""
         return eta_rule.per_minute(self.completed, self.elapsed_s)
+
+    def range(self, position: int, *, stamped: bool) -> eta_rule.Range | None:
+        """When the order at `position` is done; `stamped`: it is to be put on a PDF."""
+        return eta_rule.estimate(
+            position,
+            self.completed,
+            self.elapsed_s,
+            capacity_per_s=self.throughput.per_s(stamped=stamped),
+            ratios=self.ratios,
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +82,7 @@ def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
 
 
 def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
-    """The order object of the API."""
+    """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
     place = position(order, rank, outlook)
     holding = holding_of(order, outlook)
     done = order.state is State.COMPLETED
@@ -85,12 +98,12 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
             "url": f"{look.base_url}/t/{order.ticket_token}",
         },
         "position": place,
-        "eta": _eta(place, holding, pace),
+        "eta": _eta(order, place, holding, pace),
         "holding": _holding(holding, look.language),
         "serial_number": order.serial_number,
         "qr_url": f"{own}/qr" if done else None,
         "document_url": f"{own}/document" if done and order.kind == "affix" else None,
-        "error": dataclasses.asdict(order.error) if order.error else None,
+        "error": order.error,
         "deadline": rfc3339(order.deadline_ms) if order.deadline_ms is not None else None,
         "reference": order.reference,
         "attempts": order.calls,
@@ -98,10 +111,10 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "updated_at": rfc3339(order.updated_ms),
         "history": [{"at": rfc3339(h.at_ms), "state": h.state, "note": h.note} for h in order.history],
         "version": order.version,
-        "document": dataclasses.asdict(order.document),
+        "document": order.document,
         "taxpayer": _taxpayer(order.taxpayer, look.unmasked),
         "document_id": order.document_id,
-        "placement": dataclasses.asdict(order.placement) if order.placement else None,
+        "placement": order.placement,
         "purchase_order_id": order.purchase_order_id,
     }
 
@@ -115,7 +128,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
         "state": order.state,
         "ahead": None if place is None else place - 1,
         "position": place,
-        "eta": _eta(place, holding, pace),
+        "eta": _eta(order, place, holding, pace),
         "holding": _holding(holding, look.language),
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
@@ -145,10 +158,10 @@ def as_of(order: Order, version: int) -> Order | None:
     )
 
 
-def _eta(place: int | None, holding: Holding | None, pace: Pace) -> dict[str, str] | None:
+def _eta(order: Order, place: int | None, holding: Holding | None, pace: Pace) -> dict[str, str] | None:
     if place is None or holding is not None:
         return None
-    span = eta_rule.estimate(place, pace.completed, pace.elapsed_s)
+    span = pace.range(place, stamped=order.kind == "affix")
     if span is None:
         return None
     return {

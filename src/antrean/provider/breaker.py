@@ -95,6 +95,11 @@ class LimitStatus:
     baseline_s: float
     not_before: datetime | None
 
+    @property
+    def per_s(self) -> float:
+        """Calls a second that the limit and the unloaded round trip allow; 0 where none was timed yet."""
+        return self.limit / self.baseline_s if self.baseline_s else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -233,7 +238,7 @@ class SharedBreaker:
         ov_state, ov_reason, ov_actor, ov_until, _openings = row[8:13]
         limit, in_flight, not_before, baseline, now = row[13:]
         self._see(state)
-        window = Window(int(calls), int(failures), int(slow), 0)
+        window = Window(int(calls), int(failures), int(slow))
         breaker = BreakerStatus(
             state=BreakerState(state),
             since=_time(since),
@@ -348,18 +353,16 @@ class SharedBreaker:
             self.limiter.wake()
 
     async def _judge(self, row: list[str]) -> None:
-        _code, state, epoch, overridden, calls, failures, slow, refused = row[:8]
+        _code, state, epoch, overridden = row[:4]
         if overridden == "0":
-            move = judge(
-                BreakerState(state), Window(int(calls), int(failures), int(slow), int(refused)), self.rules
-            )
+            move = judge(BreakerState(state), Window(*map(int, row[4:9])), self.rules)
             if move is not None:
                 await self._move(epoch, move.to, move.reason)
                 return
-        pace = self.limiter.judge(row[8:])
+        pace = self.limiter.judge(row[9:])
         if pace is not None:
             await self._run("pace", *pace)
-            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[9]))))
+            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[10]))))
 
     async def _move(self, epoch: str, to: BreakerState, reason: str) -> None:
         openings = 1

@@ -21,9 +21,8 @@ POLL_SPREAD_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """`lease_s`: after so many seconds the slot of a worker that died is free again; one that lives renews it three
-    times as often.
-
+    """`lease_s`: after so many seconds the slot of a worker that died is free again. One that lives renews it three
+    times as often, so that a call may last longer.
 
     `retry_share`: retries per call, over all workers; unused ones add up to `retry_tokens_max`.
     `asked_wait_max_s`: the longest Retry-After that is obeyed, in seconds.

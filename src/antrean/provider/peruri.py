@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from antrean.provider.cloud import CloudStamper
-from antrean.provider.errors import Unavailable
+from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.late import LATE_CALLS_MAX, LateCalls
 from antrean.provider.onpremise import OnPremiseStamper
 from antrean.provider.pictures import is_png, png_from_base64
@@ -95,6 +95,7 @@ class PeruriAdapter:
         self._backend = config.backend_url.rstrip("/")
         self._stampv2 = config.stampv2_url.rstrip("/")
         self._stamper = self._make_stamper()
+        self._list_id: str | None = None
 
     def _make_stamper(self) -> Stamper | None:
         config = self._config
@@ -143,13 +144,34 @@ class PeruriAdapter:
         return read_status(answer, serial_number)
 
     async def serial_page(self, page: int, size: int) -> SerialPage:
-        """A page of the account's SNs. The account's id is the one in the token, else the login's user."""
+        """A page of the account's SNs.
+
+        The account's id in the list's address is the one in the token or the login's user (assumed: sources differ).
+        The first page is asked for under each until one shows SNs: an empty list under the wrong id would read as
+        "nothing was bought". That id stands for the pages after it.
+        """
 
         async def fetch(token: str) -> SerialPage:
-            user_id = quote(_user_id(token) or self._config.user, safe="")
-            url = f"{self._stampv2}/chanel/sale/stamp/ext/{user_id}"
-            params = {"page": str(page), "size": str(size)}
-            return read_page(await self._wire.ask("GET", url, Effect.FREE, token=token, params=params))
+            known = dict.fromkeys(filter(None, (_user_id(token), self._config.user)))
+            ids = list(known) if page == 1 or self._list_id is None else [self._list_id]
+            empty, refused = None, None
+            for user_id in ids:
+                url = f"{self._stampv2}/chanel/sale/stamp/ext/{quote(user_id, safe='')}"
+                params = {"page": str(page), "size": str(size)}
+                try:
+                    found = read_page(
+                        await self._wire.ask("GET", url, Effect.FREE, token=token, params=params)
+                    )
+                except Rejected as error:
+                    refused = error
+                    continue
+                if found.records:
+                    self._list_id = user_id
+                    return found
+                empty = found
+            if empty is None and refused is not None:
+                raise refused
+            return empty or SerialPage((), last=True)
 
         return await self._with_token(fetch)
 

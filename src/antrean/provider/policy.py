@@ -52,12 +52,17 @@ class BreakerRules:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Counts of the calls that ended within the window, in the breaker's present state."""
+    """Counts of the calls that ended within the window, in the breaker's present state.
+
+    Those in a row are counted beyond the window as well: an upstream that hangs, asked by few calls at a time, lets
+    too few of them end within one window to be judged by their rate.
+    """
 
     calls: int
     failures: int
     slow: int
-    refused_in_row: int
+    refused_in_row: int = 0
+    failed_in_row: int = 0
 
     @property
     def failure_rate(self) -> float:
@@ -97,6 +102,8 @@ def judge_closed(window: Window, rules: BreakerRules) -> Move | None:
     """Does a closed breaker open on these counts?"""
     if window.refused_in_row >= rules.refused_in_row:
         return Move(BreakerState.OPEN, f"{window.refused_in_row} connections in a row were refused")
+    if window.failed_in_row >= rules.min_calls:
+        return Move(BreakerState.OPEN, f"{window.failed_in_row} calls in a row failed")
     if window.calls < rules.min_calls:
         return None
     if window.failure_rate >= rules.failure_rate:

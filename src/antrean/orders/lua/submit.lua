@@ -2,7 +2,8 @@
 -- ARGV: now, id, office, idempotency digest, its ttl (s), fingerprint, kind, body, reference, deadline (ms or ''),
 --       score prefix (deadline minute), ticket token, document id, own SN, purchase order id, backlog max,
 --       office backlog max
--- Answer: {OK|REPLAYED, field, value, …} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
+-- Answer: {OK, number of the ticket, score, SN or '', now (ms), how many stand before it} ·
+--         {REPLAYED, field, value, …} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
 --         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN}
 local _, id, office, digest, ttl, fingerprint, kind, body, reference, deadline, minute, token, document, own_sn,
   purchase, backlog_max, office_max = unpack(ARGV)
@@ -45,18 +46,19 @@ if number == 1 then redis.call('EXPIRE', day, 172800) end
 -- By the deadline's minute, then by age: 25 bits and 28 bits of a double's 53.
 local score = int(tonumber(minute) * 268435456 + seq % 268435456)
 
-local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind = kind, score = score, sn = sn,
-  owner = '', ver = '0', hist = '', fence = '0', own = ''}
+local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind = kind, score = score, sn = sn, hist = ''}
+note_line(o, S.QUEUED, 'accepted')
 redis.call('HSET', o.key, 'id', id, 'office', office, 'kind', kind, 'body', body, 'ref', reference,
   'deadline', deadline, 'score', score, 'seq', seq, 'number', number, 'token', token, 'made', int(NOW),
-  'sn', sn, 'given', sn ~= '' and '1' or '', 'purchase', purchase, 'fence', '0', 'owner', '', 'calls', '0')
+  'sn', sn, 'given', sn ~= '' and '1' or '', 'purchase', purchase, 'fence', '0', 'owner', '', 'calls', '0',
+  'state', S.QUEUED, 'ver', '1', 'hist', o.hist, 'upd', int(NOW))
 count(office, S.QUEUED, 1)
 count(office, 'open', 1)
-write(o, S.QUEUED, 'accepted')
 enter_lane(o, S.QUEUED)
 redis.call('HSET', K.TICKETS, token, id)
 redis.call('ZADD', K.INDEX_ALL, seq, id)
 redis.call('ZADD', K.INDEX_OFFICE .. office, seq, id)
 if sn == '' then book(o, '', 'held', '', 'accepted') end
 redis.call('SET', idem, id .. ' ' .. fingerprint, 'EX', ttl)
-return record(CODE.OK, id)
+-- Nobody can watch an order that has just come to be, so nobody is told.
+return {CODE.OK, int(number), score, sn, int(NOW), redis.call('ZRANK', lane(o, S.QUEUED), id)}

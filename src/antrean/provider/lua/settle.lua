@@ -1,7 +1,7 @@
 -- Ends one call: gives its lease back and counts what it weighs. A second time with the same lease changes nothing.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
 --       round trip (s), ms that the upstream asked all of us to wait, window (ms), limit at the start
--- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row,
+-- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row,
 --          step, limit, baseline (s), ceiling, hold until (ms),
 --          answers, sum of round trips (s), sum of their squares, done, errors, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
@@ -23,6 +23,7 @@ local c, f, s = string.match(redis.call('HGET', KEYS[2], bucket) or '0 0 0', '(%
 redis.call('HSET', KEYS[2], bucket, int(c + 1) .. ' ' .. int(f + (failed and 1 or 0)) .. ' ' .. int(s + tonumber(slow)))
 local calls, failures, slow_calls = window(tonumber(window_ms))
 set('refused', int(weight == 'refused' and num(B, 'refused') + 1 or 0))
+set('failed', int(failed and num(B, 'failed') + 1 or 0))
 
 local function add(field, by)
   L[field] = tostring(num(L, field) + by)
@@ -44,7 +45,7 @@ else
 end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
-  int(calls), int(failures), int(slow_calls), B.refused,
+  int(calls), int(failures), int(slow_calls), B.refused, B.failed,
   int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}

@@ -1,0 +1,108 @@
+"""The pages: counter console, ops dashboard, ticket page, and the files they are made of. None needs a key."""
+
+from __future__ import annotations
+
+import html
+import io
+from typing import Any
+
+import orjson
+import segno
+from aiohttp import web
+
+from antrean.gateway import exchange
+from antrean.gateway.problems import Problem
+from antrean.gateway.routes import Access, Handler, Route
+from antrean.gateway.services import SERVICES
+from antrean.gateway.sessions import is_https
+from antrean.gateway.web_files import BUILD, FILES
+from antrean.orders import ids
+from antrean.orders.model import Order, StoreUnavailable
+from antrean.orders.view import Look, render_ticket
+
+_NUMBER, _DATA = b"{number}", b"{ticket}"
+
+
+async def static(request: web.Request) -> web.Response:
+    """`GET /static/{build}/{name}`. Under another build's name it is served as it is now, and not to be kept."""
+    found = FILES.get(request.match_info["name"])
+    if found is None:
+        raise Problem("not-found", "There is no such file.")
+    return found.response(request, keep=request.match_info["build"] == BUILD)
+
+
+async def ticket(request: web.Request) -> web.Response:
+    """`GET /v1/tickets/{token}`: for the one who waits; no personal data."""
+    return exchange.json_response(await _shown_ticket(request, await _ticket_order(request)))
+
+
+async def ticket_qr(request: web.Request) -> web.Response:
+    """`GET /v1/tickets/{token}/qr`: the address of the ticket's page as a QR code, SVG."""
+    order = await _ticket_order(request)
+    base = request.app[SERVICES].base_url
+    if not base:
+        base = f"{'https' if is_https(request) else 'http'}://{request.host}"
+    picture = io.BytesIO()
+    segno.make(f"{base}/t/{order.ticket_token}", error="m", micro=False).save(
+        picture,
+        kind="svg",
+        border=2,
+        xmldecl=False,
+        svgclass=None,
+        lineclass=None,
+        light="#fff",
+        omitsize=True,
+    )
+    return web.Response(body=picture.getvalue(), content_type="image/svg+xml")
+
+
+async def ticket_page(request: web.Request) -> web.Response:
+    """`GET /t/{token}`: the page with the ticket's state in it, so that it needs no second call to show it."""
+    page = FILES["ticket.html"]
+    try:
+        shown = await _shown_ticket(request, await _ticket_order(request))
+    except Problem:
+        return FILES["missing.html"].response(request, keep=False, status=404)
+    except StoreUnavailable:
+        # The page asks again by itself, and says so.
+        return _with_ticket(page.body, "…", None)
+    return _with_ticket(page.body, str(shown["number"]), shown)
+
+
+def _with_ticket(page: bytes, number: str, shown: dict[str, Any] | None) -> web.Response:
+    data = html.escape(orjson.dumps(shown).decode()).encode()
+    body = page.replace(_NUMBER, html.escape(number).encode()).replace(_DATA, data)
+    return web.Response(body=body, content_type="text/html", charset="utf-8")
+
+
+async def _ticket_order(request: web.Request) -> Order:
+    token = request.match_info["token"]
+    order = await request.app[SERVICES].parts.store.by_ticket(token) if ids.is_token(token) else None
+    if order is None:
+        raise Problem("not-found", "There is no such ticket.")
+    return order
+
+
+async def _shown_ticket(request: web.Request, order: Order) -> dict[str, Any]:
+    services = request.app[SERVICES]
+    rank, seen, pace = await services.ranks.of(order), await services.seen(), await services.pace()
+    look = Look(services.base_url, exchange.language(request))
+    return render_ticket(order, rank, seen.outlook, pace, look)
+
+
+def _page(name: str) -> Handler:
+    async def serve(request: web.Request) -> web.Response:
+        return FILES[name].response(request, keep=False)
+
+    return serve
+
+
+ROUTES = (
+    Route("GET", "/", _page("index.html"), Access.PUBLIC),
+    Route("GET", "/ops", _page("ops.html"), Access.PUBLIC),
+    Route("GET", "/t/{token}", ticket_page, Access.PUBLIC),
+    Route("GET", "/v1/tickets/{token}", ticket, Access.PUBLIC),
+    Route("GET", "/v1/tickets/{token}/qr", ticket_qr, Access.PUBLIC),
+    Route("GET", "/static/{build}/{name}", static, Access.PUBLIC),
+    Route("GET", "/favicon.ico", _page("favicon.svg"), Access.PUBLIC),
+)

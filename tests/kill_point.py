@@ -1,0 +1,66 @@
+"""Does one turn of one order in a process of its own and kills that process before or after a named step.
+
+`python tests/kill_point.py ORDER_ID POINT`, POINT being `before-` or `after-` and a step; settings are read from the
+environment, as by `antrean worker`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from antrean.config.documents import build_checker, build_documents
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+from antrean.config.store import build_store
+from antrean.config.upstream import build_adapter, build_breakers, build_provider
+from antrean.config.worker_wiring import new_worker_id
+from antrean.orders.fulfil import Fulfiller
+
+#: Steps of a turn in their order; each is a method of the store, the adapter or the documents.
+PURCHASE_STEPS = ("claim", "begin", "generate", "bought", "put_qr", "complete")
+STAMP_STEPS = ("claim", "begin", "stamp", "put_stamped", "complete")
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def arm(parts: tuple[Any, ...], when: str, step: str) -> None:
+    """Replace the one method of that name among `parts` by one that kills. Raises ValueError for an unknown step."""
+    owner = next((part for part in parts if hasattr(part, step)), None)
+    if owner is None:
+        raise ValueError(step)
+    real: Callable[..., Any] = getattr(owner, step)
+
+    async def deadly(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            _die()
+        await real(*args, **kwargs)
+        _die()
+
+    setattr(owner, step, deadly)
+
+
+async def main(order_id: str, point: str) -> None:
+    """One turn; does not come back."""
+    settings = Settings()
+    redis = connect(settings.effective_redis_url, settings)
+    store, documents, worker = build_store(settings, redis), build_documents(settings), new_worker_id()
+    adapter = build_adapter(settings, redis)
+    provider = build_provider(settings, adapter, build_breakers(settings, redis))
+    when, _, step = point.partition("-")
+    arm((store, adapter, documents), when, step)
+    await store.beat(worker)
+    fulfiller = Fulfiller(store, provider, documents, build_checker(settings).verify_stamped, worker)
+    outcome = await fulfiller.run(order_id)
+    raise AssertionError(f"the turn ended ({outcome}) and {point} was never reached")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:3]))
