@@ -22,8 +22,8 @@ LEAST_FAULTS = {"hang": 3, "down": 10, "refuse": 3, "capacity": 10, "lost_answer
 def _arguments() -> argparse.Namespace:
     env = os.environ
     parser = argparse.ArgumentParser(prog="replay", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=float(env.get("REPLAY_SECONDS", "300")))
-    parser.add_argument("--orders", type=int, default=int(env.get("REPLAY_ORDERS", "6000")))
+    parser.add_argument("--seconds", type=float, default=float(env.get("REPLAY_SECONDS", "200")))
+    parser.add_argument("--orders", type=int, default=int(env.get("REPLAY_ORDERS", "4000")))
     parser.add_argument("--seed", type=int, default=int(env.get("REPLAY_SEED", "2024")))
     parser.add_argument("--out", type=Path, default=Path("build/replay"))
     parser.add_argument("--only", action="append", choices=(*CONTENDERS, "report"), default=[])
