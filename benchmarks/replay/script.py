@@ -17,7 +17,7 @@ AFFIX_SHARE: Final = 0.1
 #: The full capacity is such that all orders take this share of the span.
 WORK_SHARE: Final = 0.55
 #: Share of generate calls whose answer is lost, and late, in the phase "lost".
-LOST_RATE: Final = 0.15
+LOST_RATE: Final = 0.2
 LATE_RATE: Final = 0.05
 
 Health = Literal["up", "half", "down"]
@@ -33,6 +33,8 @@ _PHASES: Final[tuple[tuple[float, str], ...]] = (
     (0.52, "refuse"),
     (0.64, "fragile"),
     (0.76, "up"),
+    (0.80, "lost"),
+    (0.85, "up"),
 )
 _KILLS: Final[tuple[tuple[float, str], ...]] = (
     (0.20, "worker"),
