@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test lint format bench replay soak lock clean
+.PHONY: help install up test test-long lint format bench replay soak lock clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 install: $(STAMP)  ## Build .venv from requirements.lock; does nothing when it is up to date
 
@@ -31,6 +31,9 @@ up: install  ## Run everything on this machine; Ctrl-C drains and stops
 
 test: lint  ## All checks: lint, then every test
 	@$(BIN)/python -m pytest
+
+test-long: install  ## The tests that take minutes: partitioned primary, long soak
+	@$(BIN)/python -m pytest -m long
 
 lint: install  ## ruff, mypy, import-linter; changes nothing
 	@$(BIN)/ruff check
@@ -53,6 +56,9 @@ lock: install  ## Resolve anew what pyproject.toml asks for
 	   $(BIN)/uv pip compile --quiet --upgrade --universal --extra dev --generate-hashes \
 	     --no-header --no-emit-index-url --no-emit-find-links pyproject.toml; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@{ echo "# Made by \`make lock\`: what runs, without what tests; the versions of ../requirements.lock."; \
+	   $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	     --no-emit-find-links -c requirements.lock pyproject.toml; } > deploy/requirements.lock
 
 clean:  ## Remove .venv and the caches; never the data folder
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
