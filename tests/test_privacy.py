@@ -20,7 +20,7 @@ from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable, Vault, VaultKey, sealing_key
 from gateway_support import NAME, NIK, OTHER, Gateway, affix, running_gateway
-from orders_support import World, new_order
+from orders_support import VAULT, World, new_order
 
 PERSON = Taxpayer("KTP", NIK, NAME)
 RETENTION_DAYS = 60
@@ -141,6 +141,16 @@ async def test_a_worker_with_the_wrong_keys_buys_nothing_and_leaves_the_order_to
     world.now_ms += 30_000
     await world.sweep()
     assert await world.worker("w2").run(order.id) is Outcome.COMPLETED
+
+
+async def test_the_digest_of_a_submission_is_of_no_use_without_the_keys(world: World) -> None:
+    new = new_order(fingerprint="a" * 64)
+    await world.store.submit(new)
+    [key] = [k async for k in world.redis.scan_iter(keys.IDEMPOTENCY + "*")]
+    kept = str(await world.redis.get(key), "ascii")
+    assert kept.endswith(VAULT.digests(new.fingerprint)[0])
+    assert new.fingerprint not in kept
+    assert Vault([VaultKey("test", b"x" * 32)]).digests(new.fingerprint)[0] not in kept
 
 
 # ---- erasure
@@ -297,6 +307,8 @@ async def test_who_saw_the_number_or_fetched_the_document_is_noted_once_a_minute
         await gateway.call("GET", own, role="terminal")
         shown = await (await gateway.call("GET", own, role="supervisor")).json()
         await gateway.call("GET", f"{own}/document", role="terminal")
+    page = f"/v1/documents/{document['id']}/pages/1.png"
+    assert (await gateway.call("GET", page, role="supervisor")).status == 200
     assert (shown["taxpayer"]["identity_number"], shown["taxpayer"]["name"]) == (NIK, NAME)
     listed = await (await gateway.call("GET", "/v1/orders", role="supervisor")).json()
     assert listed["orders"][0]["taxpayer"]["name"] == NAME
@@ -304,6 +316,7 @@ async def test_who_saw_the_number_or_fetched_the_document_is_noted_once_a_minute
     answer = await gateway.call("GET", f"{own}/access", role="supervisor")
     rows = (await answer.json())["access"]
     assert [(row["actor"].partition(":")[0], row["what"]) for row in rows] == [
+        ("supervisor", "document"),
         ("terminal", "document"),
         ("supervisor", "identity"),
     ]
