@@ -19,6 +19,7 @@ from antrean.gateway.keys import KeyRing, Role
 from antrean.gateway.parts import GatewayParts
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore
+from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.model import Order
 from antrean.orders.pdf import PdfChecker
@@ -27,6 +28,7 @@ from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.uploads import Uploads
 from contract import assert_fits
+from orders_support import VAULT
 from pdf_samples import pdf, stamped
 
 OFFICE, OTHER = "MDN-01", "JKT-07"
@@ -176,13 +178,12 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
     async def check_ready() -> list[str]:
         return list(not_ready)
 
-    async def concurrency_limit() -> int:
-        return 4
+    async def throughput() -> Throughput:
+        return Throughput(limit=4)
 
     scripts = Scripts(redis)
-    store = OrderStore(
-        scripts, GroupCommit(scripts, "submit"), Limits(settings.backlog_max, settings.office_backlog_max)
-    )
+    limits = Limits(settings.backlog_max, settings.office_backlog_max)
+    store = OrderStore(scripts, GroupCommit(scripts, "submit"), limits, vault=VAULT)
     documents = DocumentStore.from_url(settings.effective_document_store)
     ring = KeyRing(redis)
     keys = {
@@ -200,7 +201,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             keys=ring,
             breakers={"provider": provider, "adapter": adapter},
             check_ready=check_ready,
-            concurrency_limit=concurrency_limit,
+            throughput=throughput,
         )
         async with TestClient(TestServer(create_app(parts))) as client:
             yield Gateway(client, parts, keys, provider, adapter, not_ready)

@@ -24,8 +24,13 @@ class Proxy:
         self.url = ""
         self.armed: str | None = None
         self.lost = asyncio.Event()
+        self.serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self.serving.add(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
         forward = asyncio.create_task(self._forward(reader, up_writer))
         with contextlib.suppress(ConnectionError):
@@ -54,10 +59,11 @@ class Proxy:
 @pytest.fixture
 async def proxy(redis: Redis, valkey_url: str) -> AsyncIterator[Proxy]:
     proxy = Proxy(valkey_url.removeprefix("unix://"))
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield proxy
     server.close()
+    await asyncio.gather(*proxy.serving)
 
 
 async def single(client: Redis) -> None:

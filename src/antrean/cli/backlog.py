@@ -51,6 +51,7 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
 
     from antrean.config.store import build_store
     from antrean.config.upstream import build_breakers
+    from antrean.orders.promises import Promises, Turned
 
     situation = await build_store(settings, redis).situation()
     breakers = build_breakers(settings, redis)
@@ -78,4 +79,7 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
         lines.append(
             Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow")
         )
+    kept = await Promises(redis).kept()
+    if told := sum(count for turned, count in kept.items() if turned is not Turned.INTERRUPTED):
+        lines.append(Text(f"promised times that held: {kept[Turned.WITHIN] / told:.0%} of {told:,}"))
     return Group(*lines, states, lanes, offices)

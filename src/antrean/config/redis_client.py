@@ -19,18 +19,19 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from antrean.config.redis_link import LinkedRedis
 from antrean.config.settings import Settings
 
 #: Connections of one process: above any sensible number of commands in flight; more of them wait their turn.
 CONNECTIONS_MAX = 128
 
 
-def connect(url: str, settings: Settings) -> redis.asyncio.Redis:
-    """A client for one event loop; opens its connections when first used.
+def connect(url: str, settings: Settings) -> LinkedRedis:
+    """A client for one event loop; opens its connection when first used, and more for subscriptions and MULTI.
 
-    A caller that finds all `CONNECTIONS_MAX` connections busy waits `redis_timeout_s` seconds for one, then gets
-    `redis.exceptions.ConnectionError`. Raises ValueError where the URL is none. A blocking command (BLPOP,
-    XREAD) must ask for less than `redis_timeout_s`, or it ends in a TimeoutError; a subscription may wait for ever.
+    Commands share one connection (see `redis_link`), so a blocking one (BLPOP, XREAD BLOCK) must not be sent.
+    An answer that takes longer than `redis_timeout_s` ends in `redis.exceptions.TimeoutError`, its outcome unknown.
+    Raises ValueError where the URL is none.
     """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
@@ -38,7 +39,7 @@ def connect(url: str, settings: Settings) -> redis.asyncio.Redis:
         timeout=settings.redis_timeout_s,
         **_options(settings),
     )
-    return redis.asyncio.Redis.from_pool(pool)
+    return LinkedRedis(pool)
 
 
 def connect_sync(url: str, settings: Settings) -> redis.Redis:

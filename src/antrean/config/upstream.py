@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.orders import keys
+from antrean.orders.eta import Throughput
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
 from antrean.provider.peruri import PeruriAdapter, PeruriConfig
-from antrean.provider.policy import BreakerRules
+from antrean.provider.policy import BreakerRules, BreakerState
 from antrean.provider.resilience import ResilientProvider
 from antrean.provider.token import SharedToken
 
@@ -23,6 +25,15 @@ class Breakers:
 
     provider: SharedBreaker
     adapter: SharedBreaker
+
+    async def throughput(self) -> Throughput:
+        """What both limits allow just now. Raises RedisError."""
+        (provider, limit), (adapter, stamps) = await asyncio.gather(self.provider.look(), self.adapter.look())
+        return Throughput(
+            limit.limit,
+            limit.per_s if provider.state is BreakerState.CLOSED else 0.0,
+            stamps.per_s if adapter.state is BreakerState.CLOSED else 0.0,
+        )
 
 
 def build_breakers(settings: Settings, redis: Redis) -> Breakers:

@@ -6,12 +6,13 @@ Handlers render plain dictionaries (a list of 500 orders is rendered for each re
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from antrean.gateway.keys import Role
 from antrean.gateway.problems import TYPES
+from antrean.orders.promises import Turned
 from antrean.orders.states import State
 
 Idr = Annotated[int, Field(description="Rupiah.")]
@@ -76,7 +77,7 @@ class Document(Answer):
 
 
 class Taxpayer(Answer):
-    """Who pays; the number is masked except to supervisors. BreakersByName are `erased` after the retention time."""
+    """Who pays; number and name are masked except to supervisors."""
 
     identity_type: str
     identity_number: str
@@ -118,10 +119,27 @@ class Order(Answer):
     history: list[History]
     version: Annotated[int, Field(ge=1)]
     document: Document
-    taxpayer: Taxpayer
+    taxpayer: Taxpayer | None = Field(..., description="Null once it was erased.")
+    erased_at: datetime | None = Field(
+        ..., description="When personal data and documents were erased: some time after the order's end."
+    )
     document_id: str | None
     placement: Placement | None
     purchase_order_id: str | None
+
+
+class Access(Answer):
+    """One look at personal data; `actor` is role and key."""
+
+    at: datetime
+    actor: str
+    what: Literal["identity", "document"]
+
+
+class Accesses(Answer):
+    """Who looked at an order's personal data, the latest first."""
+
+    access: list[Access]
 
 
 class OrderPage(Answer):
@@ -299,6 +317,16 @@ class Lanes(Answer):
     stamp: Count
 
 
+class WillMiss(Answer):
+    """An order that will miss its deadline at today's pace; it stands for `orders` like it."""
+
+    order_id: OrderId
+    office: str
+    deadline: datetime
+    expected_at: datetime | None = Field(..., description="Null where no pace is known.")
+    orders: Annotated[int, Field(ge=1)]
+
+
 class Backlog(Answer):
     """The queue at one moment."""
 
@@ -310,7 +338,11 @@ class Backlog(Answer):
     in_flight: Count
     concurrency_limit: Count
     completed_per_minute: Annotated[float, Field(ge=0)]
-    will_miss: list[Any]
+    will_miss: list[WillMiss]
+    will_miss_orders: Count = Field(..., description="How many orders those stand for.")
+    promises: dict[Turned, Count] = Field(
+        ..., description="How the times promised to some orders turned out."
+    )
     held: Count
     holds: list[Hold]
 

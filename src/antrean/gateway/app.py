@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -21,6 +21,7 @@ from antrean.gateway import (
     routes_keys,
     routes_ops,
     routes_orders,
+    routes_privacy,
     routes_public,
     routes_reference,
     routes_session,
@@ -44,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_ops.ROUTES,
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
+    *routes_privacy.ROUTES,
     *routes_public.ROUTES,
     *routes_session.ROUTES,
     *routes_web.ROUTES,
@@ -94,14 +96,21 @@ _BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    tasks = [asyncio.create_task(services.parts.hub.run()), asyncio.create_task(services.tell_of_holds())]
-    tasks.append(asyncio.create_task(services.trend.run()))
+    running = (
+        services.parts.hub.run(),
+        services.tell_of_holds(),
+        services.trend.run(),
+        services.access_log.run(),
+    )
+    tasks = [asyncio.create_task(work) for work in running]
     yield
     for task in tasks:
         task.cancel()
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task
+    with contextlib.suppress(StoreUnavailable):
+        await services.access_log.flush()
 
 
 async def _wake_all(app: web.Application) -> None:
@@ -121,7 +130,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @web.middleware
 async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     request[REQUEST_ID] = request_id
     route = request.app[_BY_HANDLER].get(request.match_info.handler)
     services = request.app[SERVICES]

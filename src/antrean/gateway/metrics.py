@@ -18,6 +18,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        # Looking a child up by its labels costs more than counting; routes and statuses are few.
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         r = self._registry
         self._requests = Counter(
             "antrean_http_requests", "Requests answered", ["method", "route", "status"], registry=r
@@ -41,8 +43,13 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
         """One request was answered; `route` is the path with its placeholders."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._duration.labels(route).observe(duration_s)
+        key = (method, route, status)
+        found = self._answered.get(key)
+        if found is None:
+            found = self._requests.labels(method, route, str(status)), self._duration.labels(route)
+            self._answered[key] = found
+        found[0].inc()
+        found[1].observe(duration_s)
 
     def accepted(self, kind: str) -> None:
         """One order was accepted, not a repeat."""

@@ -163,7 +163,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ORDERS,
         "The picture of the stamp",
         {200: (PNG, BINARY)},
-        problems=("not-available-yet",),
+        problems=("not-available-yet", "erased"),
     ),
     ("GET", "/v1/orders/{id}/document"): Operation(
         "getDocument",
@@ -171,7 +171,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "The stamped PDF",
         {200: (PDF, BINARY)},
         params=(query("inline", "`1`: to be shown by a browser, not kept as a file.", type="string"),),
-        problems=("not-available-yet",),
+        problems=("not-available-yet", "erased"),
     ),
     ("POST", "/v1/documents"): Operation(
         "uploadDocument",

@@ -11,6 +11,7 @@ from antrean.config.settings import Settings
 from antrean.gateway.keys import KeyRing
 from antrean.gateway.ports import BreakerView
 from antrean.orders.documents import DocumentStore
+from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.store import OrderStore
@@ -33,6 +34,6 @@ class GatewayParts:
     breakers: Mapping[str, BreakerView]
     #: Why orders can not be accepted durably just now; empty: they can.
     check_ready: Callable[[], Awaitable[list[str]]]
-    #: Calls that may be in flight at the upstream just now, all workers together.
-    concurrency_limit: Callable[[], Awaitable[int]]
+    #: What the upstream's limits allow just now, all workers together.
+    throughput: Callable[[], Awaitable[Throughput]]
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)

@@ -12,9 +12,12 @@ from antrean.gateway.problems import Problem
 from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.services import SERVICES
 from antrean.orders.holding import PAUSED, held, text
+from antrean.orders.lateness import Miss
 from antrean.orders.store import asked
 from antrean.orders.view import rfc3339
 
+#: Orders that will miss their deadline, shown at a time.
+WILL_MISS_MAX = 100
 #: Changes of a breaker that one answer holds at most, and where nothing is asked for.
 HISTORY_MAX, HISTORY_DEFAULT = 1000, 200
 
@@ -70,6 +73,8 @@ async def backlog(request: web.Request) -> web.Response:
     oldest_ms = await store.oldest_ms()
     language = exchange.language(request)
     holds = held(outlook)
+    late = await services.misses()
+    kept = await services.promises.kept()
     return exchange.json_response(
         {
             "by_state": {state.value: count for state, count in situation.by_state.items()},
@@ -78,9 +83,11 @@ async def backlog(request: web.Request) -> web.Response:
             "open": situation.open,
             "oldest_age_s": None if oldest_ms is None else max(0.0, (situation.now_ms - oldest_ms) / 1000),
             "in_flight": situation.claimed,
-            "concurrency_limit": await asked(services.parts.concurrency_limit()),
+            "concurrency_limit": pace.throughput.limit,
             "completed_per_minute": round(pace.per_minute, 1),
-            "will_miss": [],
+            "will_miss": [_miss(miss) for miss in late[:WILL_MISS_MAX]],
+            "will_miss_orders": sum(miss.due.orders for miss in late),
+            "promises": {turned.value: count for turned, count in kept.items()},
             "held": sum(hold.orders for hold in holds),
             "holds": [
                 {
@@ -95,6 +102,16 @@ async def backlog(request: web.Request) -> web.Response:
             ],
         }
     )
+
+
+def _miss(miss: Miss) -> dict[str, Any]:
+    return {
+        "order_id": miss.due.id,
+        "office": miss.due.office,
+        "deadline": rfc3339(miss.due.deadline_ms),
+        "expected_at": None if miss.expected_ms is None else rfc3339(miss.expected_ms),
+        "orders": miss.due.orders,
+    }
 
 
 async def pause(request: web.Request) -> web.Response:

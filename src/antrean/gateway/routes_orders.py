@@ -19,8 +19,10 @@ from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders import ids, listing, placement
 from antrean.orders.events import TooManyWatches, Watch
-from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused
+from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
+from antrean.orders.store import Accepted
+from antrean.orders.vault import Unreadable
 from antrean.orders.view import Look, as_of, render
 
 log = structlog.get_logger(__name__)
@@ -40,11 +42,11 @@ async def submit(request: web.Request) -> web.Response:
     services, principal = request.app[SERVICES], request[PRINCIPAL]
     key = submissions.check_idempotency_key(request.headers.get("Idempotency-Key"))
     body = await exchange.read_json(request)
-    order, replayed = await _accept(services, principal, key, body)
-    headers = {"Location": f"{services.base_url}/v1/orders/{order.id}"}
-    if replayed:
+    accepted = await _accept(services, principal, key, body)
+    headers = {"Location": f"{services.base_url}/v1/orders/{accepted.order.id}"}
+    if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return exchange.json_response(await shown_order(request, order), 202, headers)
+    return exchange.json_response(await _shown_accepted(request, accepted), 202, headers)
 
 
 async def submit_batch(request: web.Request) -> web.Response:
@@ -60,8 +62,9 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
     try:
         fields = dict(row) if isinstance(row, dict) else row
         key = fields.pop("idempotency_key", None) if isinstance(fields, dict) else None
-        order, replayed = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
-        return {"status": 202, "order": await shown_order(request, order), "replayed": replayed}
+        accepted = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
+        shown = await _shown_accepted(request, accepted)
+        return {"status": 202, "order": shown, "replayed": accepted.replayed}
     except Problem as problem:
         found = problem
     except StoreUnavailable:
@@ -71,7 +74,7 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
     return {"status": found.status, "problem": found.body(request[REQUEST_ID])}
 
 
-async def _accept(services: Services, principal: Principal, key: str, body: Any) -> tuple[Order, bool]:
+async def _accept(services: Services, principal: Principal, key: str, body: Any) -> Accepted:
     new = submissions.parse_order(
         body,
         office=principal.office,
@@ -82,13 +85,21 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
     await services.require_ready()
     await _check_placement(services, new)
     try:
-        order, replayed = await services.parts.store.submit(new)
+        accepted = await services.parts.store.submit(new)
     except SubmitRefused as refused:
         raise Problem(refused.reason, refused.message) from None
-    if not replayed:
-        services.metrics.accepted(order.kind)
-        log.debug("order accepted", order_id=order.id, office=order.office, kind=order.kind)
-    return order, replayed
+    if not accepted.replayed:
+        services.metrics.accepted(new.kind)
+        log.debug("order accepted", order_id=accepted.order.id, office=new.office, kind=new.kind)
+    return accepted
+
+
+async def _shown_accepted(request: web.Request, accepted: Accepted) -> dict[str, Any]:
+    services = request.app[SERVICES]
+    if accepted.rank is None:
+        return await shown_order(request, accepted.order)
+    seen, pace = await services.seen(), await services.pace()
+    return render(accepted.order, accepted.rank, seen.outlook, pace, look_of(request, services))
 
 
 async def _check_placement(services: Services, new: NewOrder) -> None:
@@ -193,6 +204,7 @@ async def cancel(request: web.Request) -> web.Response:
 async def qr(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/qr`: PNG."""
     order = await own_order(request)
+    _not_erased(order)
     documents = request.app[SERVICES].parts.documents
     for owner in filter(None, (order.id, order.purchase_order_id)):
         if order.serial_number is not None and (png := await documents.get_qr(owner)) is not None:
@@ -202,16 +214,24 @@ async def qr(request: web.Request) -> web.Response:
 
 async def document(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/document`: the stamped PDF."""
+    services = request.app[SERVICES]
     order = await own_order(request)
+    _not_erased(order)
     pdf = None
     if order.state is State.COMPLETED and order.kind == "affix":
-        pdf = await request.app[SERVICES].parts.documents.get_stamped(order.id)
+        pdf = await services.parts.documents.get_stamped(order.id)
     if pdf is None:
         raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
+    services.access_log.note(request[PRINCIPAL], order.id, "document")
     # To be looked at and printed in a tab of its own, or kept.
     how = "inline" if request.query.get("inline") == "1" else "attachment"
     headers = {"Content-Disposition": f'{how}; filename="{order.id}.pdf"'}
     return web.Response(body=pdf, content_type="application/pdf", headers=headers)
+
+
+def _not_erased(order: Order) -> None:
+    if order.erased_ms is not None:
+        raise Problem("erased", "Its documents and personal data were erased, as they must be.")
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -283,8 +303,19 @@ async def shown_order(request: web.Request, order: Order) -> dict[str, Any]:
 
 def look_of(request: web.Request, services: Services) -> Look:
     """How to show an order to the one who asks."""
-    unmasked = request[PRINCIPAL].role is Role.SUPERVISOR
-    return Look(services.base_url, exchange.language(request), unmasked)
+    principal = request[PRINCIPAL]
+
+    def reveal(order: Order) -> Taxpayer | None:
+        try:
+            taxpayer = services.parts.store.taxpayer_of(order)
+        except Unreadable as error:
+            log.error("who pays can not be read", order_id=order.id, why=str(error))
+            return None
+        services.access_log.note(principal, order.id, "identity")
+        return taxpayer
+
+    may_see = principal.role is Role.SUPERVISOR
+    return Look(services.base_url, exchange.language(request), reveal if may_see else None)
 
 
 ROUTES = (

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from antrean.gateway.access_log import AccessLog
 from antrean.gateway.cached import Cached
 from antrean.gateway.metrics import Metrics
 from antrean.gateway.parts import GatewayParts
@@ -19,9 +20,12 @@ from antrean.gateway.ranks import Ranks
 from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S, Buckets
 from antrean.gateway.sessions import Sessions
 from antrean.gateway.trend import Sample, Trend
-from antrean.orders import eta
+from antrean.orders import eta, lateness
 from antrean.orders.holding import Glance, Outlook
+from antrean.orders.lateness import Miss
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.pace import PaceReader
+from antrean.orders.promises import Promises
 from antrean.orders.store import asked
 from antrean.orders.view import Pace
 
@@ -32,6 +36,8 @@ OUTLOOK_S = 0.25
 #: The same for whether orders can be kept durably, and for the pace of the last minutes.
 READY_S = 1.0
 PACE_S = 1.0
+#: Spans of ten seconds in which a pace is looked for where nothing was completed lately: as long as they are kept.
+LAST_KNOWN_SPANS = 120
 #: How often those who wait are told of a hold or breaker that came or went, in seconds.
 HOLDS_EVERY_S = 1.0
 #: Sign-ins with one key: each keeps a session in Redis until its end.
@@ -55,14 +61,18 @@ class Services:
         self.parts = parts
         self.metrics = Metrics()
         self.ranks = Ranks(parts.store)
+        self.access_log = AccessLog(parts.redis)
         self.sessions = Sessions(parts.redis)
         self.key_buckets = Buckets(parts.settings.key_rate_per_s)
         self.wrong_keys = Buckets(WRONG_KEYS_PER_S, WRONG_KEYS_BURST)
         self.sign_ins = Buckets(SIGN_INS_PER_S, SIGN_INS_BURST)
         self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
+        self.promises = Promises(parts.redis)
+        self._pace_reader = PaceReader(parts.store, self.promises, parts.throughput)
         self.trend = Trend(self._sample)
         self._seen = Cached(self._look, OUTLOOK_S)
         self._pace = Cached(self._look_at_pace, PACE_S)
+        self._misses = Cached(self._look_at_misses, PACE_S)
         self._ready = Cached(self._look_at_readiness, READY_S)
         self.base_url = parts.settings.public_url.rstrip("/")
 
@@ -73,6 +83,10 @@ class Services:
     async def pace(self) -> Pace:
         """Completions of the last minutes. Raises StoreUnavailable."""
         return await self._pace.get()
+
+    async def misses(self) -> list[Miss]:
+        """Samples of those that will miss a deadline at the pace of now, or the last known."""
+        return await self._misses.get()
 
     def breakers_changed(self) -> None:
         """A breaker or hold was changed by hand: the next look is a fresh one."""
@@ -116,14 +130,22 @@ class Services:
 
     async def _look_at_pace(self) -> Pace:
         now_ms = (await self.seen()).outlook.situation.now_ms
-        return Pace(now_ms, tuple(await self.parts.store.completions(now_ms, eta.SPANS)))
+        return await self._pace_reader.read(now_ms)
+
+    async def _look_at_misses(self) -> list[Miss]:
+        store = self.parts.store
+        situation, pace = (await self.seen()).outlook.situation, await self.pace()
+        per_s = eta.per_second(pace.completed, pace.elapsed_s)
+        if per_s is None:
+            per_s = eta.last_known(await store.completions(situation.now_ms, LAST_KNOWN_SPANS))
+        waiting = {office: lane.waiting for office, lane in situation.offices.items()}
+        return lateness.misses(await store.dues(), waiting, situation.weights, per_s, situation.now_ms)
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.
         situation = (await self._look()).outlook.situation
-        completed = await self.parts.store.completions(situation.now_ms, eta.SPANS)
-        pace = Pace(situation.now_ms, tuple(completed))
-        limit = await asked(self.parts.concurrency_limit())
+        pace = await self._pace_reader.read(situation.now_ms)
+        limit = pace.throughput.limit
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
 
     async def _look_at_readiness(self) -> list[str]:

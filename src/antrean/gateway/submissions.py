@@ -61,7 +61,9 @@ def _refuse(rule: str, message: str) -> NoReturn:
 def _printable(value: str) -> str:
     if not value.strip():
         _refuse("not_blank", "must not be blank")
-    if any(unicodedata.category(c)[0] == "C" for c in value):
+    if not (value.isascii() and value.isprintable()) and any(
+        unicodedata.category(c)[0] == "C" for c in value
+    ):
         _refuse("printable", "must hold printable characters only")
     return value
 
@@ -286,18 +288,19 @@ def parse_order(
     except ValidationError as error:
         raise _problem(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None
+    said = order.model_dump(exclude_none=True)
     return NewOrder(
         office=office,
         idempotency_key=idempotency_key,
-        fingerprint=_fingerprint(order),
+        fingerprint=_fingerprint(said),
         kind=order.kind,
-        document=Document(**order.document.model_dump()),
-        taxpayer=Taxpayer(**order.taxpayer.model_dump()),
+        document=Document(**said["document"]),
+        taxpayer=Taxpayer(**said["taxpayer"]),
         deadline_ms=None if order.deadline is None else int(_time(order.deadline).timestamp() * 1000),
         reference=order.reference,
         webhook_url=order.webhook_url,
         document_id=affix.document_id if affix else None,
-        placement=Placement(**affix.placement.model_dump()) if affix else None,
+        placement=Placement(**said["placement"]) if affix else None,
         serial_number=affix.serial_number if affix else None,
         purchase_order_id=affix.purchase_order_id if affix else None,
     )
@@ -339,10 +342,9 @@ def parse(model: type[M], body: Any) -> M:
         raise _problem(error, tagged=False) from None
 
 
-def _fingerprint(order: PurchaseIn | AffixIn) -> str:
+def _fingerprint(said: dict[str, Any]) -> str:
     """The same for bodies that mean the same: order of fields, spaces and nulls left out do not count."""
-    canonical = orjson.dumps(order.model_dump(exclude_none=True), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 #: pydantic's error types whose messages speak of the rule alone; all others get words of ours.

@@ -27,6 +27,6 @@ class Code(IntEnum):
     REFUNDED = 16  # the money was given back already
 
 
-def lua_table() -> str:
-    """The codes as a Lua table `CODE`."""
-    return "local CODE={" + ",".join(f"{c.name}={int(c)}" for c in Code) + "}\n"
+def lua_names() -> dict[str, str]:
+    """The codes as the scripts write them (`CODE.OK`), and what stands for each."""
+    return {f"CODE.{c.name}": str(int(c)) for c in Code}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import orjson
 
+from antrean.orders.masking import mask_name, mask_number
 from antrean.orders.states import TERMINAL, State
 
 Kind = Literal["purchase", "affix"]
+
+#: Stands for a text that was erased.
+ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Taxpayer:
-    """Who pays the duty. Never in a log, a URL or an error."""
+    """Who pays the duty, in full or masked. Never in a log, a URL or an error."""
 
     identity_type: str
     identity_number: str = field(repr=False)
     name: str = field(repr=False)
+
+    @property
+    def masked(self) -> Taxpayer:
+        """Enough to tell two papers apart, too little to tell who it is."""
+        return Taxpayer(self.identity_type, mask_number(self.identity_number), mask_name(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,11 @@ class Order:
     kind: Kind
     state: State
     document: Document
-    taxpayer: Taxpayer = field(repr=False)
+    #: As everybody may see them who sees the order; None once erased.
+    masked: Taxpayer | None = field(repr=False)
+    #: In full: sealed, or in clear in records that version 0.1 wrote before it sealed them; None once erased.
+    personal: bytes | Taxpayer | None = field(repr=False)
+    erased_ms: int | None
     document_id: str | None
     placement: Placement | None
     webhook_url: str | None = field(repr=False)
@@ -124,16 +137,66 @@ class Order:
         return self.state in TERMINAL
 
     @property
+    def without_person(self) -> Self:
+        """The same without what was written about a person; a file is often named for one."""
+        document = replace(self.document, filename=ERASED)
+        return replace(self, document=document, masked=None, personal=None)
+
+    @property
     def needs_purchase(self) -> bool:
         """An SN still has to be bought for it."""
         return self.state is State.QUEUED and self.serial_number is None
 
     @classmethod
+    def accepted(
+        cls, new: NewOrder, order_id: str, token: str, sealed: bytes, answer: Sequence[bytes]
+    ) -> Self:
+        """The order as `submit.lua` has just written it, from what it answered."""
+        number, score, serial_number, now_ms = (text.decode() for text in answer)
+        return cls(
+            id=order_id,
+            office=new.office,
+            kind=new.kind,
+            state=State.QUEUED,
+            document=new.document,
+            masked=new.taxpayer.masked,
+            personal=sealed,
+            erased_ms=None,
+            document_id=new.document_id,
+            placement=new.placement,
+            webhook_url=new.webhook_url,
+            reference=new.reference,
+            purchase_order_id=new.purchase_order_id,
+            deadline_ms=new.deadline_ms,
+            serial_number=serial_number or None,
+            owns_serial=False,
+            serial_given=bool(serial_number),
+            fence="0",
+            owner="",
+            stamp_tried=False,
+            calls=0,
+            forgiven=0,
+            intent_at_ms=None,
+            intent_balance=None,
+            ticket_number=int(number),
+            ticket_token=token,
+            score=float(score),
+            version=1,
+            created_ms=int(now_ms),
+            updated_ms=int(now_ms),
+            error=None,
+            stamped_sha256=None,
+            history=(HistoryEntry(int(now_ms), State.QUEUED, "accepted"),),
+        )
+
+    @classmethod
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> Self:
         """Read a record. Raises KeyError or ValueError on one that no version of ours has written."""
-        text = {k.decode(): v.decode() for k, v in raw.items()}
+        text = {k.decode(): v.decode() for k, v in raw.items() if k != b"pii"}
         body: dict[str, Any] = orjson.loads(text["body"])
         placement = body.get("placement")
+        seen = Taxpayer(**body["taxpayer"]) if "taxpayer" in body else None
+        personal = raw.get(b"pii") or seen
         code, _, message = text.get("err", "").partition("\n")
         intent = text.get("intent", "").split("|")
         return cls(
@@ -142,10 +205,12 @@ class Order:
             kind="affix" if text["kind"] == "affix" else "purchase",
             state=State(text["state"]),
             document=Document(**body["document"]),
-            taxpayer=Taxpayer(**body["taxpayer"]),
+            masked=personal.masked if isinstance(personal, Taxpayer) else seen,
+            personal=personal,
+            erased_ms=int(text["erased"]) if "erased" in text else None,
             document_id=body.get("document_id"),
             placement=Placement(**placement) if placement else None,
-            webhook_url=body.get("webhook_url"),
+            webhook_url=text.get("hook"),
             reference=text["ref"] or None,
             purchase_order_id=text.get("purchase") or None,
             deadline_ms=int(text["deadline"]) if text["deadline"] else None,
@@ -176,15 +241,15 @@ def _history_line(line: str) -> HistoryEntry:
     return HistoryEntry(int(at), State(state), note)
 
 
-def body_json(order: NewOrder) -> bytes:
-    """The part of a submission that never changes, as it is stored."""
-    body: dict[str, Any] = {"document": order.document, "taxpayer": order.taxpayer}
+def body_json(order: NewOrder | Order, taxpayer: Taxpayer | None) -> bytes:
+    """The part of a submission that does not change, as it is stored; `taxpayer` masked, None to erase them."""
+    body: dict[str, Any] = {"document": order.document}
+    if taxpayer:
+        body["taxpayer"] = taxpayer
     if order.document_id:
         body["document_id"] = order.document_id
     if order.placement:
         body["placement"] = order.placement
-    if order.webhook_url:
-        body["webhook_url"] = order.webhook_url
     return orjson.dumps(body)
 
 

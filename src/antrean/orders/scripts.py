@@ -1,12 +1,15 @@
 """Finds the Lua scripts by file name and runs them: `scripts.run("submit", …)` runs `lua/submit.lua`.
 
-Each script is preceded by the tables of keys, codes and moves and by `lua/_common.lua`, so that a name or a
-legal move is written once. Scripts take no KEYS: they name keys through the table `K` (one primary, no cluster).
+Each script is preceded by the moves of the verbs that it checks and by `lua/_common.lua`, so that a name or a legal
+move is written once. What scripts write as `K.ORDER`, `CODE.OK` or `S.QUEUED` is replaced by its value when they
+are read: a table built at each run would cost more than most of the scripts. Scripts take no KEYS: they name keys
+themselves (one primary, no cluster).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
@@ -21,11 +24,25 @@ Arg = str | int | float | bytes
 Clock = Callable[[], int] | None
 
 
+_NAME = re.compile(r"\b(?:K|CODE|S)\.[A-Z_]+\b")
+
+
 def _sources() -> dict[str, str]:
     folder = resources.files("antrean.orders").joinpath("lua")
     texts = {f.name.removesuffix(".lua"): f.read_text() for f in folder.iterdir() if f.name.endswith(".lua")}
-    prelude = keys.lua_table() + codes.lua_table() + states.lua_table() + texts.pop("_common")
-    return {name: prelude + text for name, text in texts.items()}
+    values = keys.lua_names() | codes.lua_names() | states.lua_names()
+    common = texts.pop("_common")
+    return {
+        name: _NAME.sub(lambda found: values[found[0]], states.lua_table(_verbs(text)) + common + text)
+        for name, text in texts.items()
+    }
+
+
+def _verbs(text: str) -> set[str]:
+    """The verbs that a script may check: those it spells, or all where it takes one from its caller."""
+    if "check(o, verb" in text:
+        return {move.verb for move in states.MOVES}
+    return set(re.findall(r"check\(o, '(\w+)'", text))
 
 
 #: Every script as it is run, by name.

@@ -6,6 +6,7 @@ written down once, here. `tests/test_states.py` proves the table complete.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,12 +113,18 @@ def allowed(verb: str, source: State, target: State) -> bool:
     return any(m.verb == verb and m.source is source and m.target is target for m in MOVES)
 
 
-def lua_table() -> str:
-    """The table as Lua: `MOVES[verb][source][target] = fenced`, `TERMINAL[state] = true`, `S.QUEUED = "queued"`."""
+def lua_names() -> dict[str, str]:
+    """The states as the scripts write them (`S.QUEUED`), and what stands for each."""
+    return {f"S.{s.name}": f'"{s}"' for s in State}
+
+
+def lua_table(verbs: Collection[str]) -> str:
+    """The moves of these verbs as Lua: `MOVES[verb][source][target] = fenced`; and `TERMINAL[state] = true`."""
     by_verb: dict[str, dict[str, dict[str, bool]]] = {}
     for m in MOVES:
-        by_verb.setdefault(m.verb, {}).setdefault(m.source, {})[m.target] = m.fenced
-    verbs = ",".join(
+        if m.verb in verbs:
+            by_verb.setdefault(m.verb, {}).setdefault(m.source, {})[m.target] = m.fenced
+    rows = ",".join(
         f"{verb}={{"
         + ",".join(
             f"{source}={{" + ",".join(f"{t}={str(f).lower()}" for t, f in targets.items()) + "}"
@@ -127,5 +134,4 @@ def lua_table() -> str:
         for verb, sources in by_verb.items()
     )
     ends = ",".join(f"{s}=true" for s in sorted(TERMINAL))
-    names = ",".join(f'{s.name}="{s}"' for s in State)
-    return f"local MOVES={{{verbs}}}\nlocal TERMINAL={{{ends}}}\nlocal S={{{names}}}\n"
+    return f"local MOVES={{{rows}}}\nlocal TERMINAL={{{ends}}}\n"

@@ -6,13 +6,15 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 from redis.exceptions import RedisError
 
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
 from antrean.orders.commit import GroupCommit
+from antrean.orders.lateness import SAMPLES, Due
 from antrean.orders.model import (
     ClaimLost,
     IllegalMove,
@@ -20,11 +22,13 @@ from antrean.orders.model import (
     Order,
     StoreUnavailable,
     SubmitRefused,
+    Taxpayer,
     body_json,
 )
 from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
+from antrean.orders.vault import Unreadable, Vault, sealing_key
 from antrean.orders.witness import Account, Baseline
 
 #: Orders given a new deadline in one step.
@@ -61,6 +65,17 @@ class Limits:
 
     backlog_max: int = 1_000_000
     office_backlog_max: int = 100_000
+
+
+class Accepted(NamedTuple):
+    """A submission that was accepted. `replayed`: the order is that of an earlier, equal submission.
+
+    `rank`: how many stood before it in its lane at that moment; None where it was replayed.
+    """
+
+    order: Order
+    replayed: bool
+    rank: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +127,16 @@ class OrderStore:
         limits: Limits,
         new_id: Callable[[], str] | None = None,
         new_token: Callable[[], str] = ids.new_token,
+        vault: Vault | None = None,
     ) -> None:
+        """`vault` None: a store that neither accepts orders nor tells who pays, as the commands need it."""
         self.scripts = scripts
         self._redis = scripts.redis
         self._commit = commit
         self._limits = limits
         self._new_id = new_id or (lambda: ids.new_id(time.time_ns() // 1_000_000))
         self._new_token = new_token
+        self._vault = vault
 
     async def _run(self, name: str, *args: Arg) -> list[Any]:
         answer: list[Any] = await asked(self.scripts.run(name, *args))
@@ -126,40 +144,84 @@ class OrderStore:
 
     # ---- the terminal's side
 
-    async def submit(self, new: NewOrder) -> tuple[Order, bool]:
-        """Accept an order durably; the flag says that it is the order of an earlier, equal submission.
+    async def submit(self, new: NewOrder) -> Accepted:
+        """Accept an order durably.
 
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
-        order_id = self._new_id()
+        order_id, token = self._new_id(), self._new_token()
+        vault = self._need_vault()
+        sealed = vault.seal(_personal_json(new.taxpayer), _place(order_id))
         code, *rest = await self._commit.run(
             (
                 order_id,
                 new.office,
                 key_digest(new.idempotency_key),
                 IDEMPOTENCY_S,
-                new.fingerprint,
+                # Repeats of before a change of keys, and of before fingerprints were keyed, are known as well.
+                " ".join((*vault.digests(new.fingerprint), new.fingerprint)),
                 new.kind,
-                body_json(new),
+                body_json(new, new.taxpayer.masked),
                 new.reference or "",
                 "" if new.deadline_ms is None else new.deadline_ms,
                 score_minute(new.deadline_ms),
-                self._new_token(),
+                token,
                 new.document_id or "",
                 new.serial_number or "",
                 new.purchase_order_id or "",
                 self._limits.backlog_max,
                 self._limits.office_backlog_max,
+                sealed,
+                new.webhook_url or "",
             )
         )
         if code in _REFUSALS:
             raise SubmitRefused(*_REFUSALS[Code(code)])
-        return _record(rest), code == Code.REPLAYED
+        if code == Code.REPLAYED:
+            return Accepted(_record(rest), True, None)
+        *fresh, rank = rest
+        return Accepted(Order.accepted(new, order_id, token, sealed, fresh), False, rank)
 
     async def get(self, order_id: str) -> Order | None:
         """One order, or None."""
         raw = await asked(self._redis.hgetall(keys.ORDER + order_id))
         return Order.from_hash(raw) if raw else None
+
+    def taxpayer_of(self, order: Order) -> Taxpayer:
+        """Who pays, in full. Raises Unreadable: the keys here do not open it, or it was erased."""
+        if isinstance(order.personal, Taxpayer):
+            return order.personal
+        if order.personal is None or order.masked is None:
+            raise Unreadable("it was erased")
+        number, name = orjson.loads(self._need_vault().open(order.personal, _place(order.id)))
+        return Taxpayer(order.masked.identity_type, number, name)
+
+    async def reseal(self, order_id: str) -> bool:
+        """Seal the order's personal data with the key that encrypts now; False where it is already, or erased.
+
+        Raises Unreadable.
+        """
+        vault = self._need_vault()
+        order = await self.get(order_id)
+        if order is None or order.personal is None:
+            return False
+        old = order.personal
+        if isinstance(old, bytes) and sealing_key(old) == vault.primary:
+            return False
+        taxpayer = self.taxpayer_of(order)
+        code, *_ = await self._run(
+            "reseal",
+            order_id,
+            old if isinstance(old, bytes) else "",
+            vault.seal(_personal_json(taxpayer), _place(order_id)),
+            body_json(order, taxpayer.masked),
+        )
+        return bool(code == Code.OK)
+
+    def _need_vault(self) -> Vault:
+        if self._vault is None:
+            raise RuntimeError("this store was built without the ring of keys")
+        return self._vault
 
     async def by_ticket(self, token: str) -> Order | None:
         """The order that a ticket token stands for, or None."""
@@ -229,6 +291,23 @@ class OrderStore:
         span = now_ms // 10_000
         names = [f"{keys.DONE}{span - back}" for back in range(buckets)]
         return [int(n or 0) for n in await asked(self._redis.mget(names))]
+
+    async def at_rank(self, office: str, rank: int) -> Order | None:
+        """The order that is `rank`-th (from 0) of those of an office that wait to be bought, or None."""
+        found = await asked(self._redis.zrange(keys.LANE_BUY + office, rank, rank))
+        return await self.get(found[0].decode()) if found else None
+
+    async def dues(self) -> list[Due]:
+        """Orders that wait and have a deadline, the samples of every lane."""
+        found: list[Due] = []
+        flat = await self._run("due", _NO_DEADLINE_MIN << 28, SAMPLES)
+        for lane, count, rows in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            each = max(1, round(count / max(len(rows) // 4, 1)))
+            for order_id, office, rank, deadline in zip(*(rows[i::4] for i in range(4)), strict=True):
+                found.append(
+                    Due(order_id.decode(), lane.decode(), office.decode(), int(rank), int(deadline), each)
+                )
+        return found
 
     async def situation(self) -> Situation:
         """One look at lanes, counts and holds."""
@@ -387,6 +466,14 @@ class OrderStore:
     def _judge(code: int, name: str, order_id: str) -> None:
         if code not in (Code.OK, Code.ALREADY):
             raise ClaimLost(f"{name} of {order_id}: {Code(code).name.lower()}")
+
+
+def _personal_json(taxpayer: Taxpayer) -> bytes:
+    return orjson.dumps([taxpayer.identity_number, taxpayer.name])
+
+
+def _place(order_id: str) -> str:
+    return f"order:{order_id}"
 
 
 def _record(flat: list[bytes]) -> Order:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +18,13 @@ _WITH_SERIAL = frozenset({State.BOUGHT, State.STAMPING, State.COMPLETED, State.R
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pace:
-    """Completions by span of 10 seconds, the running one first, at `now_ms`."""
+    """Completions by span of 10 seconds, the running one first, at `now_ms`; what the upstream allows; and how the
+    times promised before turned out (real wait by promised middle)."""
 
     now_ms: int
     completed: tuple[int, ...]
+    throughput: eta_rule.Throughput = eta_rule.NOT_KNOWN
+    ratios: tuple[float, ...] = ()
 
     @property
     def elapsed_s(self) -> float:
@@ -32,27 +36,31 @@ class Pace:
         """Orders completed a minute, lately."""
         return eta_rule.per_minute(self.completed, self.elapsed_s)
 
+    def range(self, position: int, *, stamped: bool) -> eta_rule.Range | None:
+        """When the order at `position` is done; `stamped`: it is to be put on a PDF."""
+        return eta_rule.estimate(
+            position,
+            self.completed,
+            self.elapsed_s,
+            capacity_per_s=self.throughput.per_s(stamped=stamped),
+            ratios=self.ratios,
+        )
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """How to show: links' base ('' for relative ones), language, whether identity numbers are seen."""
+    """How to show: links' base ('' for relative ones), language, whether identity numbers and names are seen."""
 
     base_url: str = ""
     language: Language = "id"
-    unmasked: bool = False
+    #: Shows who pays in full, to those who may see it.
+    reveal: Callable[[Order], Taxpayer | None] | None = None
 
 
 def rfc3339(ms: int) -> str:
     """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`."""
     stamp = datetime.fromtimestamp(ms / 1000, UTC)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def mask(identity_number: str) -> str:
-    """`1271010101900001` as `1271********0001`; of a short one nothing but the last two."""
-    if len(identity_number) >= 12:
-        return identity_number[:4] + "*" * (len(identity_number) - 8) + identity_number[-4:]
-    return "*" * max(len(identity_number) - 2, 0) + identity_number[-2:]
 
 
 def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
@@ -69,10 +77,10 @@ def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
 
 
 def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
-    """The order object of the API."""
+    """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
     place = position(order, rank, outlook)
     holding = holding_of(order, outlook)
-    done = order.state is State.COMPLETED
+    there = order.state is State.COMPLETED and order.erased_ms is None
     own = f"{look.base_url}/v1/orders/{order.id}"
     return {
         "id": order.id,
@@ -85,12 +93,12 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
             "url": f"{look.base_url}/t/{order.ticket_token}",
         },
         "position": place,
-        "eta": _eta(place, holding, pace),
+        "eta": _eta(order, place, holding, pace),
         "holding": _holding(holding, look.language),
         "serial_number": order.serial_number,
-        "qr_url": f"{own}/qr" if done else None,
-        "document_url": f"{own}/document" if done and order.kind == "affix" else None,
-        "error": dataclasses.asdict(order.error) if order.error else None,
+        "qr_url": f"{own}/qr" if there else None,
+        "document_url": f"{own}/document" if there and order.kind == "affix" else None,
+        "error": order.error,
         "deadline": rfc3339(order.deadline_ms) if order.deadline_ms is not None else None,
         "reference": order.reference,
         "attempts": order.calls,
@@ -98,10 +106,11 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "updated_at": rfc3339(order.updated_ms),
         "history": [{"at": rfc3339(h.at_ms), "state": h.state, "note": h.note} for h in order.history],
         "version": order.version,
-        "document": dataclasses.asdict(order.document),
-        "taxpayer": _taxpayer(order.taxpayer, look.unmasked),
+        "document": order.document,
+        "taxpayer": _taxpayer(order, look),
+        "erased_at": rfc3339(order.erased_ms) if order.erased_ms is not None else None,
         "document_id": order.document_id,
-        "placement": dataclasses.asdict(order.placement) if order.placement else None,
+        "placement": order.placement,
         "purchase_order_id": order.purchase_order_id,
     }
 
@@ -115,7 +124,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
         "state": order.state,
         "ahead": None if place is None else place - 1,
         "position": place,
-        "eta": _eta(place, holding, pace),
+        "eta": _eta(order, place, holding, pace),
         "holding": _holding(holding, look.language),
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
@@ -145,10 +154,10 @@ def as_of(order: Order, version: int) -> Order | None:
     )
 
 
-def _eta(place: int | None, holding: Holding | None, pace: Pace) -> dict[str, str] | None:
+def _eta(order: Order, place: int | None, holding: Holding | None, pace: Pace) -> dict[str, str] | None:
     if place is None or holding is not None:
         return None
-    span = eta_rule.estimate(place, pace.completed, pace.elapsed_s)
+    span = pace.range(place, stamped=order.kind == "affix")
     if span is None:
         return None
     return {
@@ -167,10 +176,7 @@ def _holding(holding: Holding | None, language: Language) -> dict[str, str] | No
     }
 
 
-def _taxpayer(taxpayer: Taxpayer, unmasked: bool) -> dict[str, str]:
-    number = taxpayer.identity_number
-    return {
-        "identity_type": taxpayer.identity_type,
-        "identity_number": number if unmasked else mask(number),
-        "name": taxpayer.name,
-    }
+def _taxpayer(order: Order, look: Look) -> Taxpayer | None:
+    if order.masked is None or look.reveal is None:
+        return order.masked
+    return look.reveal(order) or order.masked

@@ -95,6 +95,11 @@ class LimitStatus:
     baseline_s: float
     not_before: datetime | None
 
+    @property
+    def per_s(self) -> float:
+        """Calls a second that the limit and the unloaded round trip allow; 0 where none was timed yet."""
+        return self.limit / self.baseline_s if self.baseline_s else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

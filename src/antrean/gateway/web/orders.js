@@ -109,7 +109,7 @@ export class OrderList {
     const held = row.element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
     row.element.replaceChildren(
       h("th.number", { scope: "row" }, h("button.plain.compact.ticket", { type: "button", "data-action": "open", "aria-label": t("list.open.label", { number: order.ticket.number }), on: { click: () => showOrder(this, order.id) } }, String(order.ticket.number))),
-      h("td", {}, h("span.who", {}, order.taxpayer.name), h("span.small.soft", {}, `${order.document.number} · ${t(`kind.${order.kind}`)}`)),
+      h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, `${order.document.number} · ${t(`kind.${order.kind}`)}`)),
       h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, outlook(order))),
       h("td.number", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
       h("td.actions", {}, ...actions(order)),
@@ -147,7 +147,8 @@ export class OrderList {
 }
 
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
-const searchable = (order) => `${order.ticket.number} ${order.taxpayer.name} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
+const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
+const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
 
 /** Put rows in order without touching those that stand where they should: focus and reading are not disturbed. */
 function place(parent, wanted) {
@@ -172,7 +173,7 @@ function showOrder(list, id) {
   const close = () => { dialog.close(); dialog.remove(); };
   const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`))));
   const facts = [
-    ["order.who", `${order.taxpayer.name} · ${order.taxpayer.identity_type} ${order.taxpayer.identity_number}`],
+    ["order.who", order.taxpayer ? `${order.taxpayer.name} · ${order.taxpayer.identity_type} ${order.taxpayer.identity_number}` : nameOf(order)],
     ["order.paper", `${order.document.number} · ${order.document.filename}`],
     ["order.serial", order.serial_number],
     ["order.reference", order.reference],

@@ -1,0 +1,57 @@
+"""Who will miss a deadline at today's pace: from samples of every lane, and the pace. Pure.
+
+Lanes are in order of deadline, then age. A long lane is looked at in some places; each stands for the orders around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from antrean.orders import eta
+
+#: Orders of one lane that are looked at.
+SAMPLES = 50
+#: With no pace known, an order due within this many ms counts as one that will miss.
+BLIND_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An order with a deadline, `rank`-th (from 0) of its lane ('': that of stamps); it stands for `orders` like it."""
+
+    id: str
+    lane: str
+    office: str
+    rank: int
+    deadline_ms: int
+    orders: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """One that will miss; `expected_ms` is None where no pace is known."""
+
+    due: Due
+    expected_ms: int | None
+
+
+def misses(
+    dues: Sequence[Due],
+    waiting: Mapping[str, int],
+    weights: Mapping[str, float],
+    per_s: float | None,
+    now_ms: int,
+) -> list[Miss]:
+    """Those that will miss, the earliest deadline first. `per_s`: orders completed a second, None if not known."""
+    found = []
+    for due in dues:
+        if per_s is None:
+            if due.deadline_ms < now_ms + BLIND_MS:
+                found.append(Miss(due, None))
+            continue
+        place = due.rank + 1 if due.lane == "" else eta.place_in_line(due.rank, due.lane, waiting, weights)
+        expected_ms = now_ms + int(1000 * (eta.TURN_S + place / per_s))
+        if expected_ms > due.deadline_ms:
+            found.append(Miss(due, expected_ms))
+    return sorted(found, key=lambda miss: (miss.due.deadline_ms, miss.due.rank))

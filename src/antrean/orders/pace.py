@@ -1,0 +1,26 @@
+"""Reads how fast the line moves, for all who show or promise a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from antrean.orders import eta
+from antrean.orders.promises import Promises
+from antrean.orders.store import OrderStore, asked
+from antrean.orders.view import Pace
+
+
+class PaceReader:
+    """`throughput`: what the upstream's limits allow; may raise a RedisError."""
+
+    def __init__(
+        self, store: OrderStore, promises: Promises, throughput: Callable[[], Awaitable[eta.Throughput]]
+    ) -> None:
+        self._store = store
+        self._promises = promises
+        self._throughput = throughput
+
+    async def read(self, now_ms: int) -> Pace:
+        """The pace at `now_ms` by the server's clock. Raises StoreUnavailable."""
+        completed = await self._store.completions(now_ms, eta.SPANS)
+        return Pace(now_ms, tuple(completed), await asked(self._throughput()), await self._promises.ratios())
