@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { ask } from "./asking.js";
 import { h, icon, setText } from "./dom.js";
+import { errorWords, evidence } from "./evidence.js";
 import { count, many, moment, span, t, time } from "./words.js";
 
 export class Attention {
@@ -33,11 +34,12 @@ export class Attention {
     ];
     return h("li.case", { data: { case: order.id } },
       h("div", {},
-        h("p", {}, h("b", {}, order.error?.message ?? t("attention.unknown")), " ", order.error ? h("code.small.soft", {}, order.error.code) : null),
+        h("p", {}, h("b", {}, order.error ? errorWords(order.error) : t("attention.unknown"))),
+        order.error ? h("p.small", {}, evidence(order.error.message)) : null,
         h("p.small.soft", {}, t("attention.since", { since: moment(since), span: span((Date.now() - Date.parse(since)) / 1000) })),
         h("dl.facts", {}, ...facts.filter(([, value]) => value !== null).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
         h("details", {}, h("summary.small", {}, t("attention.history", { n: count(order.history.length) })),
-          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, time(line.at)), h("span", {}, t(`state.${line.state}`), line.note ? h("span.soft", {}, ` · ${line.note}`) : "")))))),
+          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, time(line.at)), h("span", {}, t(`state.${line.state}`), line.note ? h("span.soft", {}, " · ", evidence(line.note)) : "")))))),
       h("div.buttons", {}, ...order.decisions.map((decision) => h("button.compact", { type: "button", on: { click: () => this.#decide(order, decision) } }, t(`decision.${decision}`)))));
   }
 

@@ -2,6 +2,7 @@
 import { call } from "./api.js";
 import { ask } from "./asking.js";
 import { h, icon, setText } from "./dom.js";
+import { evidence } from "./evidence.js";
 import { count, moment, shortMoment, span, t } from "./words.js";
 
 export const HOURS = [1, 6, 24, 72];
@@ -20,10 +21,10 @@ export function parts(changes, state, from, to) {
   for (const change of changes) {
     const at = Date.parse(change.at);
     if (at <= from) break;
-    found.unshift({ state: now, from: at, to: end, reason: change.reason });
+    found.unshift({ state: now, from: at, to: end });
     [end, now] = [at, change.from_state];
   }
-  found.unshift({ state: now, from, to: end, reason: "" });
+  found.unshift({ state: now, from, to: end });
   return found.filter((part) => part.to > part.from);
 }
 
@@ -55,12 +56,13 @@ export class Breakers {
       ];
       if (breaker.next_probe_at) facts.push(t("breaker.probe", { s: span((Date.parse(breaker.next_probe_at) - Date.now()) / 1000) }));
       setText(card.facts, facts.join(" · "));
-      setText(card.why, breaker.reason && breaker.state !== "closed" ? breaker.reason : "");
+      card.why.replaceChildren(...(breaker.reason && breaker.state !== "closed" ? [evidence(breaker.reason)] : []));
       const forced = breaker.override;
       setText(card.forced, forced ? t("breaker.forced", { state: t(`breaker.${forced.state}`), actor: forced.actor, until: moment(forced.expires_at), reason: forced.reason }) : "");
       card.forced.hidden = !forced;
       card.lift.hidden = !forced;
     }
+    this.drawBands();
   }
 
   setHistory(history) {
@@ -73,7 +75,7 @@ export class Breakers {
     for (const [name, card] of Object.entries(this.cards)) {
       const found = parts(this.history[name] ?? [], this.now[name].state, from, to);
       card.band.replaceChildren(...found.map((part) => {
-        const piece = h("i", { data: { state: part.state }, title: `${t(`breaker.${part.state}`)}, ${shortMoment(part.from)} – ${shortMoment(part.to)} ${part.reason}` });
+        const piece = h("i", { data: { state: part.state }, title: `${t(`breaker.${part.state}`)}, ${shortMoment(part.from)} – ${shortMoment(part.to)}` });
         piece.style.flexGrow = String(part.to - part.from);
         return piece;
       }));

@@ -11,19 +11,21 @@ export class Chart {
     this.title = title;
     this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
     this.high = h("span.small.soft.number");
-    this.reading = h("span.small.number");
+    this.values = series.map(() => h("b.number"));
+    this.when = h("span.small.soft.number");
+    this.reading = h("span.legend.reading", {}, this.when, ...series.map((s, index) => h("span.small", series.length > 1 ? { data: { series: String(index) } } : {}, series.length > 1 ? s.name : "", this.values[index])));
     this.from = h("span.small.soft.number");
     this.till = h("span.small.soft.number");
     this.figure = h("div.plot", { on: { pointermove: (event) => this.#read(event), pointerleave: () => this.#now() } }, this.picture);
     this.element = h("figure.chart", {},
-      h("figcaption", {}, h("b", {}, title), h("span.legend", {}, ...(series.length > 1 ? series.map((s, index) => h("span.small", { data: { series: String(index) } }, s.name)) : [])), this.reading),
+      h("figcaption", {}, h("b", {}, title), this.reading),
       this.high, this.figure, h("div.axis", {}, this.from, this.till));
     this.samples = [];
   }
 
   update(samples) {
     this.samples = samples;
-    if (samples.length === 0) return setText(this.reading, t("chart.none"));
+    if (samples.length === 0) return setText(this.when, t("chart.none"));
     const first = Date.parse(samples[0].at), last = Math.max(Date.parse(samples.at(-1).at), first + 1);
     const top = Math.max(1, ...samples.flatMap((sample) => this.series.map((s) => sample[s.key])));
     const x = (sample) => ((Date.parse(sample.at) - first) / (last - first)) * WIDTH;
@@ -44,8 +46,9 @@ export class Chart {
     if (!this.reads) this.#now();
   }
 
-  #show(sample, prefix) {
-    setText(this.reading, `${prefix}${this.series.map((s) => `${this.series.length > 1 ? `${s.name} ` : ""}${count(sample[s.key])}`).join(" · ")}`);
+  #show(sample, when) {
+    setText(this.when, when);
+    this.series.forEach((s, index) => setText(this.values[index], count(sample[s.key])));
   }
 
   #now() {
@@ -65,6 +68,6 @@ export class Chart {
     this.reads = true;
     for (const end of ["x1", "x2"]) this.cursor.setAttribute(end, at.toFixed(1));
     this.cursor.setAttribute("visibility", "visible");
-    this.#show(nearest, `${time(nearest.at)}: `);
+    this.#show(nearest, time(nearest.at));
   }
 }

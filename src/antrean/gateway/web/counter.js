@@ -83,7 +83,7 @@ export class Counter {
       h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))));
     this.#reset();
     return h("section.card.counter", { "aria-labelledby": "form-title" },
-      h("header", {}, h("h1", { id: "form-title" }, t("form.title")), h("span.spread"), this.kinds),
+      h("header", {}, h("h1", { id: "form-title" }, t("form.title")), this.kinds),
       h("div.inside.halves", {}, this.affix, this.form),
       this.receipt);
   }

@@ -1,7 +1,7 @@
 // Today's orders of the office: a list that moves by itself, with what is not sent yet on top.
 import { call, ruleWords } from "./api.js";
 import { $, h, setText } from "./dom.js";
-import { outlook, stateChip, stateOf } from "./states.js";
+import { outlook, placeOf, stateChip, stateOf } from "./states.js";
 import { isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
@@ -109,8 +109,8 @@ export class OrderList {
     const held = row.element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
     row.element.replaceChildren(
       h("th.number", { scope: "row" }, h("button.plain.compact.ticket", { type: "button", "data-action": "open", "aria-label": t("list.open.label", { number: order.ticket.number }), on: { click: () => showOrder(this, order.id) } }, String(order.ticket.number))),
-      h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, `${order.document.number} · ${t(`kind.${order.kind}`)}`)),
-      h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, outlook(order))),
+      h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
+      h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
       h("td.number", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
       h("td.actions", {}, ...actions(order)),
     );
@@ -186,14 +186,14 @@ function showOrder(list, id) {
       h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
       h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
       order.qr_url ? h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") }) : null,
-      h("div.field", {}, h("label", { for: "paper" }, t("paper")), chosen),
       h("div.buttons", {},
         h("button.primary", { type: "button", on: { click: () => printTicket(order) } }, t("order.print")),
         order.document_url ? h("a.button", { href: `/v1/orders/${order.id}/document?inline=1`, target: "_blank", rel: "noopener" }, t("order.show")) : null,
         ...actions(order).slice(0, -1),
         h("a.button", { href: order.ticket.url, target: "_blank", rel: "noopener" }, t("order.page")),
         order.state === "queued" ? h("button", { type: "button", on: { click: () => cancel(list, order, close) } }, t("order.cancel")) : null,
-        h("button.plain", { type: "button", on: { click: close } }, t("close")))));
+        h("button.plain", { type: "button", on: { click: close } }, t("close"))),
+      h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));
   document.body.append(dialog);
   dialog.showModal();
 }

@@ -1,5 +1,6 @@
 // An order's state in a word, a picture and a colour; and what it waits for.
 import { h, icon } from "./dom.js";
+import { errorWords } from "./evidence.js";
 import { count, moment, range, t } from "./words.js";
 
 const LOOKS = {
@@ -24,6 +25,11 @@ export function stateChip(name) {
 
 export const stateOf = (order) => (order.holding ? "held" : order.state);
 
+/** Its place in line, for a list that says elsewhere why all of it waits. */
+export function placeOf(order) {
+  return order.holding ? (order.position ? t("order.position", { n: count(order.position) }) : "") : outlook(order);
+}
+
 /** When it will be done, or why nobody can say. */
 export function outlook(order) {
   if (order.holding) return t(`holding.${order.holding.reason}`, { since: moment(order.holding.since) });
@@ -31,6 +37,6 @@ export function outlook(order) {
     const place = t("order.position", { n: count(order.position) });
     return order.eta ? `${place} · ${range(order.eta.earliest, order.eta.latest)}` : place;
   }
-  if (order.error) return order.error.message;
+  if (order.error) return errorWords(order.error);
   return "";
 }
