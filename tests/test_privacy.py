@@ -147,7 +147,9 @@ async def test_the_digest_of_a_submission_is_of_no_use_without_the_keys(world: W
     new = new_order(fingerprint="a" * 64)
     await world.store.submit(new)
     [key] = [k async for k in world.redis.scan_iter(keys.IDEMPOTENCY + "*")]
-    kept = str(await world.redis.get(key), "ascii")
+    value = await world.redis.get(key)
+    assert isinstance(value, bytes)
+    kept = value.decode()
     assert kept.endswith(VAULT.digests(new.fingerprint)[0])
     assert new.fingerprint not in kept
     assert Vault([VaultKey("test", b"x" * 32)]).digests(new.fingerprint)[0] not in kept
