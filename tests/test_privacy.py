@@ -254,10 +254,27 @@ async def test_an_erasure_that_was_cut_short_is_finished_at_the_next_step(world:
     world.documents.broken = True
     assert await eraser.run_once() is False
     assert (await world.order(done.id)).erased_ms is None
+    assert await world.redis.zcard(keys.ERASE) == 1
     world.documents.broken = False
     await eraser.run_once()
     assert (await world.order(done.id)).erased_ms is not None
     assert world.documents.kept == {}
+
+
+async def test_a_document_that_can_not_be_deleted_does_not_keep_the_others(world: World) -> None:
+    stuck, other = await completed_affix(world), await completed_affix(world)
+    world.now_ms += RETENTION_DAYS * DAY_MS + 1
+    real = world.documents.delete_stamped
+
+    async def delete_stamped(order_id: str) -> None:
+        if order_id == stuck.id:
+            raise OSError("immutable")
+        await real(order_id)
+
+    world.documents.delete_stamped = delete_stamped  # type: ignore[method-assign]
+    assert await Eraser(world.store, world.documents, RETENTION_DAYS).run_once() is False
+    assert (await world.order(other.id)).erased_ms is not None
+    assert (await world.order(stuck.id)).erased_ms is None
 
 
 async def test_an_upload_that_no_order_took_is_deleted_when_it_is_forgotten(gateway: Gateway) -> None:

@@ -14,7 +14,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from antrean.config.documents import build_checker, build_documents
-from antrean.config.personal_keys import check_ring, load_vault, place_of
+from antrean.config.personal_keys import has_ring, load_vault, open_vault
 from antrean.config.redis_client import connect, connect_sync
 from antrean.config.settings import Settings
 from antrean.config.store import build_store
@@ -141,19 +141,20 @@ def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        vault = load_vault(settings)
-        await _check_ring(settings, vault)
-        await work(build_worker(settings, vault), stop, ready)
+        await work(build_worker(settings, await _open_vault(settings)), stop, ready)
 
     uvloop.run(main())
 
 
-async def _check_ring(settings: Settings, vault: Vault) -> None:
+async def _open_vault(settings: Settings) -> Vault:
     redis = connect(settings.effective_redis_url, settings)
     try:
-        await check_ring(vault, redis, place_of(settings))
+        return await open_vault(settings, redis)
     except StoreUnavailable as error:
+        if not has_ring(settings):
+            raise
         # Redis away at a start is nothing that stops a worker; an order that it can not read it leaves alone.
         log.warning("the ring of keys is not checked", why=str(error))
+        return load_vault(settings)
     finally:
         await redis.aclose()
