@@ -15,7 +15,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from antrean.config.documents import build_checker, build_documents
-from antrean.config.personal_keys import check_ring, load_vault, place_of
+from antrean.config.personal_keys import has_ring, load_vault, open_vault
 from antrean.config.redis_client import connect, connect_sync
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
@@ -23,8 +23,10 @@ from antrean.config.upstream import build_adapter, build_breakers, build_provide
 from antrean.orders import keys
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.commit import Durability
+from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.outbox import Outbox
 from antrean.orders.pace import PaceReader
 from antrean.orders.promises import Promises
 from antrean.orders.resolve import Resolver
@@ -34,10 +36,12 @@ from antrean.workers.capacity import BreakerCapacity
 from antrean.workers.dispatcher import Dispatcher, enqueuer
 from antrean.workers.jobs import order_of
 from antrean.workers.keeper import Keeper, Loop
+from antrean.workers.outbound import Outbound
 from antrean.workers.prober import Prober, QuotaProbe
 from antrean.workers.process import WorkerParts, stop_on_signals, work
 from antrean.workers.rq_worker import ConcurrentWorker
 from antrean.workers.sweeper import Sweeper, waiting_jobs
+from antrean.workers.webhooks import WebhookSender
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +51,8 @@ SWEEP_EVERY_S = 1.0
 PROBE_LOOK_EVERY_S = 0.2
 RESOLVE_EVERY_S = 0.5
 CALIBRATE_EVERY_S = 1.0
+WEBHOOKS_EVERY_S = 0.5
+ERASE_EVERY_S = 60.0
 #: The balance is looked at once in so many probe intervals.
 BALANCE_INTERVALS = 6
 
@@ -67,11 +73,14 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, breakers)
     checker = build_checker(settings)
-    fulfiller = Fulfiller(store, provider, build_documents(settings), checker.verify_stamped, worker_id)
+    documents = build_documents(settings)
+    fulfiller = Fulfiller(store, provider, documents, checker.verify_stamped, worker_id)
     resolver = Resolver(store, provider, settings.unknown_settle_s)
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
+    outbound = Outbound(allow_private=settings.webhook_allow_private)
+    webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
     calibration = Calibration(
         store, promises, source.capacity, PaceReader(store, promises, breakers.throughput).read
@@ -98,6 +107,8 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
             BALANCE_INTERVALS * settings.probe_interval_s,
         ),
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
+        Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
+        Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
     ]
 
     async def perform(job_id: str) -> object:
@@ -115,6 +126,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         settings.drain_s,
         [
             fulfiller.aclose,
+            webhooks.aclose,
             checker.aclose,
             provider.aclose,
             breakers.provider.aclose,
@@ -131,9 +143,9 @@ def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        vault = load_vault(settings)
-        await _check_ring(settings, vault)
-        await work(build_worker(settings, vault, await _durability(settings)), stop, ready)
+        await work(
+            build_worker(settings, await _open_vault(settings), await _durability(settings)), stop, ready
+        )
 
     uvloop.run(main())
 
@@ -149,12 +161,15 @@ async def _durability(settings: Settings) -> Durability:
         await redis.aclose()
 
 
-async def _check_ring(settings: Settings, vault: Vault) -> None:
+async def _open_vault(settings: Settings) -> Vault:
     redis = connect(settings.effective_redis_url, settings)
     try:
-        await check_ring(vault, redis, place_of(settings))
+        return await open_vault(settings, redis)
     except StoreUnavailable as error:
+        if not has_ring(settings):
+            raise
         # Redis away at a start is nothing that stops a worker; an order that it can not read it leaves alone.
         log.warning("the ring of keys is not checked", why=str(error))
+        return load_vault(settings)
     finally:
         await redis.aclose()

@@ -25,6 +25,8 @@ BATCH_BYTES_MAX = 2 * 1024 * 1024
 MULTIPART_BYTES_MAX = 16 * 1024
 PARTS_MAX = 4
 
+_NUMBER = re.compile(r"\d{1,16}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
+_INTEGER = re.compile(r"\d{1,16}", re.ASCII)
 _LANGUAGE = re.compile(r"\s*([A-Za-z*]{1,8})(?:-[A-Za-z0-9-]{1,20})?\s*(?:;\s*q=([01](?:\.\d{1,3})?)\s*)?")
 
 
@@ -47,7 +49,8 @@ async def read_json(request: web.Request, bytes_max: int = JSON_BYTES_MAX) -> An
 
 
 async def read_bytes(request: web.Request, bytes_max: int) -> bytes:
-    """The whole body. Raises Problem: 413 above `bytes_max`, 408 where it takes longer than BODY_TIMEOUT_S."""
+    """The whole body. Raises Problem: 415, 413 above `bytes_max`, 408 where it takes longer than BODY_TIMEOUT_S."""
+    _refuse_compressed(request)
     if request.content_length is not None and request.content_length > bytes_max:
         raise _too_large(bytes_max)
     content = request.content
@@ -74,6 +77,7 @@ async def read_pdf(request: web.Request, bytes_max: int) -> bytes:
         raise Problem(
             "unsupported-media-type", "Send application/pdf, or multipart/form-data with a part `file`."
         )
+    _refuse_compressed(request)
     if request.content_length is not None and request.content_length > bytes_max + MULTIPART_BYTES_MAX:
         raise _too_large(bytes_max)
     try:
@@ -99,6 +103,11 @@ async def _read_part(reader: MultipartReader, bytes_max: int) -> bytes:
         if wanted:
             return bytes(body)
     raise invalid("file", "missing", "is required: the part `file` of the form")
+
+
+def _refuse_compressed(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-media-type", "Send the body as it is, without Content-Encoding.")
 
 
 @asynccontextmanager
@@ -128,13 +137,23 @@ def _too_large(bytes_max: int) -> Problem:
 
 
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
-    """A number from the query. Raises Problem where it is none or out of bounds."""
+    """A number from the query. Raises Problem where it is no number or out of bounds."""
     text = request.query.get(name)
     if text is None:
         return default
-    if not re.fullmatch(r"\d{1,16}(\.\d{1,6})?", text, re.ASCII) or not low <= float(text) <= high:
+    if not _NUMBER.fullmatch(text) or not low <= float(text) <= high:
         raise invalid(name, "number", f"must be a number from {low:g} to {high:g}")
     return float(text)
+
+
+def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query. Raises Problem where it is none or out of bounds."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+        raise invalid(name, "integer", f"must be a whole number from {low} to {high}")
+    return int(text)
 
 
 def language(request: web.Request) -> Language:

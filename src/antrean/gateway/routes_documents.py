@@ -55,9 +55,7 @@ async def page_picture(request: web.Request) -> web.Response:
     box = None if upload is None else placement.box_of(upload.runs, page)
     if box is None:
         raise Problem("not-found", "There is no such page.")
-    width_px = int(
-        exchange.query_number(request, "width", PICTURE_PX_DEFAULT, PICTURE_PX_MIN, PICTURE_PX_MAX)
-    )
+    width_px = exchange.query_integer(request, "width", PICTURE_PX_DEFAULT, PICTURE_PX_MIN, PICTURE_PX_MAX)
     async with _memory(services):
         pdf = await parts.documents.get_upload(document_id)
         if pdf is None:
@@ -68,6 +66,7 @@ async def page_picture(request: web.Request) -> web.Response:
             raise Problem(refused.problem, refused.message) from None
         except PdfChecksBusy:
             raise Problem("unavailable", "Too many documents are being drawn just now.") from None
+    services.access_log.note(request[PRINCIPAL], document_id, "document")
     headers = {"X-Page-Box": " ".join(f"{side:g}" for side in box), "X-Page-Rotation": str(picture.rotation)}
     return web.Response(body=picture.png, content_type="image/png", headers=headers)
 
