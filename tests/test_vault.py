@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from antrean.config.durability import Level
@@ -27,6 +31,7 @@ from antrean.config.personal_keys import (
     write_ring,
 )
 from antrean.config.settings import Settings
+from antrean.orders import keys
 from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring, sealing_key
 
 OLD, NEW = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
@@ -127,6 +132,33 @@ async def test_a_process_with_other_keys_is_stopped_at_its_start(redis: Redis) -
         await check_ring(Vault([OLD]), redis, "here")
     await retire_keys(Vault([NEW, OLD]), redis)
     await check_ring(Vault([NEW]), redis, "here")
+
+
+def test_a_worker_with_other_keys_says_so_in_one_line_and_makes_no_file(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    client = BlockingRedis.from_url(valkey_url, protocol=2)
+    client.flushdb()
+    client.hset(keys.RING, "old", Vault([OLD]).seal(b"antrean", "ring"))
+    client.close()
+    environment = {**os.environ, "ANTREAN_REDIS_URL": valkey_url, "ANTREAN_DATA_DIR": str(tmp_path / "data")}
+    for ring, said in (
+        ("", "personal.keys is not there"),
+        (NEW.text, "key old of the orders in Redis is not in"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "antrean", "worker"],
+            env=environment | {"ANTREAN_PII_KEYS": ring},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+        assert "Traceback" not in done.stderr
+        assert NEW.text not in done.stderr
+        assert not (tmp_path / "data" / "personal.keys").exists()
 
 
 async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one(

@@ -98,6 +98,23 @@ def is_private(path: Path) -> bool:
     return not stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
+async def open_vault(settings: Settings, redis: Redis) -> Vault:
+    """The ring of these settings, checked against what is sealed in this Redis; a first start makes the key file.
+
+    Raises WrongRing, StoreUnavailable, OSError.
+    """
+    if not has_ring(settings) and await asked(redis.exists(keys.RING)):
+        raise WrongRing(_advice(f"orders are encrypted, and {key_file(settings)} is not there"))
+    vault = load_vault(settings)
+    await check_ring(vault, redis, place_of(settings))
+    return vault
+
+
+def has_ring(settings: Settings) -> bool:
+    """Whether there is a setting or a key file."""
+    return bool(settings.pii_keys.get_secret_value()) or key_file(settings).exists()
+
+
 async def check_ring(vault: Vault, redis: Redis, where: str) -> None:
     """Make sure that this ring opens what is sealed in this Redis, and note the key that seals from now on.
 
