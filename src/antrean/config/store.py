@@ -14,13 +14,15 @@ from antrean.orders.vault import Vault
 def build_store(
     settings: Settings, redis: Redis, durability: Durability | None = None, vault: Vault | None = None
 ) -> OrderStore:
-    """The store on `redis`; `durability` says how an accepted order is known to be on disk.
+    """The store on `redis`; `durability` says how an accepted order, and an intent to buy, is known to be on disk.
 
     Without `vault` it accepts no order and tells nobody's identity: what most commands need.
     """
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
-    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), limits, vault=vault)
+    return OrderStore(
+        scripts, GroupCommit(scripts, "submit", durability), limits, vault=vault, intents=durability
+    )
 
 
 async def durability_of(redis: Redis, settings: Settings) -> Durability:
