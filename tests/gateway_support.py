@@ -28,6 +28,7 @@ from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.uploads import Uploads
 from contract import assert_fits
+from orders_support import VAULT
 from pdf_samples import pdf, stamped
 
 OFFICE, OTHER = "MDN-01", "JKT-07"
@@ -181,9 +182,8 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
         return Throughput(limit=4)
 
     scripts = Scripts(redis)
-    store = OrderStore(
-        scripts, GroupCommit(scripts, "submit"), Limits(settings.backlog_max, settings.office_backlog_max)
-    )
+    limits = Limits(settings.backlog_max, settings.office_backlog_max)
+    store = OrderStore(scripts, GroupCommit(scripts, "submit"), limits, vault=VAULT)
     documents = DocumentStore.from_url(settings.effective_document_store)
     ring = KeyRing(redis)
     keys = {

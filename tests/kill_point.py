@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from antrean.config.documents import build_checker, build_documents
+from antrean.config.personal_keys import load_vault
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import build_store
@@ -51,7 +52,8 @@ async def main(order_id: str, point: str) -> None:
     """One turn; does not come back."""
     settings = Settings()
     redis = connect(settings.effective_redis_url, settings)
-    store, documents, worker = build_store(settings, redis), build_documents(settings), new_worker_id()
+    store = build_store(settings, redis, vault=load_vault(settings))
+    documents, worker = build_documents(settings), new_worker_id()
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, build_breakers(settings, redis))
     when, _, step = point.partition("-")

@@ -16,9 +16,11 @@ from antrean.orders.model import Document, NewOrder, Order, Placement, Taxpayer
 from antrean.orders.resolve import Resolver
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
+from antrean.orders.vault import Vault, VaultKey
 from upstream_model import MemoryDocuments, UpstreamModel, verify
 
 _numbers = itertools.count(1)
+VAULT = Vault([VaultKey("test", bytes(32))])
 SETTLE_S = 120.0
 
 
@@ -34,7 +36,8 @@ class World:
         self.upstream = UpstreamModel()
         self.documents = MemoryDocuments()
         self.scripts = Scripts(self.redis, lambda: self.now_ms)
-        self.store = OrderStore(self.scripts, GroupCommit(self.scripts, "submit"), self.limits)
+        commit = GroupCommit(self.scripts, "submit")
+        self.store = OrderStore(self.scripts, commit, self.limits, vault=VAULT)
         self.resolver = Resolver(self.store, self.upstream, SETTLE_S)
 
     def worker(self, name: str = "w1") -> Fulfiller:

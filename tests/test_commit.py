@@ -14,7 +14,7 @@ from antrean.orders.commit import BATCH_MAX, Durability, GroupCommit
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import OrderStore
-from orders_support import World, new_order
+from orders_support import VAULT, World, new_order
 
 
 class Counting(Scripts):
@@ -40,7 +40,7 @@ class Counting(Scripts):
 def store_with(redis: Redis, durability: Durability | None = None) -> tuple[OrderStore, Counting]:
     scripts = Counting(redis)
     world = World(redis)
-    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), world.limits), scripts
+    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), world.limits, vault=VAULT), scripts
 
 
 async def test_what_arrives_together_is_written_together(redis: Redis) -> None:
@@ -92,6 +92,8 @@ async def test_one_caller_that_goes_away_does_not_take_the_others_along(redis: R
 
 async def test_too_many_waiting_are_refused_at_once(redis: Redis) -> None:
     scripts = Scripts(redis)
-    store = OrderStore(scripts, GroupCommit(scripts, "submit", waiting_max=5), World(redis).limits)
+    store = OrderStore(
+        scripts, GroupCommit(scripts, "submit", waiting_max=5), World(redis).limits, vault=VAULT
+    )
     done = await asyncio.gather(*(store.submit(new_order()) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(d, StoreUnavailable) for d in done) == 5

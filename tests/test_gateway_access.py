@@ -55,6 +55,8 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("DELETE", "/v1/ops/keys/{id}"): (OPS, False),
     ("POST", "/v1/orders/{id}/replay"): (OPS, False),
     ("POST", "/v1/orders/{id}/refund"): (OPS, False),
+    ("POST", "/v1/orders/{id}/erase"): (OPS, False),
+    ("GET", "/v1/orders/{id}/access"): ({"supervisor", "ops"}, False),
     ("GET", "/v1/tickets/{token}"): (NOBODY, True),
     ("GET", "/healthz"): (NOBODY, True),
     ("GET", "/readyz"): (NOBODY, True),

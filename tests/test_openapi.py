@@ -109,6 +109,8 @@ async def test_the_example_works_as_it_stands(
     order = await gateway.order()
     if operation in ("replayOrder", "refundOrder"):
         await gateway.attention(order["id"], bought=operation == "replayOrder")
+    if operation == "eraseOrder":
+        await gateway.parts.store.cancel(order["id"])
     _, key = await gateway.parts.keys.make(Role.TERMINAL, OFFICE)
     names = {
         "/v1/orders/{id}": order["id"],

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from antrean.orders import eta
 from antrean.orders.holding import Glance, Holding, Outlook, held, holding_of
+from antrean.orders.masking import mask_name, mask_number
 from antrean.orders.model import Document, HistoryEntry, Order, Placement, Taxpayer
 from antrean.orders.situation import Hold, OfficeLane, Situation
 from antrean.orders.states import State
-from antrean.orders.view import Look, Pace, as_of, mask, position, render, render_ticket
+from antrean.orders.view import Look, Pace, as_of, position, render, render_ticket
 
 NOW_MS = 1_800_000_000_000
 NIK, NAME = "1271010101900001", "Siti Aminah"
+PERSON = Taxpayer("KTP", NIK, NAME)
 CLOSED, OPEN = Glance(holds=False, since_ms=1), Glance(holds=True, since_ms=77)
 BUSY = Pace(NOW_MS, (0, *[50] * 29))
 SITUATION = Situation(
@@ -43,7 +45,9 @@ ORDER = Order(
     kind="purchase",
     state=State.QUEUED,
     document=Document("4b", "SK-1", "2024-09-04", "surat.pdf"),
-    taxpayer=Taxpayer("KTP", NIK, NAME),
+    masked=PERSON.masked,
+    personal=PERSON,
+    erased_ms=None,
     document_id=None,
     placement=None,
     webhook_url=None,
@@ -194,7 +198,7 @@ def test_a_ticket_tells_nothing_of_the_person_or_the_paper() -> None:
 
 @given(st.text("0123456789", min_size=0, max_size=32))
 def test_a_masked_number_keeps_at_most_eight_digits(number: str) -> None:
-    masked = mask(number)
+    masked = mask_number(number)
     assert len(masked) == len(number)
     assert sum(c != "*" for c in masked) <= 8
     assert len(number) < 12 or masked[4:-4] == "*" * (len(number) - 8)
@@ -213,3 +217,21 @@ def test_an_earlier_version_shows_the_state_of_then_and_no_serial_number_before_
         (State.COMPLETED, "SN"),
         None,
     ]
+
+
+def test_a_masked_name_tells_initials_and_nothing_else() -> None:
+    assert mask_name("Siti Aminah") == "S*** A***"
+    assert mask_name("  Bo \u738b ") == "B*** \u738b***"
+    assert mask_name(" ".join("abcdef")) == "a*** b*** c*** d***"
+
+
+def test_an_erased_order_shows_nobody_and_no_documents() -> None:
+    done = dataclasses.replace(AFFIX, state=State.COMPLETED)
+    erased = dataclasses.replace(done.without_person, erased_ms=NOW_MS)
+    shown = render(done, None, CALM, BUSY, Look())
+    assert (shown["taxpayer"].name, shown["erased_at"]) == ("S*** A***", None)
+    assert shown["document_url"]
+    after = render(erased, None, CALM, BUSY, Look(reveal=lambda order: PERSON))
+    assert (after["taxpayer"], after["qr_url"], after["document_url"]) == (None, None, None)
+    assert (after["document"].filename, after["erased_at"]) == ("erased", "2027-01-15T08:00:00.000Z")
+    assert after["serial_number"] == "SN"

@@ -155,6 +155,18 @@ class MemoryDocuments:
         self._check()
         self.kept[f"stamped {order_id}"] = pdf
 
+    async def delete_upload(self, document_id: str) -> None:
+        self._check()
+        self.kept.pop(f"upload {document_id}", None)
+
+    async def delete_qr(self, order_id: str) -> None:
+        self._check()
+        self.kept.pop(f"qr {order_id}", None)
+
+    async def delete_stamped(self, order_id: str) -> None:
+        self._check()
+        self.kept.pop(f"stamped {order_id}", None)
+
 
 async def verify(original: bytes, stamped: bytes, page: int) -> str:
     """Stands for the check of a stamped PDF: here it must begin with the original."""

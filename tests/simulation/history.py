@@ -23,7 +23,7 @@ from antrean.orders.store import Limits, OrderStore
 from antrean.provider.errors import ProviderError
 from antrean.workers.dispatcher import Capacity, Dispatcher
 from antrean.workers.sweeper import Sweeper
-from orders_support import new_order
+from orders_support import VAULT, new_order
 from upstream_model import MemoryDocuments, verify
 
 from . import clock
@@ -81,7 +81,7 @@ class History:
         commit = GroupCommit(scripts, "submit")
         new_id = lambda: ids.new_id(self._now_ms(), self.rng.getrandbits)  # noqa: E731
         return OrderStore(
-            scripts, commit, Limits(), new_id, lambda: ids.new_token(self.rng.getrandbits)
+            scripts, commit, Limits(), new_id, lambda: ids.new_token(self.rng.getrandbits), VAULT
         ), faulty
 
     @staticmethod

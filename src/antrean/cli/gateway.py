@@ -12,6 +12,10 @@ from antrean.cli._process import announcer, ready_fd_option, start_process
 def command(ready_fd: int | None) -> None:
     """Run the gateway alone: it accepts orders and serves the console."""
     settings = start_process()
+    from antrean.config.personal_keys import WrongRing
     from antrean.gateway.server import run
 
-    run(settings, announcer(ready_fd))
+    try:
+        run(settings, announcer(ready_fd))
+    except WrongRing as error:
+        raise click.ClickException(str(error)) from error

@@ -12,6 +12,10 @@ from antrean.cli._process import announcer, ready_fd_option, start_process
 def command(ready_fd: int | None) -> None:
     """Run one worker: it buys and stamps what was accepted. As many may run as wanted."""
     settings = start_process()
+    from antrean.config.personal_keys import WrongRing
     from antrean.config.worker_wiring import run_worker
 
-    run_worker(settings, announcer(ready_fd))
+    try:
+        run_worker(settings, announcer(ready_fd))
+    except WrongRing as error:
+        raise click.ClickException(str(error)) from error

@@ -12,6 +12,8 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from antrean.orders.vault import parse_ring
+
 #: Longest path of a unix socket we use, in bytes; Linux takes 107 and a closing zero.
 SOCKET_PATH_BYTES_MAX = 100
 
@@ -90,6 +92,14 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         False, description="Allow webhooks to private addresses and plain http."
     )
+    pii_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys that personal data is encrypted with, `id:base64` of 32 bytes, comma-separated: the first "
+        "encrypts, all decrypt; empty: `personal.keys` in the data dir. Needed on more than one host.",
+    )
+    personal_retention_days: float = Field(
+        60, gt=0, le=36500, description="Days after an order's end when its personal data is erased."
+    )
     drain_s: Seconds = Field(20, description="Longest orderly stop of a process, in seconds.")
 
     # First start
@@ -106,6 +116,14 @@ class Settings(BaseSettings):
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 32:
             raise ValueError("a bootstrap key needs 32 characters or more")
+        return value
+
+    @field_validator("pii_keys")
+    @classmethod
+    def _is_a_ring(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and not parse_ring(text):
+            raise ValueError("holds no key")
         return value
 
     @property

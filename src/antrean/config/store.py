@@ -8,13 +8,19 @@ from antrean.config.settings import Settings
 from antrean.orders.commit import Durability, GroupCommit
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
+from antrean.orders.vault import Vault
 
 
-def build_store(settings: Settings, redis: Redis, durability: Durability | None = None) -> OrderStore:
-    """The store on `redis`; `durability` says how an accepted order is known to be on disk."""
+def build_store(
+    settings: Settings, redis: Redis, durability: Durability | None = None, vault: Vault | None = None
+) -> OrderStore:
+    """The store on `redis`; `durability` says how an accepted order is known to be on disk.
+
+    Without `vault` it accepts no order and tells nobody's identity: what most commands need.
+    """
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
-    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), limits)
+    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), limits, vault=vault)
 
 
 async def durability_of(redis: Redis, settings: Settings) -> Durability:

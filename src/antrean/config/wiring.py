@@ -9,6 +9,7 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 
 from antrean.config.durability import check_durability, fails
+from antrean.config.personal_keys import check_ring, load_vault, place_of
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
@@ -51,10 +52,16 @@ class BreakerPort:
 
 
 async def gateway_parts(settings: Settings) -> GatewayParts:
-    """All that a gateway works with. Raises RedisError where the server cannot be asked how it keeps things."""
+    """All that a gateway works with.
+
+    Raises RedisError or StoreUnavailable where the server cannot be asked how it keeps things, WrongRing where its
+    orders are encrypted with other keys.
+    """
     redis = connect(settings.effective_redis_url, settings)
     durability = await durability_of(redis, settings)
-    store = build_store(settings, redis, durability)
+    vault = load_vault(settings)
+    await check_ring(vault, redis, place_of(settings))
+    store = build_store(settings, redis, durability, vault)
     documents = DocumentStore.from_url(settings.effective_document_store)
     breakers = build_breakers(settings, redis)
     pdf = PdfChecker(pages_max=settings.document_pages_max)

@@ -8,11 +8,13 @@ import secrets
 import socket
 from collections.abc import Callable
 
+import structlog
 import uvloop
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from antrean.config.documents import build_checker, build_documents
+from antrean.config.personal_keys import check_ring, load_vault, place_of
 from antrean.config.redis_client import connect, connect_sync
 from antrean.config.settings import Settings
 from antrean.config.store import build_store
@@ -20,9 +22,11 @@ from antrean.config.upstream import build_adapter, build_breakers, build_provide
 from antrean.orders import keys
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.fulfil import Fulfiller
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.pace import PaceReader
 from antrean.orders.promises import Promises
 from antrean.orders.resolve import Resolver
+from antrean.orders.vault import Vault
 from antrean.workers.calibration import Calibration
 from antrean.workers.capacity import BreakerCapacity
 from antrean.workers.dispatcher import Dispatcher, enqueuer
@@ -32,6 +36,8 @@ from antrean.workers.prober import Prober, QuotaProbe
 from antrean.workers.process import WorkerParts, stop_on_signals, work
 from antrean.workers.rq_worker import ConcurrentWorker
 from antrean.workers.sweeper import Sweeper, waiting_jobs
+
+log = structlog.get_logger(__name__)
 
 #: Seconds between steps of each loop. The dispatcher's bounds how long a free slot may wait for an order.
 DISPATCH_EVERY_S = 0.03
@@ -48,13 +54,13 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def build_worker(settings: Settings) -> WorkerParts:
+def build_worker(settings: Settings, vault: Vault) -> WorkerParts:
     """All parts of one worker process, not yet running."""
     worker_id = new_worker_id()
     redis = connect(settings.effective_redis_url, settings)
     rq_redis = connect_sync(settings.effective_redis_url, settings)
     queue = Queue(keys.RQ_QUEUE, connection=rq_redis, serializer=JSONSerializer)
-    store = build_store(settings, redis)
+    store = build_store(settings, redis, vault=vault)
     breakers = build_breakers(settings, redis)
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, breakers)
@@ -118,11 +124,24 @@ def build_worker(settings: Settings) -> WorkerParts:
 
 
 def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
-    """Run a worker until SIGTERM or SIGINT."""
+    """Run a worker until SIGTERM or SIGINT. Raises WrongRing where its keys are not those of the orders."""
 
     async def main() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        await work(build_worker(settings), stop, ready)
+        vault = load_vault(settings)
+        await _check_ring(settings, vault)
+        await work(build_worker(settings, vault), stop, ready)
 
     uvloop.run(main())
+
+
+async def _check_ring(settings: Settings, vault: Vault) -> None:
+    redis = connect(settings.effective_redis_url, settings)
+    try:
+        await check_ring(vault, redis, place_of(settings))
+    except StoreUnavailable as error:
+        # Redis away at a start is nothing that stops a worker; an order that it can not read it leaves alone.
+        log.warning("the ring of keys is not checked", why=str(error))
+    finally:
+        await redis.aclose()

@@ -29,6 +29,7 @@ ADVICE: dict[str, str] = {
     "GET /v1/ops/attention lists for it. Read the order again.",
     "not-refundable": "Only an order that came to nothing can be refunded, and only once. The ledger shows where its "
     "money is.",
+    "not-erasable": "Personal data is needed until the order is completed, rejected or cancelled. Cancel it, or wait.",
     "pool-empty": "No serial number is left over to go on with. Decide `auto`, or refund the order.",
     "key-in-use": "A key does not revoke itself. Use another ops key, or rotate this one and revoke it with its "
     "successor.",
@@ -36,6 +37,8 @@ ADVICE: dict[str, str] = {
     "purchase-not-completed": "Wait until the purchase is completed, then submit the affix with a new "
     "Idempotency-Key.",
     "serial-in-use": "Another order stamps with this serial number, or did. Look that order up before you buy anew.",
+    "erased": "The time for which documents and personal data are kept is over, or they were erased on request. The "
+    "order still shows its serial number and its history.",
     "body-too-large": "Send less: the detail says how much is taken. Split a batch; save a PDF with smaller pictures.",
     "unsupported-media-type": "Set Content-Type to what the detail names.",
     "validation": "`errors` names each field and the rule it breaks. Correct them and send it again; nothing was "

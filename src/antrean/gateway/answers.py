@@ -77,7 +77,7 @@ class Document(Answer):
 
 
 class Taxpayer(Answer):
-    """Who pays; the number is masked except to supervisors. BreakersByName are `erased` after the retention time."""
+    """Who pays; number and name are masked except to supervisors."""
 
     identity_type: str
     identity_number: str
@@ -119,10 +119,27 @@ class Order(Answer):
     history: list[History]
     version: Annotated[int, Field(ge=1)]
     document: Document
-    taxpayer: Taxpayer
+    taxpayer: Taxpayer | None = Field(..., description="Null once it was erased.")
+    erased_at: datetime | None = Field(
+        ..., description="When personal data and documents were erased: some time after the order's end."
+    )
     document_id: str | None
     placement: Placement | None
     purchase_order_id: str | None
+
+
+class Access(Answer):
+    """One look at personal data; `actor` is role and key."""
+
+    at: datetime
+    actor: str
+    what: Literal["identity", "document"]
+
+
+class Accesses(Answer):
+    """Who looked at an order's personal data, the latest first."""
+
+    access: list[Access]
 
 
 class OrderPage(Answer):

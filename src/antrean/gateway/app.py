@@ -21,6 +21,7 @@ from antrean.gateway import (
     routes_keys,
     routes_ops,
     routes_orders,
+    routes_privacy,
     routes_public,
     routes_reference,
     routes_session,
@@ -44,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_ops.ROUTES,
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
+    *routes_privacy.ROUTES,
     *routes_public.ROUTES,
     *routes_session.ROUTES,
     *routes_web.ROUTES,
@@ -94,14 +96,21 @@ _BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    tasks = [asyncio.create_task(services.parts.hub.run()), asyncio.create_task(services.tell_of_holds())]
-    tasks.append(asyncio.create_task(services.trend.run()))
+    running = (
+        services.parts.hub.run(),
+        services.tell_of_holds(),
+        services.trend.run(),
+        services.access_log.run(),
+    )
+    tasks = [asyncio.create_task(work) for work in running]
     yield
     for task in tasks:
         task.cancel()
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError):
             await task
+    with contextlib.suppress(StoreUnavailable):
+        await services.access_log.flush()
 
 
 async def _wake_all(app: web.Application) -> None:

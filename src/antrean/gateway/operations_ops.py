@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from antrean.gateway import answers, routes_books, routes_keys, submissions
+from antrean.gateway import answers, routes_books, routes_keys, routes_privacy, submissions
 from antrean.gateway.operations import CSV, HTML, JSON, PLAIN, TEXT, Operation, Param, query
 from antrean.gateway.operations_orders import LANGUAGE, LIMIT
 
@@ -91,6 +91,26 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         body={JSON: routes_books.RefundIn},
         example={"reason": "paid out at the counter"},
         problems=("not-refundable",),
+    ),
+    ("POST", "/v1/orders/{id}/erase"): Operation(
+        "eraseOrder",
+        DECISIONS,
+        "Erase the personal data of an order before its time",
+        {200: (JSON, answers.Order)},
+        about="Number, name, documents and picture go; serial number, ledger and history stay. " + _OPS_ONLY,
+        body={JSON: routes_privacy.EraseIn},
+        example={"reason": "asked for by the citizen"},
+        problems=("not-erasable",),
+    ),
+    ("GET", "/v1/orders/{id}/access"): Operation(
+        "listAccess",
+        BOOKS,
+        "Who looked at an order's personal data",
+        {200: (JSON, answers.Accesses)},
+        about=(
+            "Views of the full identity number and downloads of the stamped document, the latest 200; the same key "
+            "within a minute counts once."
+        ),
     ),
     ("POST", "/v1/ops/deadlines"): Operation(
         "moveDeadlines",

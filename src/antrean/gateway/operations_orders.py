@@ -163,14 +163,14 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ORDERS,
         "The picture of the stamp",
         {200: (PNG, BINARY)},
-        problems=("not-available-yet",),
+        problems=("not-available-yet", "erased"),
     ),
     ("GET", "/v1/orders/{id}/document"): Operation(
         "getDocument",
         ORDERS,
         "The stamped PDF",
         {200: (PDF, BINARY)},
-        problems=("not-available-yet",),
+        problems=("not-available-yet", "erased"),
     ),
     ("POST", "/v1/documents"): Operation(
         "uploadDocument",

@@ -113,7 +113,7 @@ async def attention(request: web.Request) -> web.Response:
 
 async def replay(request: web.Request) -> web.Response:
     """`POST /v1/orders/{id}/replay`: put back an order that waits for a person."""
-    order_id = (await _for_ops(request)).id
+    order_id = (await for_ops(request)).id
     body = await exchange.read_json(request) if request.can_read_body else {}
     wanted = submissions.parse(ReplayIn, body)
     store = request.app[SERVICES].parts.store
@@ -128,7 +128,7 @@ async def replay(request: web.Request) -> web.Response:
 
 async def refund(request: web.Request) -> web.Response:
     """`POST /v1/orders/{id}/refund`: record that the citizen's money was given back."""
-    order_id = (await _for_ops(request)).id
+    order_id = (await for_ops(request)).id
     wanted = submissions.parse(RefundIn, await exchange.read_json(request))
     try:
         await _books(request).refund(order_id, f"{_actor(request)}: {wanted.reason}")
@@ -182,7 +182,7 @@ def _decisions(order: Order) -> list[str]:
     return ["auto", "new_serial", "refund"] if order.owns_serial else ["auto"]
 
 
-async def _for_ops(request: web.Request) -> Order:
+async def for_ops(request: web.Request) -> Order:
     """The order in the path, for ops alone. Raises Problem: 404 to another office, 403 to a counter of its own."""
     order = await own_order(request)
     if request[PRINCIPAL].role is not Role.OPS:

@@ -19,9 +19,10 @@ from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders import ids, listing, placement
 from antrean.orders.events import TooManyWatches, Watch
-from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused
+from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
 from antrean.orders.store import Accepted
+from antrean.orders.vault import Unreadable
 from antrean.orders.view import Look, as_of, render
 
 log = structlog.get_logger(__name__)
@@ -203,6 +204,7 @@ async def cancel(request: web.Request) -> web.Response:
 async def qr(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/qr`: PNG."""
     order = await own_order(request)
+    _not_erased(order)
     documents = request.app[SERVICES].parts.documents
     for owner in filter(None, (order.id, order.purchase_order_id)):
         if order.serial_number is not None and (png := await documents.get_qr(owner)) is not None:
@@ -212,14 +214,22 @@ async def qr(request: web.Request) -> web.Response:
 
 async def document(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/document`: the stamped PDF."""
+    services = request.app[SERVICES]
     order = await own_order(request)
+    _not_erased(order)
     pdf = None
     if order.state is State.COMPLETED and order.kind == "affix":
-        pdf = await request.app[SERVICES].parts.documents.get_stamped(order.id)
+        pdf = await services.parts.documents.get_stamped(order.id)
     if pdf is None:
         raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
+    services.access_log.note(request[PRINCIPAL], order.id, "document")
     headers = {"Content-Disposition": f'attachment; filename="{order.id}.pdf"'}
     return web.Response(body=pdf, content_type="application/pdf", headers=headers)
+
+
+def _not_erased(order: Order) -> None:
+    if order.erased_ms is not None:
+        raise Problem("erased", "Its documents and personal data were erased, as they must be.")
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -291,8 +301,19 @@ async def shown_order(request: web.Request, order: Order) -> dict[str, Any]:
 
 def look_of(request: web.Request, services: Services) -> Look:
     """How to show an order to the one who asks."""
-    unmasked = request[PRINCIPAL].role is Role.SUPERVISOR
-    return Look(services.base_url, exchange.language(request), unmasked)
+    principal = request[PRINCIPAL]
+
+    def reveal(order: Order) -> Taxpayer | None:
+        try:
+            taxpayer = services.parts.store.taxpayer_of(order)
+        except Unreadable as error:
+            log.error("who pays can not be read", order_id=order.id, why=str(error))
+            return None
+        services.access_log.note(principal, order.id, "identity")
+        return taxpayer
+
+    may_see = principal.role is Role.SUPERVISOR
+    return Look(services.base_url, exchange.language(request), reveal if may_see else None)
 
 
 ROUTES = (

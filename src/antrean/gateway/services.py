@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from antrean.gateway.access_log import AccessLog
 from antrean.gateway.cached import Cached
 from antrean.gateway.metrics import Metrics
 from antrean.gateway.parts import GatewayParts
@@ -60,6 +61,7 @@ class Services:
         self.parts = parts
         self.metrics = Metrics()
         self.ranks = Ranks(parts.store)
+        self.access_log = AccessLog(parts.redis)
         self.sessions = Sessions(parts.redis)
         self.key_buckets = Buckets(parts.settings.key_rate_per_s)
         self.wrong_keys = Buckets(WRONG_KEYS_PER_S, WRONG_KEYS_BURST)

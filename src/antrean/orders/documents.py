@@ -77,6 +77,10 @@ class DocumentStore:
         """The QR picture of an order's SN."""
         return await self._get(f"qr/{order_id}.png")
 
+    async def delete_qr(self, order_id: str) -> None:
+        """Forget the QR picture of an order's SN; it may be gone already."""
+        await self._delete(f"qr/{order_id}.png")
+
     async def put_stamped(self, order_id: str, pdf: bytes) -> None:
         """Keep an order's stamped PDF."""
         await self._put(f"stamped/{order_id}.pdf", pdf)
@@ -84,6 +88,10 @@ class DocumentStore:
     async def get_stamped(self, order_id: str) -> bytes | None:
         """An order's stamped PDF."""
         return await self._get(f"stamped/{order_id}.pdf")
+
+    async def delete_stamped(self, order_id: str) -> None:
+        """Forget an order's stamped PDF; it may be gone already."""
+        await self._delete(f"stamped/{order_id}.pdf")
 
     async def check_writable(self) -> None:
         """Write and remove a small object, as readiness and `doctor` want to know it."""

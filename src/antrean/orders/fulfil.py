@@ -21,6 +21,7 @@ import structlog
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.vault import Unreadable
 from antrean.provider.errors import (
     OutcomeUnknown,
     ProviderError,
@@ -43,6 +44,8 @@ RECORD_MAX_S = 120.0
 STAMP_CALLS_MAX = 12
 #: After a call that did not happen, an order takes its turn again after about this many seconds.
 RETRY_WAIT_S = 1.0
+#: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
+UNREADABLE_WAIT_S = 15.0
 
 
 class Outcome(StrEnum):
@@ -126,15 +129,20 @@ class Fulfiller:
             serial = await self._record(lambda: self._store.take_from_pool(order, op))
             if serial is not None:
                 return await self._after_purchase(turn, Generated(serial, None))
+        try:
+            taxpayer = self._store.taxpayer_of(order)
+        except Unreadable as error:
+            log.error("who pays can not be read", why=str(error))
+            return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
         turn.meter.before_send = lambda: self._intend(turn, State.BUYING, "asking for a serial number")
         request = GenerateRequest(
             order_ref=order.id,
             type_code=order.document.type_code,
             document_number=order.document.number,
             document_date=order.document.date,
-            identity_type=order.taxpayer.identity_type,
-            identity_number=order.taxpayer.identity_number,
-            name=order.taxpayer.name,
+            identity_type=taxpayer.identity_type,
+            identity_number=taxpayer.identity_number,
+            name=taxpayer.name,
         )
         try:
             generated = await self._provider.generate(request, turn.meter)

@@ -43,6 +43,15 @@ LEDGER = ROOT + "ledger"  # stream: one entry a movement of money, append-only
 LEDGER_TOTALS = ROOT + "ledger:totals"  # hash: account → rupiah
 LEDGER_DAYS = ROOT + "ledger:days"  # hash: office|day number (UTC+7)|account → rupiah
 
+NOTICES = ROOT + "notices"  # hash: notice id → JSON, what a webhook tells; until it is sent or dropped
+NOTICES_DUE = ROOT + "notices:due"  # zset: notice id by the time (ms) of its next try
+NOTICES_DEAD = ROOT + "notices:dead"  # zset: notice id by the time it was given up, the newest ones
+ENDPOINTS = ROOT + "endpoints"  # hash: office|host → JSON, since when every try failed there
+WEBHOOK_SECRETS = ROOT + "whsecrets"  # hash: office → its webhook secrets, sealed
+ERASE = ROOT + "erase"  # zset: order id by the time of its end: its personal data is still here
+UPLOADS = ROOT + "uploads"  # zset: document id by the time when an upload that no order uses is forgotten
+ACCESS = ROOT + "access:"  # + order id → list: who looked at personal data, the newest first
+RING = ROOT + "ring"  # hash: key id → a known text sealed with it, so that a wrong ring is noticed
 PROMISES = ROOT + "promises"  # hash: order id → JSON of the range of times it was given
 PROMISES_KEPT = ROOT + "promises:kept"  # hash: how promises turned out → how many
 PROMISE_RATIOS = ROOT + "promises:ratios"  # list: real wait by promised middle, the newest first

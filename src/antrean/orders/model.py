@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import orjson
 
+from antrean.orders.masking import mask_name, mask_number
 from antrean.orders.states import TERMINAL, State
 
 Kind = Literal["purchase", "affix"]
+
+#: Stands for a text that was erased.
+ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Taxpayer:
-    """Who pays the duty. Never in a log, a URL or an error."""
+    """Who pays the duty, in full or masked. Never in a log, a URL or an error."""
 
     identity_type: str
     identity_number: str = field(repr=False)
     name: str = field(repr=False)
+
+    @property
+    def masked(self) -> Taxpayer:
+        """Enough to tell two papers apart, too little to tell who it is."""
+        return Taxpayer(self.identity_type, mask_number(self.identity_number), mask_name(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,11 @@ class Order:
     kind: Kind
     state: State
     document: Document
-    taxpayer: Taxpayer = field(repr=False)
+    #: As everybody may see them who sees the order; None once erased.
+    masked: Taxpayer | None = field(repr=False)
+    #: In full: sealed, or in clear in records that version 0.1 wrote before it sealed them; None once erased.
+    personal: bytes | Taxpayer | None = field(repr=False)
+    erased_ms: int | None
     document_id: str | None
     placement: Placement | None
     webhook_url: str | None = field(repr=False)
@@ -124,12 +137,20 @@ class Order:
         return self.state in TERMINAL
 
     @property
+    def without_person(self) -> Self:
+        """The same without what was written about a person; a file is often named for one."""
+        document = replace(self.document, filename=ERASED)
+        return replace(self, document=document, masked=None, personal=None)
+
+    @property
     def needs_purchase(self) -> bool:
         """An SN still has to be bought for it."""
         return self.state is State.QUEUED and self.serial_number is None
 
     @classmethod
-    def accepted(cls, new: NewOrder, order_id: str, token: str, answer: Sequence[bytes]) -> Self:
+    def accepted(
+        cls, new: NewOrder, order_id: str, token: str, sealed: bytes, answer: Sequence[bytes]
+    ) -> Self:
         """The order as `submit.lua` has just written it, from what it answered."""
         number, score, serial_number, now_ms = (text.decode() for text in answer)
         return cls(
@@ -138,7 +159,9 @@ class Order:
             kind=new.kind,
             state=State.QUEUED,
             document=new.document,
-            taxpayer=new.taxpayer,
+            masked=new.taxpayer.masked,
+            personal=sealed,
+            erased_ms=None,
             document_id=new.document_id,
             placement=new.placement,
             webhook_url=new.webhook_url,
@@ -169,9 +192,11 @@ class Order:
     @classmethod
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> Self:
         """Read a record. Raises KeyError or ValueError on one that no version of ours has written."""
-        text = {k.decode(): v.decode() for k, v in raw.items()}
+        text = {k.decode(): v.decode() for k, v in raw.items() if k != b"pii"}
         body: dict[str, Any] = orjson.loads(text["body"])
         placement = body.get("placement")
+        seen = Taxpayer(**body["taxpayer"]) if "taxpayer" in body else None
+        personal = raw.get(b"pii") or seen
         code, _, message = text.get("err", "").partition("\n")
         intent = text.get("intent", "").split("|")
         return cls(
@@ -180,10 +205,12 @@ class Order:
             kind="affix" if text["kind"] == "affix" else "purchase",
             state=State(text["state"]),
             document=Document(**body["document"]),
-            taxpayer=Taxpayer(**body["taxpayer"]),
+            masked=personal.masked if isinstance(personal, Taxpayer) else seen,
+            personal=personal,
+            erased_ms=int(text["erased"]) if "erased" in text else None,
             document_id=body.get("document_id"),
             placement=Placement(**placement) if placement else None,
-            webhook_url=body.get("webhook_url"),
+            webhook_url=text.get("hook"),
             reference=text["ref"] or None,
             purchase_order_id=text.get("purchase") or None,
             deadline_ms=int(text["deadline"]) if text["deadline"] else None,
@@ -214,15 +241,15 @@ def _history_line(line: str) -> HistoryEntry:
     return HistoryEntry(int(at), State(state), note)
 
 
-def body_json(order: NewOrder) -> bytes:
-    """The part of a submission that never changes, as it is stored."""
-    body: dict[str, Any] = {"document": order.document, "taxpayer": order.taxpayer}
+def body_json(order: NewOrder | Order, taxpayer: Taxpayer | None) -> bytes:
+    """The part of a submission that does not change, as it is stored; `taxpayer` masked, None to erase them."""
+    body: dict[str, Any] = {"document": order.document}
+    if taxpayer:
+        body["taxpayer"] = taxpayer
     if order.document_id:
         body["document_id"] = order.document_id
     if order.placement:
         body["placement"] = order.placement
-    if order.webhook_url:
-        body["webhook_url"] = order.webhook_url
     return orjson.dumps(body)
 
 

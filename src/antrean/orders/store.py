@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import orjson
 from redis.exceptions import RedisError
 
 from antrean.orders import ids, keys
@@ -21,11 +22,13 @@ from antrean.orders.model import (
     Order,
     StoreUnavailable,
     SubmitRefused,
+    Taxpayer,
     body_json,
 )
 from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
+from antrean.orders.vault import Unreadable, Vault, sealing_key
 from antrean.orders.witness import Account, Baseline
 
 #: Orders given a new deadline in one step.
@@ -124,13 +127,16 @@ class OrderStore:
         limits: Limits,
         new_id: Callable[[], str] | None = None,
         new_token: Callable[[], str] = ids.new_token,
+        vault: Vault | None = None,
     ) -> None:
+        """`vault` None: a store that neither accepts orders nor tells who pays, as the commands need it."""
         self.scripts = scripts
         self._redis = scripts.redis
         self._commit = commit
         self._limits = limits
         self._new_id = new_id or (lambda: ids.new_id(time.time_ns() // 1_000_000))
         self._new_token = new_token
+        self._vault = vault
 
     async def _run(self, name: str, *args: Arg) -> list[Any]:
         answer: list[Any] = await asked(self.scripts.run(name, *args))
@@ -144,15 +150,18 @@ class OrderStore:
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
         order_id, token = self._new_id(), self._new_token()
+        vault = self._need_vault()
+        sealed = vault.seal(_personal_json(new.taxpayer), _place(order_id))
         code, *rest = await self._commit.run(
             (
                 order_id,
                 new.office,
                 key_digest(new.idempotency_key),
                 IDEMPOTENCY_S,
-                new.fingerprint,
+                # Repeats of before a change of keys, and of before fingerprints were keyed, are known as well.
+                " ".join((*vault.digests(new.fingerprint), new.fingerprint)),
                 new.kind,
-                body_json(new),
+                body_json(new, new.taxpayer.masked),
                 new.reference or "",
                 "" if new.deadline_ms is None else new.deadline_ms,
                 score_minute(new.deadline_ms),
@@ -162,6 +171,8 @@ class OrderStore:
                 new.purchase_order_id or "",
                 self._limits.backlog_max,
                 self._limits.office_backlog_max,
+                sealed,
+                new.webhook_url or "",
             )
         )
         if code in _REFUSALS:
@@ -169,12 +180,48 @@ class OrderStore:
         if code == Code.REPLAYED:
             return Accepted(_record(rest), True, None)
         *fresh, rank = rest
-        return Accepted(Order.accepted(new, order_id, token, fresh), False, rank)
+        return Accepted(Order.accepted(new, order_id, token, sealed, fresh), False, rank)
 
     async def get(self, order_id: str) -> Order | None:
         """One order, or None."""
         raw = await asked(self._redis.hgetall(keys.ORDER + order_id))
         return Order.from_hash(raw) if raw else None
+
+    def taxpayer_of(self, order: Order) -> Taxpayer:
+        """Who pays, in full. Raises Unreadable: the keys here do not open it, or it was erased."""
+        if isinstance(order.personal, Taxpayer):
+            return order.personal
+        if order.personal is None or order.masked is None:
+            raise Unreadable("it was erased")
+        number, name = orjson.loads(self._need_vault().open(order.personal, _place(order.id)))
+        return Taxpayer(order.masked.identity_type, number, name)
+
+    async def reseal(self, order_id: str) -> bool:
+        """Seal the order's personal data with the key that encrypts now; False where it is already, or erased.
+
+        Raises Unreadable.
+        """
+        vault = self._need_vault()
+        order = await self.get(order_id)
+        if order is None or order.personal is None:
+            return False
+        old = order.personal
+        if isinstance(old, bytes) and sealing_key(old) == vault.primary:
+            return False
+        taxpayer = self.taxpayer_of(order)
+        code, *_ = await self._run(
+            "reseal",
+            order_id,
+            old if isinstance(old, bytes) else "",
+            vault.seal(_personal_json(taxpayer), _place(order_id)),
+            body_json(order, taxpayer.masked),
+        )
+        return bool(code == Code.OK)
+
+    def _need_vault(self) -> Vault:
+        if self._vault is None:
+            raise RuntimeError("this store was built without the ring of keys")
+        return self._vault
 
     async def by_ticket(self, token: str) -> Order | None:
         """The order that a ticket token stands for, or None."""
@@ -419,6 +466,14 @@ class OrderStore:
     def _judge(code: int, name: str, order_id: str) -> None:
         if code not in (Code.OK, Code.ALREADY):
             raise ClaimLost(f"{name} of {order_id}: {Code(code).name.lower()}")
+
+
+def _personal_json(taxpayer: Taxpayer) -> bytes:
+    return orjson.dumps([taxpayer.identity_number, taxpayer.name])
+
+
+def _place(order_id: str) -> str:
+    return f"order:{order_id}"
 
 
 def _record(flat: list[bytes]) -> Order:

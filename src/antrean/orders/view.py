@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,24 +49,18 @@ class Pace:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """How to show: links' base ('' for relative ones), language, whether identity numbers are seen."""
+    """How to show: links' base ('' for relative ones), language, whether identity numbers and names are seen."""
 
     base_url: str = ""
     language: Language = "id"
-    unmasked: bool = False
+    #: Shows who pays in full, to those who may see it.
+    reveal: Callable[[Order], Taxpayer | None] | None = None
 
 
 def rfc3339(ms: int) -> str:
     """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`."""
     stamp = datetime.fromtimestamp(ms / 1000, UTC)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def mask(identity_number: str) -> str:
-    """`1271010101900001` as `1271********0001`; of a short one nothing but the last two."""
-    if len(identity_number) >= 12:
-        return identity_number[:4] + "*" * (len(identity_number) - 8) + identity_number[-4:]
-    return "*" * max(len(identity_number) - 2, 0) + identity_number[-2:]
 
 
 def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
@@ -85,7 +80,7 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
     """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
     place = position(order, rank, outlook)
     holding = holding_of(order, outlook)
-    done = order.state is State.COMPLETED
+    there = order.state is State.COMPLETED and order.erased_ms is None
     own = f"{look.base_url}/v1/orders/{order.id}"
     return {
         "id": order.id,
@@ -101,8 +96,8 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "eta": _eta(order, place, holding, pace),
         "holding": _holding(holding, look.language),
         "serial_number": order.serial_number,
-        "qr_url": f"{own}/qr" if done else None,
-        "document_url": f"{own}/document" if done and order.kind == "affix" else None,
+        "qr_url": f"{own}/qr" if there else None,
+        "document_url": f"{own}/document" if there and order.kind == "affix" else None,
         "error": order.error,
         "deadline": rfc3339(order.deadline_ms) if order.deadline_ms is not None else None,
         "reference": order.reference,
@@ -112,7 +107,8 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "history": [{"at": rfc3339(h.at_ms), "state": h.state, "note": h.note} for h in order.history],
         "version": order.version,
         "document": order.document,
-        "taxpayer": _taxpayer(order.taxpayer, look.unmasked),
+        "taxpayer": _taxpayer(order, look),
+        "erased_at": rfc3339(order.erased_ms) if order.erased_ms is not None else None,
         "document_id": order.document_id,
         "placement": order.placement,
         "purchase_order_id": order.purchase_order_id,
@@ -180,10 +176,7 @@ def _holding(holding: Holding | None, language: Language) -> dict[str, str] | No
     }
 
 
-def _taxpayer(taxpayer: Taxpayer, unmasked: bool) -> dict[str, str]:
-    number = taxpayer.identity_number
-    return {
-        "identity_type": taxpayer.identity_type,
-        "identity_number": number if unmasked else mask(number),
-        "name": taxpayer.name,
-    }
+def _taxpayer(order: Order, look: Look) -> Taxpayer | None:
+    if order.masked is None or look.reveal is None:
+        return order.masked
+    return look.reveal(order) or order.masked

@@ -14,7 +14,7 @@ end
 
 local function int(n) return string.format('%.0f', n) end
 
-local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded'}
+local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded', 'hook'}
 
 -- The order's moving fields as a table, or nil.
 local function load(id)
@@ -101,6 +101,15 @@ local function note_line(o, state, note)
   o.hist = lines
 end
 
+-- What a webhook is to tell of the state just written; the sender finds it among those that are due.
+local function notice(o, state)
+  local v = redis.call('HMGET', o.key, 'number', 'ref', 'sn', 'err')
+  local id = o.id .. '-' .. o.ver
+  redis.call('HSET', K.NOTICES, id, cjson.encode({order = o.id, office = o.office, kind = o.kind, state = state,
+    at = NOW, since = NOW, url = o.hook, number = v[1], ref = v[2], sn = v[3], err = v[4] or '', tries = 0}))
+  redis.call('ZADD', K.NOTICES_DUE, int(NOW), id)
+end
+
 -- Writes a change of state (or a note on the same state) and tells those who watch. `set`: further fields.
 local function write(o, state, note, set)
   note_line(o, state, note)
@@ -121,6 +130,8 @@ local function write(o, state, note, set)
       redis.call('INCR', bucket)
       redis.call('EXPIRE', bucket, 1200)
     end
+    if TERMINAL[state] then redis.call('ZADD', K.ERASE, int(NOW), o.id) end
+    if o.hook ~= '' and (TERMINAL[state] or state == S.ATTENTION) then notice(o, state) end
   end
   redis.call('PUBLISH', K.EVENTS, o.id .. ' ' .. o.ver .. ' ' .. state)
   o.state = state

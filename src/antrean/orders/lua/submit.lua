@@ -1,18 +1,19 @@
 -- Accepts an order: all of it or nothing of it.
--- ARGV: now, id, office, idempotency digest, its ttl (s), fingerprint, kind, body, reference, deadline (ms or ''),
---       score prefix (deadline minute), ticket token, document id, own SN, purchase order id, backlog max,
---       office backlog max
+-- ARGV: now, id, office, idempotency digest, its ttl (s), fingerprints of which the first is kept and any is a match,
+--       kind, body, reference, deadline (ms or ''), score prefix (deadline minute), ticket token, document id, own SN,
+--       purchase order id, backlog max, office backlog max, who pays (sealed), webhook URL
 -- Answer: {OK, number of the ticket, score, SN or '', now (ms), how many stand before it} ·
 --         {REPLAYED, field, value, …} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
 --         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN}
-local _, id, office, digest, ttl, fingerprint, kind, body, reference, deadline, minute, token, document, own_sn,
-  purchase, backlog_max, office_max = unpack(ARGV)
+local _, id, office, digest, ttl, fingerprints, kind, body, reference, deadline, minute, token, document, own_sn,
+  purchase, backlog_max, office_max, pii, hook = unpack(ARGV)
 
 local idem = K.IDEMPOTENCY .. office .. ':' .. digest
 local earlier = redis.call('GET', idem)
 if earlier then
   local space = string.find(earlier, ' ', 1, true)
-  if string.sub(earlier, space + 1) ~= fingerprint then return {CODE.KEY_REUSED} end
+  local kept = ' ' .. string.sub(earlier, space + 1) .. ' '
+  if not string.find(' ' .. fingerprints .. ' ', kept, 1, true) then return {CODE.KEY_REUSED} end
   return record(CODE.REPLAYED, string.sub(earlier, 1, space - 1))
 end
 
@@ -21,10 +22,7 @@ if tonumber(redis.call('HGET', K.COUNTS_OFFICE .. office, 'open') or '0') >= ton
   return {CODE.OFFICE_FULL}
 end
 
-if document ~= '' then
-  if redis.call('HGET', K.DOCUMENT .. document, 'office') ~= office then return {CODE.NO_DOCUMENT} end
-  redis.call('PERSIST', K.DOCUMENT .. document)
-end
+if document ~= '' and redis.call('HGET', K.DOCUMENT .. document, 'office') ~= office then return {CODE.NO_DOCUMENT} end
 
 local sn = own_sn
 if purchase ~= '' then
@@ -51,7 +49,12 @@ note_line(o, S.QUEUED, 'accepted')
 redis.call('HSET', o.key, 'id', id, 'office', office, 'kind', kind, 'body', body, 'ref', reference,
   'deadline', deadline, 'score', score, 'seq', seq, 'number', number, 'token', token, 'made', int(NOW),
   'sn', sn, 'given', sn ~= '' and '1' or '', 'purchase', purchase, 'fence', '0', 'owner', '', 'calls', '0',
-  'state', S.QUEUED, 'ver', '1', 'hist', o.hist, 'upd', int(NOW))
+  'state', S.QUEUED, 'ver', '1', 'hist', o.hist, 'upd', int(NOW), 'pii', pii)
+if hook ~= '' then redis.call('HSET', o.key, 'hook', hook) end
+if document ~= '' then
+  redis.call('PERSIST', K.DOCUMENT .. document)
+  redis.call('HINCRBY', K.DOCUMENT .. document, 'uses', 1)
+end
 count(office, S.QUEUED, 1)
 count(office, 'open', 1)
 enter_lane(o, S.QUEUED)
@@ -59,6 +62,6 @@ redis.call('HSET', K.TICKETS, token, id)
 redis.call('ZADD', K.INDEX_ALL, seq, id)
 redis.call('ZADD', K.INDEX_OFFICE .. office, seq, id)
 if sn == '' then book(o, '', 'held', '', 'accepted') end
-redis.call('SET', idem, id .. ' ' .. fingerprint, 'EX', ttl)
+redis.call('SET', idem, id .. ' ' .. string.match(fingerprints, '^[^ ]+'), 'EX', ttl)
 -- Nobody can watch an order that has just come to be, so nobody is told.
 return {CODE.OK, int(number), score, sn, int(NOW), redis.call('ZRANK', lane(o, S.QUEUED), id)}

@@ -5,4 +5,6 @@ local _, id, office, pages, bytes, sha256, sizes, ttl = unpack(ARGV)
 redis.call('HSET', K.DOCUMENT .. id, 'office', office, 'pages', pages, 'bytes', bytes, 'sha256', sha256, 'sizes', sizes,
   'made', int(NOW))
 redis.call('EXPIRE', K.DOCUMENT .. id, ttl)
+-- A little later than that, so that the record is gone when its bytes are looked at.
+redis.call('ZADD', K.UPLOADS, int(NOW + (tonumber(ttl) + 60) * 1000), id)
 return {CODE.OK}

@@ -1,0 +1,140 @@
+"""The ring that personal data is encrypted with: from the setting, else from a key file in the data dir.
+
+Every process with the same Redis must have the same ring. Redis keeps a known text sealed with each key that was
+ever used there, so that a process with another ring says so at its start and not at the first order.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from antrean.orders import keys
+from antrean.orders.codes import Code
+from antrean.orders.scripts import Scripts
+from antrean.orders.store import asked
+from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring
+
+log = structlog.get_logger(__name__)
+
+FILE_NAME = "personal.keys"
+_KNOWN = b"antrean"
+_CONTEXT = "ring"
+
+
+class WrongRing(Exception):
+    """Orders are encrypted here with keys that this process does not have. The message says what to do."""
+
+
+def key_file(settings: Settings) -> Path:
+    """Where the ring lies when no setting gives it."""
+    return settings.data_dir.absolute() / FILE_NAME
+
+
+def load_vault(settings: Settings) -> Vault:
+    """The ring of these settings; makes the key file where there is neither setting nor file.
+
+    Raises WrongRing where the file holds no ring, OSError where it can not be read or made.
+    """
+    return Vault(load_ring(settings))
+
+
+def load_ring(settings: Settings) -> list[VaultKey]:
+    """The keys of these settings, the one that encrypts first. Raises WrongRing, OSError."""
+    if given := settings.pii_keys.get_secret_value():
+        return parse_ring(given)
+    path = key_file(settings)
+    if not path.exists():
+        _make(path)
+    try:
+        ring = parse_ring(path.read_text("ascii"))
+    except ValueError as error:
+        raise WrongRing(f"{path}: {error}") from None
+    if not ring:
+        raise WrongRing(f"{path} is empty. Put the right file back, or set ANTREAN_PII_KEYS.")
+    return ring
+
+
+def write_ring(path: Path, ring: list[VaultKey], *, replace: bool) -> None:
+    """Write the key file, readable by its owner alone, whole or not at all. `replace` False: unless it is there."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    made = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write("".join(f"{key.text}\n" for key in ring))
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            made.replace(path)
+        elif not path.exists():
+            # A link fails where another process was quicker, and then its file counts.
+            os.link(made, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError:
+        pass
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _make(path: Path) -> None:
+    write_ring(path, [VaultKey.new()], replace=False)
+    log.info("key file made", path=str(path), advice="keep a copy of it apart from the data")
+
+
+def is_private(path: Path) -> bool:
+    """Whether nobody but its owner may read the file."""
+    return not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+async def check_ring(vault: Vault, redis: Redis, where: str) -> None:
+    """Make sure that this ring opens what is sealed in this Redis, and note the key that seals from now on.
+
+    `where`: the ring's place in words. Raises WrongRing, StoreUnavailable.
+    """
+    known = vault.seal(_KNOWN, _CONTEXT)
+    code, *answer = await asked(Scripts(redis).run("ring", vault.primary, known, *vault.key_ids))
+    if code != Code.OK:
+        names = ", ".join(key_id.decode() for key_id in answer)
+        raise WrongRing(_advice(f"key {names} of the orders in Redis is not in {where}"))
+    opens(vault, dict(zip(answer[::2], answer[1::2], strict=True)), where)
+
+
+def opens(vault: Vault, known: dict[bytes, bytes], where: str) -> None:
+    """`known`: key id → the known text sealed with it. Raises WrongRing."""
+    for key_id, sealed in known.items():
+        try:
+            vault.open(sealed, _CONTEXT)
+        except Unreadable:
+            message = (
+                f"key {key_id.decode()} in {where} is not the one that the orders in Redis are sealed with"
+            )
+            raise WrongRing(_advice(message)) from None
+
+
+async def known_keys(redis: Redis) -> dict[bytes, bytes]:
+    """What Redis knows of the keys in use. Raises StoreUnavailable."""
+    found: dict[bytes, bytes] = await asked(redis.hgetall(keys.RING))
+    return found
+
+
+def place_of(settings: Settings) -> str:
+    """Where the ring of these settings comes from, in words."""
+    return "ANTREAN_PII_KEYS" if settings.pii_keys.get_secret_value() else str(key_file(settings))
+
+
+def _advice(what: str) -> str:
+    return (
+        f"{what}. Every gateway and worker needs the same keys: set ANTREAN_PII_KEYS alike on all of them, or "
+        f"start them with the same data dir ({FILE_NAME} in it)."
+    )

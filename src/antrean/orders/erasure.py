@@ -1,0 +1,89 @@
+"""Erases who paid, and the documents, once their time is over; ledger, serial number and history stay.
+
+First the upload is let go of, then the bytes are deleted, then the record: an erasure that is cut short is found
+again among those that are due, and every step of it may be done twice.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from antrean.orders import keys
+from antrean.orders.model import IllegalMove, body_json
+from antrean.orders.store import OrderStore, asked
+
+log = structlog.get_logger(__name__)
+
+#: Orders, and forgotten uploads, seen to in one step.
+STEP_MAX = 50
+DAY_MS = 24 * 3600 * 1000
+#: What stands in the history.
+NOTE = "personal data erased, its time is over"
+
+
+class Documents(Protocol):
+    """The document store, as far as erasing needs it; what is gone already is no error. Raises OSError."""
+
+    async def delete_upload(self, document_id: str) -> None: ...
+    async def delete_qr(self, order_id: str) -> None: ...
+    async def delete_stamped(self, order_id: str) -> None: ...
+
+
+class Eraser:
+    """Erases one order, or all whose time is over. Raises StoreUnavailable; OSError where a document stays."""
+
+    def __init__(self, store: OrderStore, documents: Documents, retention_days: float = 0) -> None:
+        """`retention_days`: how long after an order's end `run_once` leaves it alone."""
+        self._store = store
+        self._redis = store.scripts.redis
+        self._documents = documents
+        self._retention_ms = int(retention_days * DAY_MS)
+
+    async def run_once(self) -> bool:
+        """One step; True where there may be more. A document store that is away is tried again at the next."""
+        try:
+            return await self._step()
+        except OSError as error:
+            log.warning("a document is not deleted just now", why=str(error))
+            return False
+
+    async def _step(self) -> bool:
+        now_ms = (await self._store.situation()).now_ms
+        orders = await self._due(keys.ERASE, now_ms - self._retention_ms)
+        for order_id in orders:
+            await self.erase(order_id, NOTE)
+        uploads = await self._due(keys.UPLOADS, now_ms)
+        for document_id in uploads:
+            await self._forget_upload(document_id)
+        if orders or uploads:
+            log.info("erased", orders=len(orders), unused_uploads=len(uploads))
+        return len(orders) == STEP_MAX or len(uploads) == STEP_MAX
+
+    async def erase(self, order_id: str, note: str) -> None:
+        """Erase one order's personal data; the same where that was done before. Raises IllegalMove: not at its end."""
+        order = await self._store.get(order_id)
+        if order is None or order.erased_ms is not None:
+            await asked(self._redis.zrem(keys.ERASE, order_id))
+            return
+        if not order.terminal:
+            raise IllegalMove("only an order at its end can be erased", order.state)
+        scripts = self._store.scripts
+        if order.document_id is not None:
+            _, unused = await asked(scripts.run("let_go", order_id, order.document_id))
+            if unused:
+                await self._documents.delete_upload(order.document_id)
+        await self._documents.delete_stamped(order_id)
+        await self._documents.delete_qr(order_id)
+        await asked(scripts.run("erase", order_id, note, body_json(order.without_person, None)))
+
+    async def _due(self, key: str, until_ms: int) -> list[str]:
+        found = await asked(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=STEP_MAX))
+        return [item.decode() for item in found]
+
+    async def _forget_upload(self, document_id: str) -> None:
+        # Its record expired unless an order took it; then that order's erasure sees to it.
+        if not await asked(self._redis.exists(keys.DOCUMENT + document_id)):
+            await self._documents.delete_upload(document_id)
+        await asked(self._redis.zrem(keys.UPLOADS, document_id))

@@ -1,0 +1,116 @@
+"""What is sealed opens with the right ring, in its own place, unchanged; the ring's file is its owner's alone."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from antrean.config.personal_keys import WrongRing, check_ring, is_private, key_file, load_ring, load_vault
+from antrean.config.settings import Settings
+from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring, sealing_key
+
+OLD, NEW = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
+
+
+@given(st.binary(max_size=300), st.text(max_size=40))
+def test_what_is_sealed_opens_in_its_place_only(plain: bytes, context: str) -> None:
+    vault = Vault([OLD])
+    sealed = vault.seal(plain, context)
+    assert vault.open(sealed, context) == plain
+    with pytest.raises(Unreadable):
+        vault.open(sealed, context + "x")
+    for at in range(4, len(sealed), 7):
+        changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+        with pytest.raises(Unreadable):
+            vault.open(changed, context)
+
+
+def test_nothing_of_the_text_is_seen_and_no_two_sealings_are_alike() -> None:
+    vault = Vault([OLD])
+    first, second = (vault.seal(b"1271010101900001", "order:a") for _ in range(2))
+    assert first != second
+    assert b"1271" not in first
+
+
+def test_every_key_of_the_ring_opens_and_the_first_seals() -> None:
+    before, both, after = Vault([OLD]), Vault([NEW, OLD]), Vault([NEW])
+    sealed = before.seal(b"x", "c")
+    assert both.open(sealed, "c") == b"x"
+    again = both.seal(b"x", "c")
+    assert (sealing_key(sealed), sealing_key(again)) == ("old", "new")
+    assert after.open(again, "c") == b"x"
+    with pytest.raises(Unreadable, match="key old"):
+        after.open(sealed, "c")
+    with pytest.raises(Unreadable):
+        after.open(b"", "c")
+    assert both.digests("body")[1] == before.digests("body")[0]
+    assert "x" * 3 not in repr(OLD)
+    assert b"o" * 32 not in repr(OLD).encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nokey",
+        "a:short",
+        f"a:{'*' * 44}",
+        f"A!:{base64.b64encode(bytes(32)).decode()}",
+        f"{OLD.text},{OLD.text}",
+    ],
+)
+def test_a_ring_that_is_none_is_refused_by_rule_and_its_text_is_not_repeated(
+    text: str, make_settings: Callable[..., Settings]
+) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse_ring(text)
+    assert OLD.text.partition(":")[2] not in str(refused.value)
+    with pytest.raises(ValidationError) as by_name:
+        make_settings(pii_keys=text)
+    assert "pii_keys" in str(by_name.value)
+    assert OLD.text.partition(":")[2] not in str(by_name.value)
+
+
+def test_a_key_file_is_made_once_for_its_owner_alone(settings: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        rings = list(pool.map(lambda _: load_ring(settings), range(8)))
+    assert all(ring == rings[0] for ring in rings)
+    path = key_file(settings)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert is_private(path)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_setting_goes_before_the_file(settings: Settings, make_settings: Callable[..., Settings]) -> None:
+    given_ring = make_settings(data_dir=settings.data_dir, pii_keys=f"{NEW.text}, {OLD.text}")
+    assert load_ring(given_ring) == [NEW, OLD]
+    assert not Path(settings.data_dir).exists()
+
+
+def test_a_file_that_holds_no_ring_is_told_by_its_path(settings: Settings) -> None:
+    path = key_file(settings)
+    path.parent.mkdir(parents=True)
+    for text in ("", "garbage"):
+        path.write_text(text)
+        with pytest.raises(WrongRing, match=r"personal\.keys"):
+            load_vault(settings)
+
+
+async def test_a_process_with_other_keys_is_stopped_at_its_start(redis: Redis) -> None:
+    await check_ring(Vault([OLD]), redis, "here")
+    await check_ring(Vault([OLD]), redis, "here")
+    with pytest.raises(WrongRing, match="ANTREAN_PII_KEYS"):
+        await check_ring(Vault([NEW]), redis, "there")
+    with pytest.raises(WrongRing, match="is not the one"):
+        await check_ring(Vault([VaultKey("old", b"x" * 32)]), redis, "there")
+    await check_ring(Vault([NEW, OLD]), redis, "here")
+    with pytest.raises(WrongRing, match="key new"):
+        await check_ring(Vault([OLD]), redis, "here")
