@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test lint format bench lock clean
+.PHONY: help install up test fuzz lint format bench lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +31,9 @@ up: install  ## Run everything on this machine; Ctrl-C drains and stops
 
 test: lint  ## All checks: lint, then every test
 	@$(BIN)/python -m pytest
+
+fuzz: install  ## The long versions of generated requests, bodies and PDFs (some minutes)
+	@ANTREAN_TEST_API_EXAMPLES=25 ANTREAN_TEST_FUZZ_CASES=6000 $(BIN)/python -m pytest -s tests/test_schemathesis.py tests/test_hard_inputs.py
 
 lint: install  ## ruff, mypy, import-linter; changes nothing
 	@$(BIN)/ruff check

@@ -22,6 +22,7 @@ from antrean.orders.documents import DocumentStore
 from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.model import Order
+from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
@@ -199,6 +200,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             pdf=checker,
             hub=EventHub(redis),
             keys=ring,
+            outbox=Outbox(scripts, VAULT),
             breakers={"provider": provider, "adapter": adapter},
             check_ready=check_ready,
             throughput=throughput,

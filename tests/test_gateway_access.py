@@ -56,6 +56,11 @@ MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("POST", "/v1/orders/{id}/replay"): (OPS, False),
     ("POST", "/v1/orders/{id}/refund"): (OPS, False),
     ("POST", "/v1/orders/{id}/erase"): (OPS, False),
+    ("GET", "/v1/ops/webhooks"): (OPS, False),
+    ("POST", "/v1/ops/webhooks/replay"): (OPS, False),
+    ("POST", "/v1/ops/webhooks/enable"): (OPS, False),
+    ("GET", "/v1/ops/webhook-secrets/{office}"): (OPS, False),
+    ("POST", "/v1/ops/webhook-secrets/{office}"): (OPS, False),
     ("GET", "/v1/orders/{id}/access"): ({"supervisor", "ops"}, False),
     ("GET", "/v1/tickets/{token}"): (NOBODY, True),
     ("GET", "/healthz"): (NOBODY, True),
@@ -97,7 +102,7 @@ async def test_a_route_lets_in_whom_the_table_names_and_nobody_else(gateway: Gat
     roles, public = MAY[route.method, route.path]
     order = await gateway.order()
     path = route.path.format(
-        id=order["id"], token=order["ticket"]["token"], name="provider", build="b", page=1
+        id=order["id"], token=order["ticket"]["token"], name="provider", build="b", page=1, office=OFFICE
     )
     body: dict[str, Any] = {"json": {}} if route.method in ("POST", "PUT") else {}
 

@@ -160,11 +160,11 @@ async def test_nobody_locks_himself_out_and_an_unknown_key_is_not_found(gateway:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"role": "boss"}, "role"),
+        ({"role": "boss", "office": "X"}, "role"),
         ({"role": "terminal"}, "office"),
         ({"role": "terminal", "office": "a/b"}, "office"),
-        ({"role": "ops", "expires_in_s": 0}, "expires_in_s"),
-        ({"role": "ops", "secret": "x"}, "secret"),
+        ({"role": "ops", "office": "X", "expires_in_s": 0}, "expires_in_s"),
+        ({"role": "ops", "office": "X", "secret": "x"}, "secret"),
     ],
 )
 async def test_a_key_that_can_not_be_made_is_refused_with_the_field(
@@ -174,7 +174,13 @@ async def test_a_key_that_can_not_be_made_is_refused_with_the_field(
     assert (answer.status, (await answer.json())["errors"][0]["field"]) == (422, field)
 
 
-async def test_ops_may_have_a_key_of_no_office(gateway: Gateway) -> None:
-    made = await _made(gateway, role="ops")
-    assert made["office"] == "*"
-    assert await _with(gateway, made["key"]) == 200
+async def test_a_key_from_the_settings_is_ended_at_the_machine_only(gateway: Gateway) -> None:
+    text = "a bootstrap key of more than 32 characters"
+    await gateway.parts.keys.register(text, Role.TERMINAL, OFFICE)
+    fixed = next(record for record in await gateway.parts.keys.list() if record.fixed)
+    for method, path in (("DELETE", f"{PATH}/{fixed.id}"), ("POST", f"{PATH}/{fixed.id}/rotate")):
+        refused = await gateway.call(method, path, role="ops")
+        assert (refused.status, (await refused.json())["type"]) == (409, "/problems/key-fixed")
+    assert await _with(gateway, text) == 200
+    assert await gateway.parts.keys.revoke(fixed.id)
+    assert await _with(gateway, text) == 401

@@ -116,6 +116,7 @@ async def test_the_example_works_as_it_stands(
         "/v1/orders/{id}": order["id"],
         "/v1/ops/keys/{id}": key.id,
         "/v1/ops/breaker/{name}": "provider",
+        "/v1/ops/webhook-secrets/{office}": OFFICE,
     }
     for template, value in names.items():
         path = path.replace(template, template[: template.index("{")] + value)

@@ -52,8 +52,21 @@ def test_the_limit_never_leaves_its_bounds(state: PaceState, sample: Sample, lim
 @given(states, samples(), st.integers(1, 50))
 def test_errors_shrink_it_down_to_one(state: PaceState, sample: Sample, errors: int) -> None:
     before = BOUNDS.clamp(state.limit)
-    new = next_limit(state, replace(sample, errors=errors), BOUNDS)
+    new = next_limit(state, replace(sample, errors=errors + sample.done), BOUNDS)
     assert new.limit <= max(1.0, 0.9 * before)
+
+
+def test_errors_at_their_usual_share_are_no_sign_of_load() -> None:
+    rng = random.Random(1)
+    state, lowest = PaceState(limit=30, baseline_s=0.1), 30.0
+    for number in range(400):
+        sample = steady(state.limit, 0.1, number * STEP_S)
+        errors = sum(rng.random() < 0.2 for _ in range(sample.done))
+        state = next_limit(state, replace(sample, errors=errors, done=sample.done - errors), BOUNDS)
+        lowest = min(lowest, state.limit)
+    assert 0.1 < state.background < 0.3
+    assert lowest >= 8
+    assert state.limit >= 30
 
 
 @given(st.floats(0.001, 30))
@@ -80,7 +93,7 @@ def test_answers_a_little_slower_shrink_it_a_little_and_much_slower_much() -> No
 
 
 def test_after_a_cut_the_ceiling_is_left_alone_for_a_while_and_then_passed_by_one() -> None:
-    state = next_limit(PaceState(limit=20, baseline_s=0.1), replace(steady(20, 0.1, 10), errors=2), BOUNDS)
+    state = next_limit(PaceState(limit=20, baseline_s=0.1), replace(steady(20, 0.1, 10), errors=10), BOUNDS)
     now_s = 10.0
     while now_s < 10 + HOLD_S:
         state, now_s = next_limit(state, steady(state.limit, 0.1, now_s), BOUNDS), now_s + 0.3

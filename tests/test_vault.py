@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from antrean.config.personal_keys import WrongRing, check_ring, is_private, key_file, load_ring, load_vault
+from antrean.config.durability import Level
+from antrean.config.personal_keys import (
+    WrongRing,
+    check_ring,
+    examine_ring,
+    is_private,
+    key_file,
+    load_ring,
+    load_vault,
+    retire_keys,
+    write_ring,
+)
 from antrean.config.settings import Settings
 from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring, sealing_key
 
@@ -114,3 +125,34 @@ async def test_a_process_with_other_keys_is_stopped_at_its_start(redis: Redis) -
     await check_ring(Vault([NEW, OLD]), redis, "here")
     with pytest.raises(WrongRing, match="key new"):
         await check_ring(Vault([OLD]), redis, "here")
+    await retire_keys(Vault([NEW, OLD]), redis)
+    await check_ring(Vault([NEW]), redis, "here")
+
+
+async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one(
+    redis: Redis, settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    async def seen(of: Settings) -> tuple[Level, str]:
+        finding = await examine_ring(of, redis)
+        return finding.level, f"{finding.seen} {finding.advice}"
+
+    alone = settings.model_copy(update={"redis_url": ""})
+    assert (await seen(alone))[0] is Level.OK
+    assert not key_file(alone).exists()
+    vault = load_vault(alone)
+    await check_ring(vault, redis, "here")
+    assert (await seen(alone))[0] is Level.OK
+    level, said = await seen(settings)
+    assert (level, "ANTREAN_PII_KEYS" in said) == (Level.WARN, True)
+    key_file(alone).chmod(0o644)
+    level, said = await seen(alone)
+    assert (level, "chmod 600" in said) == (Level.WARN, True)
+    write_ring(key_file(alone), [OLD], replace=True)
+    level, said = await seen(alone)
+    assert (level, vault.primary in said) == (Level.FAIL, True)
+    assert OLD.text not in said
+    key_file(alone).unlink()
+    level, said = await seen(alone)
+    assert (level, "missing" in said) == (Level.FAIL, True)
+    level, _ = await seen(make_settings(pii_keys=OLD.text, redis_url=settings.redis_url))
+    assert level is Level.FAIL

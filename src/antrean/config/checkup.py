@@ -17,8 +17,10 @@ from obstore.store import from_url
 from redis.exceptions import RedisError
 
 from antrean.config.durability import Finding, Level, check_durability
+from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.orders.model import StoreUnavailable
 
 #: Deadlines, tokens and leases are compared with other machines' clocks; a `Date` header tells whole seconds.
 CLOCK_WARN_S = 3.0
@@ -48,9 +50,16 @@ async def _redis(settings: Settings) -> list[Finding]:
         findings = await check_durability(client, replicas_min=settings.redis_replicas_min)
         if any(f.check == "reachable" and f.level is Level.FAIL for f in findings):
             return findings
-        return [*findings, await _redis_clock(client)]
+        return [*findings, await _redis_clock(client), await _ring(settings, client)]
     finally:
         await client.aclose()
+
+
+async def _ring(settings: Settings, client: redis.asyncio.Redis) -> Finding:
+    try:
+        return await examine_ring(settings, client)
+    except StoreUnavailable as error:
+        return Finding("keys of personal data", Level.WARN, str(error), "Ask again when Redis answers.")
 
 
 async def _redis_clock(client: redis.asyncio.Redis) -> Finding:

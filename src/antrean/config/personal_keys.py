@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 
+from antrean.config.durability import Finding, Level
 from antrean.config.settings import Settings
 from antrean.orders import keys
 from antrean.orders.codes import Code
@@ -122,10 +123,43 @@ def opens(vault: Vault, known: dict[bytes, bytes], where: str) -> None:
             raise WrongRing(_advice(message)) from None
 
 
-async def known_keys(redis: Redis) -> dict[bytes, bytes]:
-    """What Redis knows of the keys in use. Raises StoreUnavailable."""
-    found: dict[bytes, bytes] = await asked(redis.hgetall(keys.RING))
-    return found
+async def retire_keys(vault: Vault, redis: Redis) -> None:
+    """Nothing is sealed any more with another key than the first: no process needs them. Raises StoreUnavailable."""
+    known = await asked(redis.hkeys(keys.RING))
+    if retired := [key_id for key_id in known if key_id != vault.primary.encode()]:
+        await asked(redis.hdel(keys.RING, *retired))
+
+
+async def examine_ring(settings: Settings, redis: Redis) -> Finding:
+    """For `doctor`: whether the ring is there, private, shared where it must be, and the one of the orders."""
+    check = "keys of personal data"
+    known = await asked(redis.hgetall(keys.RING))
+    given, path = settings.pii_keys.get_secret_value(), key_file(settings)
+    if not given and not path.exists():
+        if known:
+            advice = f"Put {FILE_NAME} back, or set ANTREAN_PII_KEYS: without the keys no held order can be bought."
+            return Finding(check, Level.FAIL, f"{path} is missing, and orders are encrypted", advice)
+        return Finding(
+            check, Level.OK, f"{path} is made at the first start; keep a copy of it apart from the data"
+        )
+    try:
+        ring = load_ring(settings)
+        vault = Vault(ring)
+        if missing := {key_id.decode() for key_id in known} - set(vault.key_ids):
+            where = place_of(settings)
+            raise WrongRing(
+                _advice(f"key {', '.join(sorted(missing))} of the orders in Redis is not in {where}")
+            )
+        opens(vault, known, place_of(settings))
+    except (WrongRing, OSError) as error:
+        return Finding(check, Level.FAIL, str(error), "Start all processes with the keys of the orders.")
+    seen = f"{place_of(settings)}: {len(ring)}, {vault.primary} encrypts"
+    if not given and not is_private(path):
+        return Finding(check, Level.WARN, f"{path} can be read by others", f"chmod 600 {path}")
+    if not given and settings.redis_url:
+        advice = "Where more than one host works on this Redis, set ANTREAN_PII_KEYS alike on all of them."
+        return Finding(check, Level.WARN, seen, advice)
+    return Finding(check, Level.OK, seen)
 
 
 def place_of(settings: Settings) -> str:

@@ -20,6 +20,7 @@ from antrean.gateway.parts import GatewayParts
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.events import EventHub
+from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.uploads import Uploads
 from antrean.provider.breaker import SharedBreaker
@@ -84,6 +85,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
         pdf=pdf,
         hub=EventHub(redis),
         keys=KeyRing(redis),
+        outbox=Outbox(store.scripts, vault),
         breakers={
             "provider": BreakerPort(breakers.provider),
             "adapter": BreakerPort(breakers.adapter),

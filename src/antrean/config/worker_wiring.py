@@ -21,8 +21,10 @@ from antrean.config.store import build_store
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders import keys
 from antrean.orders.balance import BalanceWatch
+from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.outbox import Outbox
 from antrean.orders.pace import PaceReader
 from antrean.orders.promises import Promises
 from antrean.orders.resolve import Resolver
@@ -32,10 +34,12 @@ from antrean.workers.capacity import BreakerCapacity
 from antrean.workers.dispatcher import Dispatcher, enqueuer
 from antrean.workers.jobs import order_of
 from antrean.workers.keeper import Keeper, Loop
+from antrean.workers.outbound import Outbound
 from antrean.workers.prober import Prober, QuotaProbe
 from antrean.workers.process import WorkerParts, stop_on_signals, work
 from antrean.workers.rq_worker import ConcurrentWorker
 from antrean.workers.sweeper import Sweeper, waiting_jobs
+from antrean.workers.webhooks import WebhookSender
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +49,8 @@ SWEEP_EVERY_S = 1.0
 PROBE_LOOK_EVERY_S = 0.2
 RESOLVE_EVERY_S = 0.5
 CALIBRATE_EVERY_S = 1.0
+WEBHOOKS_EVERY_S = 0.5
+ERASE_EVERY_S = 60.0
 #: The balance is looked at once in so many probe intervals.
 BALANCE_INTERVALS = 6
 
@@ -65,11 +71,14 @@ def build_worker(settings: Settings, vault: Vault) -> WorkerParts:
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, breakers)
     checker = build_checker(settings)
-    fulfiller = Fulfiller(store, provider, build_documents(settings), checker.verify_stamped, worker_id)
+    documents = build_documents(settings)
+    fulfiller = Fulfiller(store, provider, documents, checker.verify_stamped, worker_id)
     resolver = Resolver(store, provider, settings.unknown_settle_s)
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
+    outbound = Outbound(allow_private=settings.webhook_allow_private)
+    webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
     calibration = Calibration(
         store, promises, source.capacity, PaceReader(store, promises, breakers.throughput).read
@@ -96,6 +105,8 @@ def build_worker(settings: Settings, vault: Vault) -> WorkerParts:
             BALANCE_INTERVALS * settings.probe_interval_s,
         ),
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
+        Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
+        Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
     ]
 
     async def perform(job_id: str) -> object:
@@ -113,6 +124,7 @@ def build_worker(settings: Settings, vault: Vault) -> WorkerParts:
         settings.drain_s,
         [
             fulfiller.aclose,
+            webhooks.aclose,
             checker.aclose,
             provider.aclose,
             breakers.provider.aclose,

@@ -34,6 +34,8 @@ ADVICE: dict[str, str] = {
     "key-in-use": "A key does not revoke itself. Use another ops key, or rotate this one and revoke it with its "
     "successor.",
     "key-ended": "A key that was revoked or has expired has no successor. Make a new key.",
+    "key-fixed": "A bootstrap key is not ended over HTTP, so that nobody with a stolen key can shut the others out. "
+    "Run `antrean keys revoke` on the machine and take it out of the settings.",
     "purchase-not-completed": "Wait until the purchase is completed, then submit the affix with a new "
     "Idempotency-Key.",
     "serial-in-use": "Another order stamps with this serial number, or did. Look that order up before you buy anew.",

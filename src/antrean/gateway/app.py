@@ -26,6 +26,7 @@ from antrean.gateway import (
     routes_reference,
     routes_session,
     routes_web,
+    routes_webhooks,
 )
 from antrean.gateway.access import admit
 from antrean.gateway.parts import GatewayParts
@@ -46,6 +47,7 @@ ROUTES: tuple[Route, ...] = (
     *routes_books.ROUTES,
     *routes_keys.ROUTES,
     *routes_privacy.ROUTES,
+    *routes_webhooks.ROUTES,
     *routes_public.ROUTES,
     *routes_session.ROUTES,
     *routes_web.ROUTES,

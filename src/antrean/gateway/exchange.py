@@ -25,6 +25,8 @@ BATCH_BYTES_MAX = 2 * 1024 * 1024
 MULTIPART_BYTES_MAX = 16 * 1024
 PARTS_MAX = 4
 
+_NUMBER = re.compile(r"\d{1,16}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
+_INTEGER = re.compile(r"\d{1,16}", re.ASCII)
 _LANGUAGE = re.compile(r"\s*([A-Za-z*]{1,8})(?:-[A-Za-z0-9-]{1,20})?\s*(?:;\s*q=([01](?:\.\d{1,3})?)\s*)?")
 
 
@@ -128,13 +130,23 @@ def _too_large(bytes_max: int) -> Problem:
 
 
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
-    """A number from the query. Raises Problem where it is none or out of bounds."""
+    """A number from the query. Raises Problem where it is no number or out of bounds."""
     text = request.query.get(name)
     if text is None:
         return default
-    if not re.fullmatch(r"\d{1,16}(\.\d{1,6})?", text, re.ASCII) or not low <= float(text) <= high:
+    if not _NUMBER.fullmatch(text) or not low <= float(text) <= high:
         raise invalid(name, "number", f"must be a number from {low:g} to {high:g}")
     return float(text)
+
+
+def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query. Raises Problem where it is none or out of bounds."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+        raise invalid(name, "integer", f"must be a whole number from {low} to {high}")
+    return int(text)
 
 
 def language(request: web.Request) -> Language:

@@ -63,6 +63,8 @@ class KeyRecord:
     digest: str
     #: The key that this one was made to replace.
     replaces: str | None = None
+    #: Set in the settings (a bootstrap key): it is ended at the machine only.
+    fixed: bool = False
 
     def ended(self, now_ms: int) -> bool:
         """Revoked, or past its time."""
@@ -124,7 +126,10 @@ class KeyRing:
     async def register(self, text: str, role: Role, office: str) -> bool:
         """Take in a key made elsewhere (a bootstrap key); False where it is known, and then left as it is."""
         key_id = secrets.token_hex(6)
-        return await self._add(KeyRecord(key_id, role, office, self._now_ms(), None, None, _digest(text)))
+        digest = _digest(text)
+        return await self._add(
+            KeyRecord(key_id, role, office, self._now_ms(), None, None, digest, fixed=True)
+        )
 
     async def list(self) -> list[KeyRecord]:
         """All keys, oldest first; what is kept of them is no secret."""

@@ -11,8 +11,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from antrean import __version__
-from antrean.gateway import operations_ops, operations_orders, operations_pages
+from antrean.gateway import operations_ops, operations_orders, operations_pages, operations_webhooks
 from antrean.gateway.answers import Problem
+from antrean.gateway.keys import OFFICE_FORM
 from antrean.gateway.operations import JSON, PROBLEM, Operation, Param, Shape
 from antrean.gateway.problems import TYPES
 from antrean.gateway.routes import ROLES, Access, Route
@@ -20,7 +21,10 @@ from antrean.orders import ids
 
 #: By method and path.
 OPERATIONS: dict[tuple[str, str], Operation] = (
-    operations_orders.OPERATIONS | operations_ops.OPERATIONS | operations_pages.OPERATIONS
+    operations_orders.OPERATIONS
+    | operations_ops.OPERATIONS
+    | operations_pages.OPERATIONS
+    | operations_webhooks.OPERATIONS
 )
 
 REF = "#/components/schemas/{model}"
@@ -37,6 +41,7 @@ _PATH = {
     "/v1/ops/keys/{id}": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
     "/v1/tickets/{token}": {"type": "string", "pattern": f"^[{ids.ALPHABET}]{{20}}$"},
     "/v1/ops/breaker/{name}": {"type": "string", "enum": ["provider", "adapter"]},
+    "/v1/ops/webhook-secrets/{office}": {"type": "string", "pattern": f"^{OFFICE_FORM.pattern}$"},
     "/problems/{name}": {"type": "string", "enum": list(TYPES)},
 }
 #: Parameters that mean the same in every path.

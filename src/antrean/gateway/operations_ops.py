@@ -11,6 +11,7 @@ from antrean.gateway.operations_orders import LANGUAGE, LIMIT
 QUEUE, DECISIONS, BOOKS, KEYS, SERVICE = "Queue", "Decisions", "Books", "Keys", "Service"
 
 _PAUSE = TypeAdapter(answers.Paused | answers.Running)
+_OF_FIRST = {"id": "$response.body#/orders/0/id"}
 _OF_KEY = {"id": "$response.body#/id"}
 _OPS_ONLY = "Only ops may; a counter's key is told so for its own office's order."
 
@@ -65,7 +66,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Orders that wait for a person, the longest first",
         {200: (JSON, answers.Attention)},
         params=(LANGUAGE,),
-        links={200: {"replay": ("replayOrder", {"id": "$response.body#/orders/0/id"})}},
+        links={200: {"replay": ("replayOrder", _OF_FIRST), "refund": ("refundOrder", _OF_FIRST)}},
     ),
     ("POST", "/v1/orders/{id}/replay"): Operation(
         "replayOrder",
@@ -132,7 +133,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
                 "cursor",
                 "`next_cursor` of the page before.",
                 type="string",
-                pattern="^[0-9]{1,15}-[0-9]{1,15}$",
+                pattern="^([0-9]{1,15}-[0-9]{1,15})?$",
             ),
             Param(
                 "limit",
@@ -153,7 +154,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         KEYS,
         "Make a key",
         {201: (JSON, answers.KeyMade)},
-        about="Its text is in this answer and nowhere else. A terminal or supervisor key needs an office.",
+        about="Its text is in this answer and nowhere else. A key of ops sees all offices, whatever its own.",
         body={JSON: routes_keys.KeyIn},
         example={"role": "terminal", "office": "MDN-01", "expires_in_s": 31536000},
         links={201: {"rotate": ("rotateKey", _OF_KEY), "revoke": ("revokeKey", _OF_KEY)}},
@@ -167,7 +168,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         body={JSON: routes_keys.RotateIn},
         body_required=False,
         example={"overlap_s": 3600},
-        problems=("key-ended",),
+        problems=("key-ended", "key-fixed"),
         links={201: {"revoke": ("revokeKey", _OF_KEY)}},
     ),
     ("DELETE", "/v1/ops/keys/{id}"): Operation(
@@ -176,7 +177,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Revoke a key",
         {200: (JSON, answers.Key)},
         about="When this is answered no gateway takes the key any more. Your own is not revoked.",
-        problems=("key-in-use",),
+        problems=("key-in-use", "key-fixed"),
     ),
     ("GET", "/healthz"): Operation("getHealth", SERVICE, "Alive", {200: (JSON, answers.Alive)}),
     ("GET", "/readyz"): Operation(

@@ -11,7 +11,6 @@ from antrean.gateway.operations import (
     FORM,
     JSON,
     PDF,
-    PLAIN,
     PNG,
     Operation,
     Param,
@@ -53,6 +52,14 @@ _ORDER_LINKS = {
     "picture": ("getQr", _OF_ORDER),
     "stampedDocument": ("getDocument", _OF_ORDER),
     "ticket": ("getTicket", {"token": "$response.body#/ticket/token"}),
+}
+_OF_FIRST = {"id": "$response.body#/orders/0/id"}
+_FROM_LIST = {
+    "read": "getOrder",
+    "follow": "followOrder",
+    "picture": "getQr",
+    "replay": "replayOrder",
+    "refund": "refundOrder",
 }
 _REFUSALS = (
     "idempotency-key-reused",
@@ -103,13 +110,14 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: (JSON, answers.OrderPage)},
         about="A counter's key sees its own office. A page may be short and still have a cursor.",
         params=(
-            query("state", "Only orders in this state.", enum=list(State)),
+            query("state", "Only orders in this state.", enum=[*State, ""]),
             query("office", "Only this office's orders.", type="string"),
             query("reference", "Only this reference.", type="string", maxLength=REFERENCE_CHARS_MAX),
-            query("cursor", "`next_cursor` of the page before.", type="string", pattern="^[0-9]{1,15}$"),
+            query("cursor", "`next_cursor` of the page before.", type="string", pattern="^[0-9]{0,15}$"),
             Param("limit", "query", f"{LIST_DEFAULT} by default.", LIMIT | {"maximum": LIST_MAX}),
             LANGUAGE,
         ),
+        links={200: {name: (target, _OF_FIRST) for name, target in _FROM_LIST.items()}},
     ),
     ("POST", "/v1/batches"): Operation(
         "submitBatch",
@@ -151,7 +159,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "followOrder",
         ORDERS,
         "Follow an order",
-        {200: (EVENTS, PLAIN), 204: None},
+        {200: (EVENTS, {}), 204: None},
         about=(
             "Server-sent events named `order`; `data` is the order, `id` its version. A comment comes every 15 "
             "seconds. The stream ends with the order, and after an hour. 204: it is at its end, and you have seen it."
@@ -183,6 +191,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             FORM: {"type": "object", "required": ["file"], "properties": {"file": BINARY}},
         },
         problems=("not-ready", *_PDF_REFUSALS),
+        links={201: {"firstPage": ("drawPage", {"id": "$response.body#/id", "page": "1"})}},
     ),
     ("GET", "/v1/tickets/{token}"): Operation(
         "getTicket",

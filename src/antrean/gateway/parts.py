@@ -13,6 +13,7 @@ from antrean.gateway.ports import BreakerView
 from antrean.orders.documents import DocumentStore
 from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
+from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.store import OrderStore
 from antrean.orders.uploads import Uploads
@@ -30,6 +31,7 @@ class GatewayParts:
     pdf: PdfChecker
     hub: EventHub
     keys: KeyRing
+    outbox: Outbox
     #: By name: `provider` and `adapter`.
     breakers: Mapping[str, BreakerView]
     #: Why orders can not be accepted durably just now; empty: they can.

@@ -29,6 +29,7 @@ TYPES: dict[str, tuple[int, str]] = {
     "pool-empty": (409, "There is no serial number in the pool"),
     "key-in-use": (409, "That key is in use by this very request"),
     "key-ended": (409, "The key is at its end"),
+    "key-fixed": (409, "The key is set in the settings"),
     "purchase-not-completed": (409, "That purchase is not completed yet"),
     "serial-in-use": (409, "That serial number is in use"),
     "erased": (410, "Erased"),

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from antrean.gateway import exchange, submissions
 from antrean.gateway.keys import Role
@@ -29,21 +30,29 @@ ATTENTION_MAX = 500
 Decision = Literal["auto", "ask", "not_bought", "new_serial"]
 
 
-Moment = Annotated[AwareDatetime, Field(strict=False)]
-Day = Annotated[date, Field(strict=False)]
+def _text_only(value: Any) -> Any:
+    # pydantic takes a number for a time in seconds.
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be a text")
+    return value
+
+
+_text = BeforeValidator(_text_only)
+Moment = Annotated[AwareDatetime, Field(strict=False), _text]
+Day = Annotated[date, Field(strict=False), _text]
 
 
 class ReplayIn(submissions.StrictModel):
     """Puts an order back. `decision`: see `POST /v1/orders/{id}/replay`."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=128)] = "put back by ops"
+    reason: submissions.Text128 = "put back by ops"
     decision: Decision = "auto"
 
 
 class RefundIn(submissions.StrictModel):
     """Records that the money was given back."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=128)]
+    reason: submissions.Text128
 
 
 class DeadlinesIn(submissions.StrictModel):
@@ -54,17 +63,17 @@ class DeadlinesIn(submissions.StrictModel):
 
     from_: Annotated[Moment | Day, Field(alias="from")]
     to: Moment | Day
-    office: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    reason: Annotated[str, Field(min_length=1, max_length=128)] = "deadline moved by ops"
+    office: submissions.Office | None = None
+    reason: submissions.Text128 = "deadline moved by ops"
 
 
 async def ledger(request: web.Request) -> web.Response:
     """`GET /v1/ops/ledger?cursor=&limit=`: totals, totals by office and day, and entries in the order written."""
     books = _books(request)
-    cursor = request.query.get("cursor")
+    cursor = request.query.get("cursor") or None
     if cursor is not None and not _is_entry_id(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
-    limit = int(exchange.query_number(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX))
+    limit = exchange.query_integer(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX)
     totals, days, rows = await asyncio.gather(books.totals(), books.days(), books.entries(cursor, limit))
     return exchange.json_response(
         {
@@ -140,9 +149,9 @@ async def refund(request: web.Request) -> web.Response:
 async def deadlines(request: web.Request) -> web.Response:
     """`POST /v1/ops/deadlines`: move every order due in a range to a new deadline."""
     wanted = submissions.parse(DeadlinesIn, await exchange.read_json(request))
-    start = _moment(wanted.from_, time.min)
+    start = _moment("from", wanted.from_, time.min)
     end = datetime.combine(start.astimezone(WIB).date() + timedelta(days=1), time.min, WIB)
-    to = _moment(wanted.to, time(23, 59))
+    to = _moment("to", wanted.to, time(23, 59))
     note = f"{_actor(request)}: {wanted.reason}"
     moved = await request.app[SERVICES].parts.store.postpone(
         _ms(start), _ms(end), _ms(to), wanted.office, note
@@ -190,8 +199,12 @@ async def for_ops(request: web.Request) -> Order:
     return order
 
 
-def _moment(value: datetime | date, at: time) -> datetime:
-    return value if isinstance(value, datetime) else datetime.combine(value, at, WIB)
+def _moment(field: str, value: datetime | date, at: time) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.combine(value, at, WIB)
+    now = datetime.now(UTC)
+    if not now - submissions.DEADLINE_BACK_MAX <= moment <= now + submissions.DEADLINE_AHEAD_MAX:
+        raise invalid(field, "deadline-range", "must be within five years of now")
+    return moment
 
 
 def _ms(moment: datetime) -> int:

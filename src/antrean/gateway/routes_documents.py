@@ -55,9 +55,7 @@ async def page_picture(request: web.Request) -> web.Response:
     box = None if upload is None else placement.box_of(upload.runs, page)
     if box is None:
         raise Problem("not-found", "There is no such page.")
-    width_px = int(
-        exchange.query_number(request, "width", PICTURE_PX_DEFAULT, PICTURE_PX_MIN, PICTURE_PX_MAX)
-    )
+    width_px = exchange.query_integer(request, "width", PICTURE_PX_DEFAULT, PICTURE_PX_MIN, PICTURE_PX_MAX)
     async with _memory(services):
         pdf = await parts.documents.get_upload(document_id)
         if pdf is None:

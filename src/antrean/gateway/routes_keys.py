@@ -10,8 +10,8 @@ from aiohttp import web
 from pydantic import Field
 
 from antrean.gateway import exchange, submissions
-from antrean.gateway.keys import NO_OFFICE, KeyRecord, Role
-from antrean.gateway.problems import Problem, invalid
+from antrean.gateway.keys import KeyRecord, Role
+from antrean.gateway.problems import Problem
 from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.services import SERVICES
 from antrean.orders.view import rfc3339
@@ -25,17 +25,17 @@ OVERLAP_S_DEFAULT = 24 * 3600
 
 
 class KeyIn(submissions.StrictModel):
-    """A new key. Terminals and supervisors belong to an office; ops may."""
+    """A new key."""
 
     role: Annotated[Role, Field(strict=False)]
-    office: submissions.Office | None = None
-    expires_in_s: Annotated[int, Field(ge=1, le=LIFE_S_MAX)] | None = None
+    office: submissions.Office
+    expires_in_s: Annotated[int, Field(ge=1, le=LIFE_S_MAX), submissions.Whole] | None = None
 
 
 class RotateIn(submissions.StrictModel):
     """How long the old key goes on, in seconds; 0 ends it at once."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX)] = OVERLAP_S_DEFAULT
+    overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX), submissions.Whole] = OVERLAP_S_DEFAULT
 
 
 async def list_keys(request: web.Request) -> web.Response:
@@ -49,11 +49,9 @@ async def list_keys(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """`POST /v1/ops/keys`."""
     wanted = submissions.parse(KeyIn, await exchange.read_json(request))
-    if wanted.office is None and wanted.role is not Role.OPS:
-        raise invalid("office", "missing", f"is required for the role {wanted.role}")
     expires_ms = None if wanted.expires_in_s is None else _now_ms() + wanted.expires_in_s * 1000
     ring = request.app[SERVICES].parts.keys
-    text, record = await ring.make(wanted.role, wanted.office or NO_OFFICE, expires_ms)
+    text, record = await ring.make(wanted.role, wanted.office, expires_ms)
     log.info(
         "key made", key=record.id, role=record.role, office=record.office, actor=request[PRINCIPAL].key_id
     )
@@ -64,7 +62,7 @@ async def rotate(request: web.Request) -> web.Response:
     """`POST /v1/ops/keys/{id}/rotate`."""
     body = await exchange.read_json(request) if request.can_read_body else {}
     wanted = submissions.parse(RotateIn, body)
-    record = await _record(request)
+    record = await _ours(request)
     made = await request.app[SERVICES].parts.keys.rotate(record.id, wanted.overlap_s * 1000)
     if made is None:
         raise Problem("key-ended", "It was revoked or has expired. Make a new key instead.")
@@ -75,7 +73,7 @@ async def rotate(request: web.Request) -> web.Response:
 
 async def revoke(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/keys/{id}`: ends it on all gateways; the same for one that was revoked before."""
-    record = await _record(request)
+    record = await _ours(request)
     if record.id == request[PRINCIPAL].key_id:
         raise Problem("key-in-use", "Revoke it with another key, or rotate it.")
     ring = request.app[SERVICES].parts.keys
@@ -91,6 +89,15 @@ async def _record(request: web.Request) -> KeyRecord:
     return record
 
 
+async def _ours(request: web.Request) -> KeyRecord:
+    """The key in the path, if it may be ended over HTTP. Raises Problem."""
+    record = await _record(request)
+    if record.fixed:
+        # The last way in must not be taken away by a key that was stolen.
+        raise Problem("key-fixed", "It is set in the settings; `antrean keys revoke` ends it.")
+    return record
+
+
 def _shown(record: KeyRecord, used_ms: int | None) -> dict[str, Any]:
     return {
         "id": record.id,
@@ -101,6 +108,7 @@ def _shown(record: KeyRecord, used_ms: int | None) -> dict[str, Any]:
         "revoked_at": _time(record.revoked_ms),
         "last_used_at": _time(used_ms),
         "replaces": record.replaces,
+        "fixed": record.fixed,
     }
 
 

@@ -32,7 +32,7 @@ async def breakers(request: web.Request) -> web.Response:
 
 async def breaker_history(request: web.Request) -> web.Response:
     """`GET /v1/ops/breaker/history?limit=`: the last changes of each breaker, newest first."""
-    limit = int(exchange.query_number(request, "limit", HISTORY_DEFAULT, 1, HISTORY_MAX))
+    limit = exchange.query_integer(request, "limit", HISTORY_DEFAULT, 1, HISTORY_MAX)
     views = request.app[SERVICES].parts.breakers
     return exchange.json_response(
         {

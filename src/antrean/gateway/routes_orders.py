@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 WAIT_MAX_S = 60
 LIST_MAX, LIST_DEFAULT = 500, 50
 REFERENCE_CHARS_MAX = 128
+_CURSOR = re.compile(r"[0-9]{1,15}")
 #: A stream says something at least this often, in seconds, so that a dead peer is noticed ...
 STREAM_BEAT_S = 15
 #: ... and ends after this long; the client resumes where it was.
@@ -166,8 +168,10 @@ def _version_of(etag: str) -> int | None:
 async def list_orders(request: web.Request) -> web.Response:
     """`GET /v1/orders`."""
     services, principal = request.app[SERVICES], request[PRINCIPAL]
-    limit = int(exchange.query_number(request, "limit", LIST_DEFAULT, 1, LIST_MAX))
-    cursor = exchange.query_number(request, "cursor", 0, 0, 2**53)
+    limit = exchange.query_integer(request, "limit", LIST_DEFAULT, 1, LIST_MAX)
+    cursor = request.query.get("cursor") or None
+    if cursor is not None and not _CURSOR.fullmatch(cursor):
+        raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     state = request.query.get("state") or None
     if state is not None and state not in set(State):
         raise invalid("state", "enum", f"must be one of {', '.join(State)}")
@@ -180,7 +184,7 @@ async def list_orders(request: web.Request) -> web.Response:
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state else None, reference)
-    page = await listing.page(services.parts.redis, wanted, int(cursor) or None, limit)
+    page = await listing.page(services.parts.redis, wanted, int(cursor) if cursor else None, limit)
     ranks = await services.parts.store.ranks(page.orders)
     seen, pace = await services.seen(), await services.pace()
     look = look_of(request, services)

@@ -25,8 +25,9 @@ async def sign_in(request: web.Request) -> web.Response:
     """`POST /v1/session`: the key in the Authorization header or in the body; 201 and the cookie."""
     services = request.app[SERVICES]
     text = access.bearer(request)
-    if text is None and request.can_read_body:
-        text = submissions.parse(SessionIn, await exchange.read_json(request)).key.strip()
+    if request.can_read_body:
+        in_body = submissions.parse(SessionIn, await exchange.read_json(request)).key.strip()
+        text = text or in_body
     if not text:
         raise access.no_key()
     principal = await access.verify(services, request, text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
@@ -16,6 +15,7 @@ import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -50,6 +50,9 @@ _SERIAL = re.compile(r"[A-Z0-9]{8,40}")
 _TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DEADLINE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+#: Control characters, marks that change the direction of what follows, and others that are not seen.
+_NOT_SEEN = r"\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_UNSEEN = re.compile(f"[{_NOT_SEEN}]")
 _FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 
@@ -61,9 +64,7 @@ def _refuse(rule: str, message: str) -> NoReturn:
 def _printable(value: str) -> str:
     if not value.strip():
         _refuse("not_blank", "must not be blank")
-    if not (value.isascii() and value.isprintable()) and any(
-        unicodedata.category(c)[0] == "C" for c in value
-    ):
+    if _UNSEEN.search(value):
         _refuse("printable", "must hold printable characters only")
     return value
 
@@ -145,8 +146,22 @@ def _now(info: ValidationInfo) -> datetime:
     return now
 
 
-Text64 = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
-Text128 = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+def _shown_as(excluded: str) -> dict[str, Any]:
+    """The rule of `_printable` as a pattern, for the OpenAPI document."""
+    return {"pattern": f"^[^{excluded}]*[^{excluded}\\s][^{excluded}]*$"}
+
+
+_PRINTABLE = _shown_as(_NOT_SEEN)
+Text64 = Annotated[
+    str, Field(min_length=1, max_length=64, json_schema_extra=_PRINTABLE), AfterValidator(_printable)
+]
+Text128 = Annotated[
+    str, Field(min_length=1, max_length=128, json_schema_extra=_PRINTABLE), AfterValidator(_printable)
+]
+#: JSON knows no difference between 1 and 1.0.
+Whole = BeforeValidator(
+    lambda value: int(value) if isinstance(value, float) and value.is_integer() else value
+)
 Id: TypeAlias = Annotated[
     str, _Form(_ID, "id_form", "must be an id as it was given out: 26 lower-case letters and digits")
 ]
@@ -174,7 +189,7 @@ class DocumentIn(StrictModel):
     date: Annotated[str, Field(json_schema_extra={"format": "date"}), AfterValidator(_document_date)]
     filename: Annotated[
         str,
-        Field(min_length=1, max_length=128, json_schema_extra={"pattern": r"^[^/\\]+$"}),
+        Field(min_length=1, max_length=128, json_schema_extra=_shown_as(_NOT_SEEN + r"/\\")),
         AfterValidator(_filename),
     ]
 
@@ -205,7 +220,7 @@ class TaxpayerIn(StrictModel):
 class PlacementIn(StrictModel):
     """Where the stamp goes: PDF points, origin lower left, page from 1."""
 
-    page: Annotated[int, Field(ge=1, le=100_000)]
+    page: Annotated[int, Field(ge=1, le=100_000), Whole]
     x: Annotated[float, Field(ge=-20_000, le=20_000)]
     y: Annotated[float, Field(ge=-20_000, le=20_000)]
     width: Annotated[float, Field(ge=SIDE_MIN, le=SIDE_MAX)]

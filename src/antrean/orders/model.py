@@ -149,7 +149,13 @@ class Order:
 
     @classmethod
     def accepted(
-        cls, new: NewOrder, order_id: str, token: str, sealed: bytes, answer: Sequence[bytes]
+        cls,
+        new: NewOrder,
+        order_id: str,
+        token: str,
+        masked: Taxpayer,
+        sealed: bytes,
+        answer: Sequence[bytes],
     ) -> Self:
         """The order as `submit.lua` has just written it, from what it answered."""
         number, score, serial_number, now_ms = (text.decode() for text in answer)
@@ -159,7 +165,7 @@ class Order:
             kind=new.kind,
             state=State.QUEUED,
             document=new.document,
-            masked=new.taxpayer.masked,
+            masked=masked,
             personal=sealed,
             erased_ms=None,
             document_id=new.document_id,

@@ -151,7 +151,7 @@ class OrderStore:
         """
         order_id, token = self._new_id(), self._new_token()
         vault = self._need_vault()
-        sealed = vault.seal(_personal_json(new.taxpayer), _place(order_id))
+        masked, sealed = new.taxpayer.masked, vault.seal(_personal_json(new.taxpayer), _place(order_id))
         code, *rest = await self._commit.run(
             (
                 order_id,
@@ -161,7 +161,7 @@ class OrderStore:
                 # Repeats of before a change of keys, and of before fingerprints were keyed, are known as well.
                 " ".join((*vault.digests(new.fingerprint), new.fingerprint)),
                 new.kind,
-                body_json(new, new.taxpayer.masked),
+                body_json(new, masked),
                 new.reference or "",
                 "" if new.deadline_ms is None else new.deadline_ms,
                 score_minute(new.deadline_ms),
@@ -180,7 +180,7 @@ class OrderStore:
         if code == Code.REPLAYED:
             return Accepted(_record(rest), True, None)
         *fresh, rank = rest
-        return Accepted(Order.accepted(new, order_id, token, sealed, fresh), False, rank)
+        return Accepted(Order.accepted(new, order_id, token, masked, sealed, fresh), False, rank)
 
     async def get(self, order_id: str) -> Order | None:
         """One order, or None."""

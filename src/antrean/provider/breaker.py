@@ -28,6 +28,7 @@ from antrean.provider import scripts
 from antrean.provider.errors import ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
+from antrean.provider.pacing import BACKGROUND_MAX, HOLD_S
 from antrean.provider.policy import (
     BreakerRules,
     BreakerState,
@@ -347,6 +348,9 @@ class SharedBreaker:
                 int(asked_s * 1000),
                 window_ms,
                 self.limiter.start,
+                "1" if isinstance(outcome, Unavailable) and outcome.sent else "0",
+                int(HOLD_S * 1000),
+                BACKGROUND_MAX,
             )
             self._see(row[1])
             if row[0] == "counted":

@@ -4,8 +4,11 @@ Grows by an eighth (at least one) when the answers of a step are surely as quick
 limit was really used; shrinks in proportion when they are surely slower, and when calls fail. A step that is not
 sure goes on collecting: with few calls in flight one more is a large step, and a few answers that happened to be
 quick are no evidence. Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors
-for good health. The gentle growth is on purpose: an upstream that falls over when pushed past its capacity by a
-fifth shows slower answers first, and a step smaller than that fifth leaves time to see them.
+for good health. Errors that come at every limit are no sign of load: only those beyond their usual share cut.
+
+The gentle growth is on purpose: an upstream that falls over when pushed past its capacity by a fifth shows slower
+answers or first refusals before, and a step smaller than that fifth leaves time to see them. One that counts its
+calls a second shows nothing until a second's worth was too many, so a step is never shorter than STEP_S.
 
 After a cut the limit that was too much is remembered as `ceiling`; it is approached again only after `HOLD_S`
 and by one at a time, and forgotten once it was passed without harm (the upstream has got more capacity).
@@ -17,9 +20,10 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-#: A step is at least this long, in seconds. Only calls that began in a step count for its round trip, so a slow
+#: A step is at least this long, in seconds: growing by an eighth each, the calls of the last second are then never
+#: below six sevenths of the present pace. Only calls that began in a step count for its round trip, so a slow
 #: upstream makes the steps longer by itself.
-STEP_S = 0.1
+STEP_S = 0.4
 #: A step that collects too few answers ends after this many seconds all the same, so that old samples go.
 STEP_MAX_S = 5.0
 #: So many answers are enough for a mean. A step that is not sure by then takes a look from further down: the limit
@@ -37,6 +41,10 @@ SURE = 2.5
 #: after so many answers.
 FIRST_DOUBT = 0.005
 FIRST_ANSWERS = 16
+#: Weight of a step in the usual share of errors; with more than BACKGROUND_MAX of them, a single "too busy" says
+#: nothing.
+BACKGROUND_WEIGHT = 0.3
+BACKGROUND_MAX = 0.02
 #: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
 HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
@@ -56,7 +64,7 @@ class PaceBounds:
     """The limit never leaves [1, `limit_max`]; it begins, and after every recovery begins again, at `start`."""
 
     limit_max: int
-    start: int = 4
+    start: int = 2
 
     def clamp(self, limit: float) -> float:
         """`limit` within the bounds."""
@@ -66,12 +74,13 @@ class PaceBounds:
 @dataclass(frozen=True, slots=True)
 class PaceState:
     """The limit (whole calls: its floor), the unloaded round trip in seconds (0: not known), the last ceiling
-    (0: none) and the time in seconds until which it is kept away from."""
+    (0: none), the time in seconds until which it is kept away from, and the usual share of calls that fail."""
 
     limit: float
     baseline_s: float = 0.0
     ceiling: float = 0.0
     hold_until_s: float = 0.0
+    background: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +127,13 @@ def due(state: PaceState, sample: Sample) -> bool:
 
 def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceState:
     """The state for the next step."""
-    if sample.errors:
-        share = sample.errors / (sample.errors + sample.done)
-        return _cut(state, max(0.5, min(0.9, 1.0 - share)), sample.now_s, bounds)
-    state = replace(state, limit=bounds.clamp(state.limit))
+    calls = sample.errors + sample.done
+    share = sample.errors / calls if calls else 0.0
+    excess = share - _usual(state.background, calls)
+    background = state.background + BACKGROUND_WEIGHT * (share - state.background)
+    state = replace(state, limit=bounds.clamp(state.limit), background=background)
+    if excess > 0:
+        return _cut(state, max(0.5, min(0.95, 1.0 - excess)), sample.now_s, bounds)
     if not sample.answers:
         return state
     mean_s, doubt_s = _mean(sample)
@@ -140,6 +152,12 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
     bound_s = _quick_s(replace(state, baseline_s=known_s))
     factor = LOOK if pace is _Pace.UNSURE else max(0.7, bound_s / mean_s)
     return _cut(state, factor, sample.now_s, bounds)
+
+
+def _usual(background: float, calls: int) -> float:
+    """The share of errors of a step that may be chance: two standard errors and half a call above the usual one."""
+    likely = min(max(background, BACKGROUND_MAX), 1.0 - BACKGROUND_MAX)
+    return background + (2.0 * math.sqrt(likely * (1.0 - likely) * calls) + 0.5) / max(calls, 1)
 
 
 def _used_up(state: PaceState, sample: Sample) -> bool:

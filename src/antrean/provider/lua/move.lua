@@ -13,7 +13,8 @@ if to == 'open' then
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
-  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0')
+  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0',
+    'background', '0')
 end
 set('state', to)
 set('epoch', int(num(B, 'epoch') + 1))

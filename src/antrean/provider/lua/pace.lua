@@ -1,10 +1,12 @@
 -- Writes the limit of the next step, once for one step.
--- ARGV: now, step that was judged, limit, baseline (s), ceiling, hold until (ms), '1' when the limit was cut
+-- ARGV: now, step that was judged, limit, baseline (s), ceiling, hold until (ms), background of errors,
+--       '1' when the limit was cut
 -- Answer: {code}    code: moved · ignored
-local _, step, limit, baseline, ceiling, hold_until, cut = unpack(ARGV)
+local _, step, limit, baseline, ceiling, hold_until, background, cut = unpack(ARGV)
 
 if int(num(L, 'step')) ~= step then return {'ignored'} end
-redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', ceiling, 'hold_until', hold_until)
+redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', ceiling, 'hold_until', hold_until,
+  'background', background)
 next_step()
 if cut == '1' then redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1)) end
 return {'moved'}

@@ -1,11 +1,16 @@
 -- Ends one call: gives its lease back and counts what it weighs. A second time with the same lease changes nothing.
+-- A call that failed at once keeps its place in the limit for as long as a good answer takes: instant errors would
+-- free slots so quickly that the limit bounded nothing. The first "too busy" tells how many calls in flight were
+-- not too many: the limit is that from here on, without waiting for the step to be judged.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
---       round trip (s), ms that the upstream asked all of us to wait, window (ms), limit at the start
+--       round trip (s), ms that the upstream asked all of us to wait, window (ms), limit at the start,
+--       '1' for "too busy", ms to stay below the limit that was too much, background of errors above which errors are
+--       no sign of load
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row,
---          step, limit, baseline (s), ceiling, hold until (ms),
+--          step, limit, baseline (s), ceiling, hold until (ms), background of errors,
 --          answers, sum of round trips (s), sum of their squares, done, errors, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
-local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start = unpack(ARGV)
+local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, background_max = unpack(ARGV)
 
 local held = redis.call('ZREM', KEYS[6], lease)
 redis.call('ZREM', KEYS[3], lease)
@@ -18,6 +23,9 @@ if held == 0 or weight == 'nothing' or epoch ~= B.epoch then
 end
 
 local failed = weight ~= 'success'
+local at_once_ms = math.min(1000 * (num(L, 'baseline') - tonumber(rtt)), 5000)
+local others = redis.call('ZCARD', KEYS[6])
+if failed and at_once_ms > 0 then redis.call('ZADD', KEYS[6], int(NOW + at_once_ms), 'after:' .. lease) end
 local bucket = int(math.floor(NOW / (tonumber(window_ms) / BUCKETS)))
 local c, f, s = string.match(redis.call('HGET', KEYS[2], bucket) or '0 0 0', '(%d+) (%d+) (%d+)')
 redis.call('HSET', KEYS[2], bucket, int(c + 1) .. ' ' .. int(f + (failed and 1 or 0)) .. ' ' .. int(s + tonumber(slow)))
@@ -35,6 +43,14 @@ if not L.step_since then
 end
 if failed then
   if tonumber(step) >= num(L, 'cut_step') then add('errors', 1) end
+  local limit = tonumber(L.limit or start)
+  if busy == '1' and others < limit and NOW >= num(L, 'hold_until')
+    and num(L, 'background') <= tonumber(background_max) then
+    L.limit = tostring(math.max(1, others))
+    L.ceiling = tostring(limit)
+    L.hold_until = int(NOW + tonumber(hold_ms))
+    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until)
+  end
 else
   add('done', 1)
   if tonumber(step) == num(L, 'step') then
@@ -46,6 +62,6 @@ end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
   int(calls), int(failures), int(slow_calls), B.refused, B.failed,
-  int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0',
+  int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}

@@ -1,0 +1,124 @@
+"""`antrean personal`: keys that personal data is encrypted with, erasure, and who looked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antrean.cli._process import read_settings
+from antrean.cli._redis import actor, local_time, with_redis
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from antrean.config.settings import Settings
+
+
+@click.group()
+def command() -> None:
+    """Personal data: its keys, its erasure, who looked at it."""
+
+
+@command.command("new-key")
+@click.option(
+    "--install", is_flag=True, help="Put it first in the key file, where ANTREAN_PII_KEYS is not set."
+)
+def new_key(install: bool) -> None:
+    """Make a key for ANTREAN_PII_KEYS; it is kept nowhere unless --install is given."""
+    from antrean.config.personal_keys import WrongRing, key_file, load_ring, write_ring
+    from antrean.orders.vault import VaultKey
+
+    key = VaultKey.new()
+    if not install:
+        click.echo(key.text)
+        return
+    settings = read_settings()
+    if settings.pii_keys.get_secret_value():
+        raise click.ClickException("ANTREAN_PII_KEYS is set: put the new key first there instead.")
+    try:
+        write_ring(key_file(settings), [key, *load_ring(settings)], replace=True)
+    except WrongRing as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        f"{key.id} encrypts from the next start on. Restart `antrean up`, then `antrean personal reseal --retire`."
+    )
+
+
+@command.command()
+@click.option(
+    "--retire", is_flag=True, help="Forget all keys but the first: every process must use it by now."
+)
+def reseal(retire: bool) -> None:
+    """Encrypt with the first key what another one has encrypted. Works beside a running gateway."""
+
+    async def work(settings: Settings, redis: Redis) -> tuple[int, str]:
+        from antrean.config.personal_keys import key_file, load_ring, retire_keys, write_ring
+        from antrean.config.store import build_store
+        from antrean.orders.outbox import Outbox
+        from antrean.orders.resealing import reseal_all
+        from antrean.orders.vault import Vault
+
+        ring = load_ring(settings)
+        vault = Vault(ring)
+        store = build_store(settings, redis, vault=vault)
+        outbox = Outbox(store.scripts, vault)
+        changed = await reseal_all(store, outbox)
+        if retire:
+            # What was written while the first walk was on its way; then nothing is left for the old keys.
+            while again := await reseal_all(store, outbox):
+                changed += again
+            await retire_keys(vault, redis)
+            if not settings.pii_keys.get_secret_value():
+                write_ring(key_file(settings), ring[:1], replace=True)
+        return changed, vault.primary
+
+    from antrean.config.personal_keys import WrongRing
+    from antrean.orders.vault import Unreadable
+
+    try:
+        changed, primary = with_redis(work)
+    except (WrongRing, Unreadable) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{changed} records are sealed anew; all are sealed with {primary}")
+    if retire:
+        click.echo("no other key is needed any more")
+
+
+@command.command()
+@click.argument("order_id")
+@click.option("--reason", required=True, help="Why before its time; kept in the order's history.")
+def erase(order_id: str, reason: str) -> None:
+    """Erase the personal data and documents of an order at its end."""
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.documents import build_documents
+        from antrean.config.store import build_store
+        from antrean.orders.erasure import Eraser
+        from antrean.orders.model import IllegalMove
+
+        store = build_store(settings, redis)
+        if await store.get(order_id) is None:
+            raise click.ClickException(f"There is no order {order_id}.")
+        try:
+            note = f"personal data erased by {actor()}: {reason}"
+            await Eraser(store, build_documents(settings)).erase(order_id, note)
+        except IllegalMove as error:
+            raise click.ClickException(f"{order_id}: {error}") from error
+
+    with_redis(work)
+    click.echo(f"{order_id} is erased")
+
+
+@command.command()
+@click.argument("order_id")
+def access(order_id: str) -> None:
+    """Who looked at the personal data of an order, the latest first."""
+
+    async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.orders import accesses
+
+        for row in await accesses.read(redis, order_id):
+            click.echo(f"{local_time(row.at_ms)}  {row.what:<9} {row.actor}")
+
+    with_redis(work)

@@ -1,0 +1,34 @@
+"""A change of keys, second half: everything sealed with an older key of the ring is sealed with the first one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from antrean.orders import keys
+from antrean.orders.outbox import Outbox
+from antrean.orders.store import OrderStore, asked
+
+#: Orders read in one go, and of these resealed at one time.
+PAGE = 500
+AT_ONCE = 25
+
+
+async def reseal_all(store: OrderStore, outbox: Outbox) -> int:
+    """Walk through all orders and secrets; answers how many were sealed anew. May be cut short and run again.
+
+    Raises StoreUnavailable, Unreadable.
+    """
+    redis = store.scripts.redis
+    changed = await outbox.reseal_secrets()
+    after: str = "-inf"
+    while True:
+        rows = await asked(
+            redis.zrangebyscore(keys.INDEX_ALL, after, "+inf", start=0, num=PAGE, withscores=True)
+        )
+        if not rows:
+            return changed
+        order_ids = [order_id.decode() for order_id, _ in rows]
+        for start in range(0, len(order_ids), AT_ONCE):
+            done = await asyncio.gather(*(store.reseal(o) for o in order_ids[start : start + AT_ONCE]))
+            changed += sum(done)
+        after = f"({int(rows[-1][1])}"

@@ -1,0 +1,141 @@
+"""One POST to an address that a stranger chose: looked up, checked, and then connected to that very address.
+
+A name is resolved once. Every address it has must be public, and the connection goes to one of those addresses and
+not to the name, so a name that leads inside a moment later (DNS rebinding) leads nowhere. TLS still asks for the name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from antrean.orders.addresses import is_public
+
+#: The whole of one POST, look-up included, in seconds, and one connection.
+TOTAL_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 4.0
+#: Addresses of a name that are tried one after another.
+ADDRESSES_MAX = 3
+#: An answer is read no further than this, in bytes: only its status counts.
+ANSWER_BYTES_MAX = 16 * 1024
+
+#: Addresses of a host, as texts. Raises OSError where there is none.
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+
+class Undelivered(Exception):
+    """No answer came, or the address may not be called. The message is short and holds no URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A status, and how long we were asked to wait, in seconds."""
+
+    status: int
+    retry_after_s: float | None
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """The system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Outbound:
+    """Sends. `allow_private` True: any address will do, as where receivers are on the office's own network."""
+
+    def __init__(
+        self, *, allow_private: bool, resolver: Resolve = resolve, verify: ssl.SSLContext | None = None
+    ) -> None:
+        self._allow_private = allow_private
+        self._resolve = resolver
+        # No connection is kept: one made for a name must not carry a request for another name at the same address.
+        self._client = httpx.AsyncClient(
+            verify=verify or httpx.create_ssl_context(trust_env=False),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(TOTAL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
+        """One POST. Raises Undelivered."""
+        try:
+            async with asyncio.timeout(TOTAL_TIMEOUT_S):
+                return await self._post(url, headers, body)
+        except TimeoutError:
+            raise Undelivered("no answer in time") from None
+
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        for address in await self._addresses(host, port):
+            shown = f"[{address}]" if ":" in address else address
+            target = parts._replace(netloc=f"{shown}:{port}", fragment="").geturl()
+            try:
+                return await self._send(target, host, {**headers, "host": parts.netloc}, body)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                reason = _connect_fault(error)
+            except httpx.TimeoutException:
+                raise Undelivered("no answer in time") from None
+            except (httpx.HTTPError, httpx.InvalidURL):
+                raise Undelivered("the connection broke") from None
+        raise Undelivered(reason)
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            found = await self._resolve(host, port)
+            addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
+        except (OSError, ValueError, UnicodeError):
+            raise Undelivered("the name has no address") from None
+        if not addresses:
+            raise Undelivered("the name has no address")
+        # One that leads inside condemns all: who mixes them has a reason that is not ours.
+        if not self._allow_private and not all(is_public(address) for address in addresses):
+            raise Undelivered("the name leads to a private address")
+        return [str(address) for address in addresses[:ADDRESSES_MAX]]
+
+    async def _send(self, target: str, host: str, headers: Mapping[str, str], body: bytes) -> Answered:
+        request = self._client.build_request(
+            "POST", target, headers=headers, content=body, extensions={"sni_hostname": host}
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            size = 0
+            async for chunk in response.aiter_raw():
+                size += len(chunk)
+                if size > ANSWER_BYTES_MAX:
+                    break
+        except httpx.HTTPError:
+            # The status is what was asked for, and it is here.
+            pass
+        finally:
+            await response.aclose()
+        return Answered(response.status_code, _retry_after_s(response.headers.get("retry-after", "")))
+
+    async def aclose(self) -> None:
+        """Let go of what is open."""
+        await self._client.aclose()
+
+
+def _connect_fault(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return "no connection in time"
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "its certificate is not in order"
+        cause = cause.__cause__ or cause.__context__
+    return "no connection"
+
+
+def _retry_after_s(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None

@@ -1,0 +1,149 @@
+"""Sends the notices that are due: at least once each, with a bound on everything, one dead address in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import structlog
+
+from antrean import __version__
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.notices import FAILING_AFTER, GIVE_UP_MS, Endpoint, headers, pause_ms
+from antrean.orders.outbox import Outbox, Taken
+from antrean.orders.vault import Unreadable
+from antrean.workers.outbound import TOTAL_TIMEOUT_S, Outbound, Undelivered
+
+log = structlog.get_logger(__name__)
+
+#: Notices on their way at one time, and of these to one address of one office.
+CONCURRENCY_MAX = 32
+PER_ENDPOINT_MAX = 4
+#: A sender that died with a notice in its hands: another one sends it after this time, in ms.
+LEASE_MS = int(TOTAL_TIMEOUT_S * 1000) + 20_000
+#: A notice that has to wait for others to the same address looks again after this time, in ms.
+BUSY_MS = 1_000
+#: A receiver that asks for a longer pause than this gets this one, in ms.
+RETRY_AFTER_MAX_MS = 3600 * 1000
+GONE = 410
+
+
+class WebhookSender:
+    """One step takes what is due and sends it in the background, as far as there is room."""
+
+    def __init__(self, outbox: Outbox, outbound: Outbound, rng: random.Random | None = None) -> None:
+        self._outbox = outbox
+        self._outbound = outbound
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._sending: set[asyncio.Task[None]] = set()
+        self._by_endpoint: Counter[str] = Counter()
+
+    async def run_once(self) -> bool:
+        """One step; True where there may be more to send at once. Raises StoreUnavailable."""
+        room = CONCURRENCY_MAX - len(self._sending)
+        if room <= 0:
+            return False
+        now_ms, due = await self._outbox.take(room, LEASE_MS)
+        # What is known of an address is as of the take: of one that fails, only the first in this step is sent.
+        asked: set[str] = set()
+        for taken in due:
+            await self._begin(taken, now_ms, asked)
+        return len(due) == room
+
+    async def drained(self) -> None:
+        """Wait for all that is on its way."""
+        while self._sending:
+            await asyncio.gather(*self._sending)
+
+    async def aclose(self) -> None:
+        """Stop. What was on its way is sent again when its lease is over."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        await self._outbound.aclose()
+
+    async def _begin(self, taken: Taken, now_ms: int, asked: set[str]) -> None:
+        endpoint, name = taken.endpoint, taken.endpoint_name
+        if endpoint is not None and endpoint.disabled_ms is not None:
+            await self._outbox.settle(taken, "dropped", next_ms=None, why="its address is disabled")
+            return
+        wait_ms = self._wait_ms(name, endpoint, now_ms, asked=name in asked)
+        if wait_ms:
+            await self._outbox.settle(taken, "put_off", next_ms=now_ms + wait_ms, why="")
+            return
+        asked.add(name)
+        self._by_endpoint[name] += 1
+        task = asyncio.create_task(self._send(taken, now_ms))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def _wait_ms(self, name: str, endpoint: Endpoint | None, now_ms: int, *, asked: bool) -> int:
+        under_way = self._by_endpoint[name]
+        if endpoint is not None and endpoint.failures >= FAILING_AFTER:
+            # One at a time finds out whether it is well again.
+            rest_ms = endpoint.rests_until_ms - now_ms
+            if rest_ms <= 0 and not under_way and not asked:
+                return 0
+            return max(rest_ms, 0) + int(self._rng.uniform(1, BUSY_MS))
+        return BUSY_MS if under_way >= PER_ENDPOINT_MAX else 0
+
+    async def _send(self, taken: Taken, now_ms: int) -> None:
+        try:
+            await self._try(taken, now_ms)
+        except StoreUnavailable as error:
+            log.warning("a webhook's outcome is not recorded", notice=taken.notice.id, why=str(error))
+        except Unreadable as error:
+            # Until its lease is over; a worker with the right keys may take it then.
+            log.error("a webhook can not be signed", office=taken.notice.office, why=str(error))
+        except Exception:
+            # Its lease ends and it is tried again; the others must not suffer.
+            log.exception("a webhook was not sent", notice=taken.notice.id)
+        finally:
+            self._by_endpoint[taken.endpoint_name] -= 1
+
+    async def _try(self, taken: Taken, now_ms: int) -> None:
+        notice = taken.notice
+        secrets = await self._outbox.secrets(notice.office)
+        body = notice.payload
+        try:
+            answer = await self._outbound.post(
+                notice.url,
+                {
+                    "content-type": "application/json",
+                    "user-agent": f"antrean/{__version__}",
+                    **headers(notice.id, now_ms, body, secrets.valid(now_ms)),
+                },
+                body,
+            )
+        except Undelivered as error:
+            await self._failed(taken, now_ms, str(error))
+            return
+        if 200 <= answer.status < 300:
+            await self._outbox.settle(taken, "sent", next_ms=None, why="")
+            log.info("webhook sent", notice=notice.id, order_id=notice.order_id, tries=notice.tries + 1)
+            return
+        asked_ms = min(int((answer.retry_after_s or 0) * 1000), RETRY_AFTER_MAX_MS)
+        await self._failed(taken, now_ms, f"status {answer.status}", asked_ms, gone=answer.status == GONE)
+
+    async def _failed(
+        self, taken: Taken, now_ms: int, why: str, asked_ms: int = 0, *, gone: bool = False
+    ) -> None:
+        notice = taken.notice
+        next_ms: int | None = now_ms + max(pause_ms(notice.tries + 1, self._rng), asked_ms)
+        if gone or (next_ms or 0) > notice.since_ms + GIVE_UP_MS:
+            next_ms = None
+        disabled = await self._outbox.settle(taken, "failed", next_ms=next_ms, why=why, disable_now=gone)
+        said = {"notice": notice.id, "order_id": notice.order_id, "tries": notice.tries + 1, "why": why}
+        if next_ms is None:
+            log.error("a webhook is given up", **said)
+        else:
+            log.info("a webhook failed", **said)
+        if disabled:
+            office, host = taken.endpoint_name.split("|", 1)
+            log.error(
+                "a webhook address is disabled: nothing is sent there until ops enable it",
+                office=office,
+                host=host,
+                why=why,
+            )

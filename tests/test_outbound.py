@@ -1,0 +1,236 @@
+"""A webhook goes where it may and nowhere else, whatever the name resolves to; no answer can hurt the sender."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from antrean.orders.addresses import is_public
+from antrean.workers import outbound
+from antrean.workers.outbound import Outbound, Undelivered
+from receiver import Receiver, receiving
+
+HEADERS = {"content-type": "application/json"}
+
+
+class Names:
+    """A resolver that says what the test wants, and counts."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        self.asked += 1
+        return self.answers[min(self.asked, len(self.answers)) - 1]
+
+
+@pytest.fixture(name="receiver")
+async def _receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+async def posted(
+    receiver: Receiver, names: Names, *, allow_private: bool, host: str = "hooks.example.com"
+) -> int:
+    """Status of a POST to that name, at the receiver's port."""
+    port = receiver.url.rpartition(":")[2]
+    sender = Outbound(allow_private=allow_private, resolver=names)
+    try:
+        return (await sender.post(f"http://{host}:{port}/hook?a=b", HEADERS, b"{}")).status
+    finally:
+        await sender.aclose()
+
+
+async def test_the_connection_goes_to_the_address_that_was_looked_up_and_the_name_stays_in_the_request(
+    receiver: Receiver,
+) -> None:
+    names = Names(["127.0.0.1"], ["127.0.0.2"])
+    assert await posted(receiver, names, allow_private=True) == 204
+    assert names.asked == 1
+    assert receiver.received[0].headers["host"].startswith("hooks.example.com:")
+    assert receiver.received[0].path == "/hook?a=b"
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["8.8.8.8", "127.0.0.1"],
+        ["127.0.0.1", "8.8.8.8"],
+        ["10.0.0.1"],
+        ["172.31.255.255"],
+        ["192.168.0.1"],
+        ["169.254.169.254"],
+        ["100.64.0.1"],
+        ["100.100.100.200"],
+        ["168.63.129.16"],
+        ["0.0.0.0"],
+        ["224.0.0.1"],
+        ["255.255.255.255"],
+        ["::1"],
+        ["::"],
+        ["fe80::1%eth0"],
+        ["fc00::1"],
+        ["fd00:ec2::254"],
+        ["::ffff:127.0.0.1"],
+        ["::ffff:10.0.0.1"],
+        ["64:ff9b::a00:1"],
+        ["2002:7f00:1::"],
+        ["ff02::1"],
+    ],
+)
+async def test_a_name_that_leads_inside_is_not_called(receiver: Receiver, addresses: list[str]) -> None:
+    with pytest.raises(Undelivered, match="private"):
+        await posted(receiver, Names(addresses), allow_private=False)
+    assert receiver.received == []
+
+
+async def test_a_name_that_leads_inside_only_after_it_was_checked_reaches_nothing_inside(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "CONNECT_TIMEOUT_S", 0.2)
+    # 192.0.2.1 is nobody's (RFC 5737): here it stands for a public address.
+    monkeypatch.setattr(outbound, "is_public", lambda a: str(a) == "192.0.2.1" or is_public(a))
+    names = Names(["192.0.2.1"], ["127.0.0.1"])
+    with pytest.raises(Undelivered):
+        await posted(receiver, names, allow_private=False)
+    assert names.asked == 1
+    assert receiver.received == []
+    with pytest.raises(Undelivered, match="private"):
+        await posted(receiver, names, allow_private=False)
+    assert receiver.received == []
+
+
+async def test_an_address_in_another_spelling_is_what_it_is(receiver: Receiver) -> None:
+    port = receiver.url.rpartition(":")[2]
+    sender = Outbound(allow_private=False)
+    for host in ("127.0.0.1", "127.1", "2130706433", "0x7f.1", "localhost", "[::1]"):
+        with pytest.raises(Undelivered):
+            await sender.post(f"http://{host}:{port}/", HEADERS, b"{}")
+    await sender.aclose()
+    assert receiver.received == []
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(receiver: Receiver) -> None:
+    receiver.answers = [web.Response(status=307, headers={"Location": "/elsewhere"})]
+    assert await posted(receiver, Names(["127.0.0.1"]), allow_private=True) == 307
+    assert len(receiver.received) == 1
+
+
+async def test_the_next_address_is_tried_where_one_takes_no_connection(receiver: Receiver) -> None:
+    assert await posted(receiver, Names(["127.0.0.9", "127.0.0.1"]), allow_private=True) == 204
+
+
+async def test_a_name_without_an_address_is_told(receiver: Receiver) -> None:
+    async def none(host: str, port: int) -> list[str]:
+        raise OSError("no such name")
+
+    for resolver in (none, Names([])):
+        sender = Outbound(allow_private=True, resolver=resolver)
+        with pytest.raises(Undelivered, match="no address"):
+            await sender.post("http://nowhere.example.com/", HEADERS, b"{}")
+        await sender.aclose()
+
+
+async def test_an_endless_answer_is_read_to_a_bound(receiver: Receiver) -> None:
+    sent = 0
+
+    class Endless(web.StreamResponse):
+        async def write_eof(self, data: bytes = b"") -> None:
+            nonlocal sent
+            while True:
+                await self.write(b"x" * 65536)
+                sent += 65536
+
+    receiver.answers = [Endless()]
+    async with asyncio.timeout(5):
+        assert await posted(receiver, Names(["127.0.0.1"]), allow_private=True) == 200
+    assert sent < 64 * 1024 * 1024
+
+
+async def test_who_does_not_answer_in_time_is_given_up_on(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "TOTAL_TIMEOUT_S", 0.3)
+    release = asyncio.Event()
+
+    async def wait() -> None:
+        await release.wait()
+
+    receiver.on_receive = wait
+    with pytest.raises(Undelivered, match="in time"):
+        await posted(receiver, Names(["127.0.0.1"]), allow_private=True)
+    release.set()
+
+
+async def test_who_closes_without_an_answer_is_told_so() -> None:
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        sender = Outbound(allow_private=True)
+        with pytest.raises(Undelivered, match="broke"):
+            await sender.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", HEADERS, b"{}")
+        await sender.aclose()
+
+
+def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's context for that name, and a client's that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "server.pem"
+    file.write_bytes(secret + pem)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(file)
+    return server, ssl.create_default_context(cadata=pem.decode())
+
+
+async def test_tls_asks_for_the_name_and_refuses_another_ones_certificate(tmp_path: Path) -> None:
+    server, client = certificate(tmp_path, "hooks.example.com")
+    asked: list[str | None] = []
+    server.sni_callback = lambda _socket, name, _context: asked.append(name)
+    async with receiving(server) as receiver:
+        port = receiver.url.rpartition(":")[2]
+        sender = Outbound(allow_private=True, resolver=Names(["127.0.0.1"]), verify=client)
+        answer = await sender.post(f"https://hooks.example.com:{port}/", HEADERS, b"{}")
+        assert (answer.status, asked) == (204, ["hooks.example.com"])
+        with pytest.raises(Undelivered, match="certificate"):
+            await sender.post(f"https://other.example.com:{port}/", HEADERS, b"{}")
+        await sender.aclose()
+    assert len(receiver.received) == 1
+
+
+def test_addresses_that_carry_a_public_one_are_public() -> None:
+    for text in ("8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
+        assert is_public(ipaddress.ip_address(text))
