@@ -20,6 +20,7 @@ from antrean.config.settings import Settings
 from antrean.config.store import build_store
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders import keys
+from antrean.orders.archiver import Archiver
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
@@ -51,6 +52,8 @@ RESOLVE_EVERY_S = 0.5
 CALIBRATE_EVERY_S = 1.0
 WEBHOOKS_EVERY_S = 0.5
 ERASE_EVERY_S = 60.0
+#: What has become old enough meanwhile makes one segment: many small ones would be slower to read.
+ARCHIVE_EVERY_S = 300.0
 #: The balance is looked at once in so many probe intervals.
 BALANCE_INTERVALS = 6
 
@@ -77,6 +80,8 @@ def build_worker(settings: Settings, vault: Vault) -> WorkerParts:
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
+    assert store.archive is not None
+    archiver = Archiver(store, store.archive, settings.archive_after_s)
     outbound = Outbound(allow_private=settings.webhook_allow_private)
     webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
@@ -106,6 +111,7 @@ def build_worker(settings: Settings, vault: Vault) -> WorkerParts:
         ),
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
         Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
+        Loop("archive", archiver.run_once, ARCHIVE_EVERY_S),
         Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
     ]
 
