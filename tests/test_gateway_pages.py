@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import time
 from collections.abc import AsyncIterator
 
 import pikepdf
@@ -128,6 +129,8 @@ async def test_a_page_is_drawn_for_its_own_office_and_only_where_there_is_one(ga
 async def test_ops_see_how_breakers_and_queue_went(gateway: Gateway) -> None:
     history = await (await gateway.call("GET", "/v1/ops/breaker/history", role="ops")).json()
     assert history == {"breakers": {"provider": [], "adapter": []}}
-    trend = await (await gateway.call("GET", "/v1/ops/trend", role="ops")).json()
+    end_s = time.monotonic() + 5
+    while not (trend := await (await gateway.call("GET", "/v1/ops/trend", role="ops")).json())["samples"]:
+        assert time.monotonic() < end_s
     assert trend["every_s"] == 10
     assert trend["samples"][0]["open"] == 0

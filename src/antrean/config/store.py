@@ -16,7 +16,7 @@ from antrean.orders.vault import Vault
 def build_store(
     settings: Settings, redis: Redis, durability: Durability | None = None, vault: Vault | None = None
 ) -> OrderStore:
-    """The store on `redis`; `durability` says how an accepted order is known to be on disk.
+    """The store on `redis`; `durability` says how an accepted order, and an intent to buy, is known to be on disk.
 
     Without `vault` it accepts no order and tells nobody's identity: what most commands need.
     """
@@ -24,7 +24,7 @@ def build_store(
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
     commit = GroupCommit(scripts, "submit", durability)
     archive = Archive(build_documents(settings))
-    return OrderStore(scripts, commit, limits, vault=vault, archive=archive)
+    return OrderStore(scripts, commit, limits, vault=vault, archive=archive, intents=durability)
 
 
 async def durability_of(redis: Redis, settings: Settings) -> Durability:

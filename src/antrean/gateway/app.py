@@ -29,6 +29,7 @@ from antrean.gateway import (
     routes_webhooks,
 )
 from antrean.gateway.access import admit
+from antrean.gateway.headers import API_HEADERS, PAGE_HEADERS
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
 from antrean.gateway.reference import Reference
@@ -54,20 +55,6 @@ ROUTES: tuple[Route, ...] = (
     *routes_reference.ROUTES,
 )
 
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Server": "antrean",
-}
-_API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-_PAGE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; font-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -121,9 +108,7 @@ async def _wake_all(app: web.Application) -> None:
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
-    headers.update(_SECURITY_HEADERS)
-    is_page = response.content_type == "text/html"
-    headers["Content-Security-Policy"] = _PAGE_POLICY if is_page else _API_POLICY
+    headers.update(PAGE_HEADERS if response.content_type == "text/html" else API_HEADERS)
     headers.setdefault("Cache-Control", "no-store")
     if request_id := request.get(REQUEST_ID):
         headers["X-Request-ID"] = request_id

@@ -49,7 +49,8 @@ async def read_json(request: web.Request, bytes_max: int = JSON_BYTES_MAX) -> An
 
 
 async def read_bytes(request: web.Request, bytes_max: int) -> bytes:
-    """The whole body. Raises Problem: 413 above `bytes_max`, 408 where it takes longer than BODY_TIMEOUT_S."""
+    """The whole body. Raises Problem: 415, 413 above `bytes_max`, 408 where it takes longer than BODY_TIMEOUT_S."""
+    _refuse_compressed(request)
     if request.content_length is not None and request.content_length > bytes_max:
         raise _too_large(bytes_max)
     content = request.content
@@ -76,6 +77,7 @@ async def read_pdf(request: web.Request, bytes_max: int) -> bytes:
         raise Problem(
             "unsupported-media-type", "Send application/pdf, or multipart/form-data with a part `file`."
         )
+    _refuse_compressed(request)
     if request.content_length is not None and request.content_length > bytes_max + MULTIPART_BYTES_MAX:
         raise _too_large(bytes_max)
     try:
@@ -101,6 +103,11 @@ async def _read_part(reader: MultipartReader, bytes_max: int) -> bytes:
         if wanted:
             return bytes(body)
     raise invalid("file", "missing", "is required: the part `file` of the form")
+
+
+def _refuse_compressed(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-media-type", "Send the body as it is, without Content-Encoding.")
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from antrean.orders.holding import Outlook, held
+from antrean.orders.outbox import OutboxCounts
 
 #: Bounds of the histogram in seconds; long polls end in the last ones.
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 60)
@@ -39,6 +40,15 @@ class Metrics:
         self._breaker = Gauge(
             "antrean_breaker_state", "1 for the state in force", ["breaker", "state"], registry=r
         )
+        self._notices = Gauge(
+            "antrean_webhook_notices", "Webhook notices on their way, and given up", ["state"], registry=r
+        )
+        self._addresses = Gauge(
+            "antrean_webhook_addresses",
+            "Webhook addresses that fail, and that are disabled",
+            ["state"],
+            registry=r,
+        )
         self._watches = Gauge("antrean_gateway_watches", "Clients that wait for a change", registry=r)
 
     def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
@@ -54,6 +64,13 @@ class Metrics:
     def accepted(self, kind: str) -> None:
         """One order was accepted, not a repeat."""
         self._accepted.labels(kind).inc()
+
+    def webhooks(self, counts: OutboxCounts) -> None:
+        """How webhooks stand just now."""
+        self._notices.labels("pending").set(counts.pending)
+        self._notices.labels("given_up").set(counts.given_up)
+        self._addresses.labels("failing").set(counts.failing)
+        self._addresses.labels("disabled").set(counts.disabled)
 
     def text(self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], watches: int) -> bytes:
         """The exposition format, with the queue as given."""

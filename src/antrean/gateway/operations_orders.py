@@ -178,6 +178,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ORDERS,
         "The stamped PDF",
         {200: (PDF, BINARY)},
+        params=(query("inline", "`1`: to be shown by a browser, not kept as a file.", type="string"),),
         problems=("not-available-yet", "erased"),
     ),
     ("POST", "/v1/documents"): Operation(

@@ -230,7 +230,9 @@ async def document(request: web.Request) -> web.Response:
     if pdf is None:
         raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
     services.access_log.note(request[PRINCIPAL], order.id, "document")
-    headers = {"Content-Disposition": f'attachment; filename="{order.id}.pdf"'}
+    # To be looked at and printed in a tab of its own, or kept.
+    how = "inline" if request.query.get("inline") == "1" else "attachment"
+    headers = {"Content-Disposition": f'{how}; filename="{order.id}.pdf"'}
     return web.Response(body=pdf, content_type="application/pdf", headers=headers)
 
 

@@ -28,6 +28,7 @@ async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text."""
     services = request.app[SERVICES]
     seen = await services.seen()
+    services.metrics.webhooks(await services.parts.outbox.counts())
     text = services.metrics.text(seen.outlook, seen.breakers, services.parts.hub.watches)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

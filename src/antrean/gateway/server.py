@@ -14,6 +14,7 @@ from aiohttp import web
 
 from antrean.config.settings import Settings
 from antrean.gateway.app import create_app
+from antrean.gateway.connection import Connection
 from antrean.gateway.parts import GatewayParts
 
 log = structlog.get_logger(__name__)
@@ -50,16 +51,7 @@ async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], No
     """Listen, say so, and serve until `stop` is set. Raises OSError where the port is taken."""
     settings = parts.settings
     _raise_file_limit()
-    runner = web.AppRunner(
-        create_app(parts),
-        access_log=None,
-        keepalive_timeout=IDLE_S,
-        lingering_time=LINGER_S,
-        max_line_size=LINE_BYTES_MAX,
-        max_field_size=HEADER_BYTES_MAX,
-        max_headers=HEADERS_MAX,
-        shutdown_timeout=settings.drain_s,
-    )
+    runner = web.AppRunner(create_app(parts), access_log=None, shutdown_timeout=settings.drain_s)
     try:
         await runner.setup()
         site = _BoundedSite(runner, settings.http_host, settings.http_port)
@@ -93,10 +85,25 @@ class _BoundedSite(web.BaseSite):
         server = self._runner.server
         assert server is not None
 
-        def connected() -> asyncio.Protocol:
-            return server() if len(server.connections) < CONNECTIONS_MAX else _Refusal()
+        loop = asyncio.get_running_loop()
 
-        self._server = await asyncio.get_running_loop().create_server(
+        def connected() -> asyncio.Protocol:
+            if len(server.connections) >= CONNECTIONS_MAX:
+                return _Refusal()
+            return Connection(
+                server,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type] # as aiohttp's own runner has it: none
+                keepalive_timeout=IDLE_S,
+                lingering_time=LINGER_S,
+                max_line_size=LINE_BYTES_MAX,
+                max_field_size=HEADER_BYTES_MAX,
+                max_headers=HEADERS_MAX,
+                # A compressed body is refused: what it becomes has no bound that its sender pays for.
+                auto_decompress=False,
+            )
+
+        self._server = await loop.create_server(
             connected, self._host, self._port, backlog=BACKLOG, reuse_address=True
         )
 

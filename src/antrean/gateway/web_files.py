@@ -58,7 +58,8 @@ class WebFile:
             tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")
         }
         if status == 200 and etag in known:
-            return web.Response(status=304, headers=headers)
+            # With its type, by which the policy is chosen: a browser takes the headers of a 304 for the page's own.
+            return web.Response(status=304, content_type=self.content_type, headers=headers)
         if takes_gzip:
             headers["Content-Encoding"] = "gzip"
         return web.Response(

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 #: Orders, and forgotten uploads, seen to in one step.
 STEP_MAX = 50
+#: Failures after which a step ends.
+FAILURES_MAX = 5
 DAY_MS = 24 * 3600 * 1000
 #: What stands in the history.
 NOTE = "personal data erased, its time is over"
@@ -44,24 +46,29 @@ class Eraser:
         self._retention_ms = int(retention_days * DAY_MS)
 
     async def run_once(self) -> bool:
-        """One step; True where there may be more. A document store that is away is tried again at the next."""
-        try:
-            return await self._step()
-        except OSError as error:
-            log.warning("a document is not deleted just now", why=str(error))
-            return False
-
-    async def _step(self) -> bool:
+        """One step; True where there may be more. What the document store does not delete is tried at the next."""
         now_ms = (await self._store.situation()).now_ms
         orders = await self._due(keys.ERASE, now_ms - self._retention_ms)
-        for order_id in orders:
-            await self.erase(order_id, NOTE)
         uploads = await self._due(keys.UPLOADS, now_ms)
-        for document_id in uploads:
-            await self._forget_upload(document_id)
-        if orders or uploads:
-            log.info("erased", orders=len(orders), unused_uploads=len(uploads))
-        return len(orders) == STEP_MAX or len(uploads) == STEP_MAX
+        erased = failed = 0
+        for item, work in [(o, self._erase_due) for o in orders] + [
+            (u, self._forget_upload) for u in uploads
+        ]:
+            try:
+                await work(item)
+                erased += 1
+            except OSError as error:
+                # One file that stays must not keep the others; a store that is away keeps them all.
+                log.error("a document is not deleted", item=item, why=str(error))
+                failed += 1
+                if failed == FAILURES_MAX:
+                    break
+        if erased:
+            log.info("erased", items=erased)
+        return not failed and STEP_MAX in (len(orders), len(uploads))
+
+    async def _erase_due(self, order_id: str) -> None:
+        await self.erase(order_id, NOTE)
 
     async def erase(self, order_id: str, note: str) -> None:
         """Erase one order's personal data; the same where that was done before. Raises IllegalMove: not at its end."""

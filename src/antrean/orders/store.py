@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from antrean.orders import ids, keys
 from antrean.orders.archive import Archive, Record
 from antrean.orders.codes import Code
-from antrean.orders.commit import GroupCommit
+from antrean.orders.commit import Durability, GroupCommit, run_on_disk
 from antrean.orders.lateness import SAMPLES, Due
 from antrean.orders.model import (
     ClaimLost,
@@ -130,10 +130,12 @@ class OrderStore:
         new_token: Callable[[int], str] = ids.new_token,
         vault: Vault | None = None,
         archive: Archive | None = None,
+        intents: Durability | None = None,
     ) -> None:
         """`vault` None: a store that neither accepts orders nor tells who pays, as the commands need it.
 
-        `archive`: where orders that are not in Redis any more are looked up.
+        `archive`: where orders that are not in Redis any more are looked up. `intents`: where the intent to buy must
+        be before the request leaves. An intent that a failover forgets would be a stamp bought twice.
         """
         self.scripts = scripts
         self._redis = scripts.redis
@@ -143,9 +145,14 @@ class OrderStore:
         self._new_token = new_token
         self._vault = vault
         self.archive = archive
+        self._intents = intents or Durability()
 
     async def _run(self, name: str, *args: Arg) -> list[Any]:
         answer: list[Any] = await asked(self.scripts.run(name, *args))
+        return answer
+
+    async def _durably(self, name: str, *args: Arg) -> list[Any]:
+        answer: list[Any] = await asked(run_on_disk(self.scripts, name, args, self._intents))
         return answer
 
     # ---- the terminal's side
@@ -166,8 +173,8 @@ class OrderStore:
                 new.office,
                 key_digest(new.idempotency_key),
                 IDEMPOTENCY_S,
-                # Repeats of before a change of keys, and of before fingerprints were keyed, are known as well.
-                " ".join((*vault.digests(new.fingerprint), new.fingerprint)),
+                # Repeats of before fingerprints were keyed are known as well.
+                f"{vault.digest(new.fingerprint)} {new.fingerprint}",
                 new.kind,
                 body_json(new, masked),
                 new.reference or "",
@@ -362,12 +369,13 @@ class OrderStore:
 
         Raises ClaimLost: then nothing may be sent.
         """
-        code, again = await self._fenced("begin", order, op, target, note, calls)
+        code, again = await self._durably("begin", order.id, order.fence, op, target, note, calls)
+        self._judge(code, "begin", order.id)
         return bool(again) or code == Code.ALREADY
 
     async def take_from_pool(self, order: Order, op: str) -> str | None:
         """Give the order an SN that is ours already; None where the pool is empty."""
-        code, *rest = await self._run("pool", order.id, order.fence, op)
+        code, *rest = await self._durably("pool", order.id, order.fence, op)
         if code == Code.POOL_EMPTY:
             return None
         self._judge(code, "pool", order.id)

@@ -1,0 +1,68 @@
+"""`antrean send`: orders from a file, over HTTP as a terminal sends them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from antrean.client import BatchRow, Client, NewOrder
+
+#: Rows sent in one go.
+ROWS_AT_ONCE = 100
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the gateway is.")
+@click.option(
+    "--key", envvar="ANTREAN_SEND_KEY", required=True, help="A terminal's key; best in ANTREAN_SEND_KEY."
+)
+@click.option("--wait", is_flag=True, help="Wait until each order is at its end or in a person's hands.")
+def command(file: Path, url: str, key: str, wait: bool) -> None:
+    """Send orders from a file of JSON lines, each with its own `idempotency_key`.
+
+    Run it again after an interruption: what was accepted before is not ordered twice. Prints a line for each row:
+    its key, and the order's id and state or what is wrong with it. Exit code 1 where a row was not accepted.
+    """
+    import asyncio
+
+    rows = [
+        _row(number, line) for number, line in enumerate(file.read_text().splitlines(), 1) if line.strip()
+    ]
+    if not asyncio.run(_send(rows, url, key, wait)):
+        raise SystemExit(1)
+
+
+def _row(number: int, line: str) -> tuple[str, NewOrder]:
+    try:
+        row: Any = json.loads(line)
+        return row.pop("idempotency_key"), row
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise click.ClickException(f"Line {number} is no JSON object with an idempotency_key.") from error
+
+
+async def _send(rows: list[tuple[str, NewOrder]], url: str, key: str, wait: bool) -> bool:
+    from antrean.client import AntreanError, Client
+
+    good = True
+    try:
+        async with Client(url, key) as antrean:
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = rows[start : start + ROWS_AT_ONCE]
+                for (name, _), result in zip(part, await antrean.submit_batch(part), strict=True):
+                    good &= "order" in result
+                    click.echo(f"{name}  {await _outcome(antrean, result, wait)}")
+    except AntreanError as error:
+        raise click.ClickException(str(error)) from error
+    return good
+
+
+async def _outcome(antrean: Client, result: BatchRow, wait: bool) -> str:
+    if "order" not in result:
+        return f"{result['status']} {result['problem']['detail']}"
+    order = await antrean.wait(result["order"]["id"]) if wait else result["order"]
+    return f"{order['id']} {order['state']} {order['serial_number'] or ''}".rstrip()

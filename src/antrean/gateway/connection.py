@@ -1,0 +1,49 @@
+"""One connection: what is not HTTP, or breaks its bounds, is answered before the application sees it."""
+
+from __future__ import annotations
+
+import uuid
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from antrean.gateway.headers import API_HEADERS
+from antrean.gateway.problems import Problem
+
+log = structlog.get_logger(__name__)
+
+
+class Connection(RequestHandler):
+    """Answers such requests with a problem, and neither the answer nor the log repeats a byte of them.
+
+    aiohttp's own handler puts the line at fault into both, and in that line may stand a key.
+    """
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer; the connection is closed after it. Raises ConnectionError where an answer has begun."""
+        del message
+        request_id = uuid.uuid4().hex
+        kind = type(exc).__name__
+        if status < 500:
+            log.info("a request can not be read", error=kind, request_id=request_id)
+        else:
+            log.error("a request ended in an error of ours", error=kind, request_id=request_id)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        name = "bad-request" if status < 500 else "internal-error"
+        response = Problem(name, "The request is no HTTP, or a line or header of it is too long.").response(
+            request_id
+        )
+        if status >= 500:
+            response = Problem(name, "The error is in our log under this request id.").response(request_id)
+        response.headers.update(API_HEADERS)
+        response.headers["X-Request-ID"] = request_id
+        response.force_close()
+        return response

@@ -1,0 +1,57 @@
+// What needs a person: each order with the evidence and the decisions that are possible for it.
+import { call } from "./api.js";
+import { ask } from "./asking.js";
+import { h, icon, setText } from "./dom.js";
+import { errorWords, evidence } from "./evidence.js";
+import { count, many, moment, span, t, time } from "./words.js";
+
+export class Attention {
+  #drawn = "";
+
+  constructor(changed) {
+    this.changed = changed;
+    this.title = h("h2", { id: "attention-title" });
+    this.list = h("ol.cases");
+    this.element = h("section.card.attention", { "aria-labelledby": "attention-title", hidden: true }, h("header", {}, icon("person"), this.title), this.list);
+  }
+
+  update({ orders }) {
+    this.element.hidden = orders.length === 0;
+    setText(this.title, many("attention.title", orders.length));
+    const drawing = JSON.stringify(orders.map((order) => [order.id, order.version]));
+    if (drawing === this.#drawn) return;
+    this.#drawn = drawing;
+    this.list.replaceChildren(...orders.map((order) => this.#case(order)));
+  }
+
+  #case(order) {
+    const since = order.history.filter((line) => line.state === "attention").at(-1)?.at ?? order.updated_at;
+    const facts = [
+      ["attention.office", `${order.office} · ${t("order.title", { number: order.ticket.number })}`],
+      ["attention.serial", order.serial_number ?? t("attention.serial.none")],
+      ["attention.calls", count(order.attempts)],
+      ["attention.deadline", order.deadline ? moment(order.deadline) : null],
+    ];
+    return h("li.case", { data: { case: order.id } },
+      h("div", {},
+        h("p", {}, h("b", {}, order.error ? errorWords(order.error) : t("attention.unknown"))),
+        order.error ? h("p.small", {}, evidence(order.error.message)) : null,
+        h("p.small.soft", {}, t("attention.since", { since: moment(since), span: span((Date.now() - Date.parse(since)) / 1000) })),
+        h("dl.facts", {}, ...facts.filter(([, value]) => value !== null).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
+        h("details", {}, h("summary.small", {}, t("attention.history", { n: count(order.history.length) })),
+          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, time(line.at)), h("span", {}, t(`state.${line.state}`), line.note ? h("span.soft", {}, " · ", evidence(line.note)) : "")))))),
+      h("div.buttons", {}, ...order.decisions.map((decision) => h("button.compact", { type: "button", on: { click: () => this.#decide(order, decision) } }, t(`decision.${decision}`)))));
+  }
+
+  async #decide(order, decision) {
+    const done = await ask({
+      title: `${t(`decision.${decision}`)}: ${t("order.title", { number: order.ticket.number })}, ${order.office}`,
+      text: t(`decision.${decision}.more`),
+      confirm: t(`decision.${decision}`),
+      send: ({ reason }) => decision === "refund"
+        ? call("POST", `/v1/orders/${order.id}/refund`, { json: { reason } })
+        : call("POST", `/v1/orders/${order.id}/replay`, { json: { reason, decision } }),
+    });
+    if (done) this.changed();
+  }
+}

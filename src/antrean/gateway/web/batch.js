@@ -1,0 +1,84 @@
+// Many orders from a file: every row is checked here first; what is right is sent, what is wrong can be taken back
+// as a file, corrected, and brought again without ordering anything twice.
+import { h, icon, setText } from "./dom.js";
+import { ruled } from "./fields.js";
+import { read, write } from "./csv.js";
+import { count, many, t } from "./words.js";
+
+const SHOWN_MAX = 200;
+
+export function openBatch(outbox) {
+  const dialog = h("dialog.wide.batch", { "aria-labelledby": "batch-title", on: { close: () => dialog.remove() } });
+  const input = h("input", { type: "file", id: "csv", accept: ".csv,text/csv", on: { change: () => input.files[0] && take(input.files[0]) } });
+  const result = h("div.result", { "aria-live": "polite" });
+  const close = () => dialog.close();
+
+  async function take(file) {
+    const bytes = await file.arrayBuffer();
+    let text;
+    try {
+      text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    } catch {
+      text = new TextDecoder("windows-1252").decode(bytes); // What an older spreadsheet writes.
+    }
+    try {
+      show(file.name, read(text));
+    } catch (error) {
+      result.replaceChildren(h("div.notice.bad", {}, icon("warn"), h("p", {}, t(error.message))));
+    }
+  }
+
+  function show(name, { headings, separator, rows }) {
+    const bad = rows.filter((row) => Object.keys(row.faults).length > 0);
+    const good = rows.filter((row) => Object.keys(row.faults).length === 0);
+    const send = h("button.primary", { type: "button", disabled: good.length === 0, on: { click: () => sendRows(good) } }, many("batch.send", good.length));
+    const back = h("button", { type: "button", hidden: bad.length === 0, on: { click: () => save(name, write(headings, separator, bad.map((row) => row.cells))) } }, t("batch.back"));
+    result.replaceChildren(
+      h("p.counts", {}, h("b", {}, name), h("span.state.good", {}, icon("done"), many("batch.good", good.length)), bad.length ? h("span.state.bad", {}, icon("stop"), many("batch.bad", bad.length)) : null),
+      h("div.buttons", {}, send, back),
+      bad.length ? h("p.soft", {}, t("batch.bad.more")) : h("p.soft", {}, t("batch.good.more")),
+      bad.length ? h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("batch.table") }, h("table", {},
+        h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("batch.line")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("batch.why")))),
+        h("tbody", {}, ...bad.slice(0, SHOWN_MAX).map((row) => h("tr", {},
+          h("th.number", { scope: "row" }, count(row.line)),
+          h("td", {}, row.order.taxpayer.name || "–", h("br"), h("span.small.soft", {}, row.order.document.number || "–")),
+          h("td", {}, h("ul", {}, ...Object.entries(row.faults).map(([field, rule]) => h("li", {}, h("b", {}, t(`field.${field.split(".").pop()}`)), `: ${ruled(rule)}`)))))))),
+      ) : null);
+  }
+
+  async function sendRows(rows) {
+    const keys = new Set(rows.map((row) => row.key));
+    const numbers = [];
+    let refused = 0;
+    const progress = h("progress", { max: String(rows.length), value: "0", "aria-label": t("batch.sending") });
+    const words = h("p", { role: "status" }, t("batch.sending"));
+    const done = h("button.primary", { type: "button", on: { click: close } }, t("close"));
+    const listen = ({ detail }) => {
+      if (!keys.delete(detail.key)) return;
+      if (detail.order) numbers.push(detail.order.ticket.number);
+      else refused += 1;
+      progress.value = rows.length - keys.size;
+      setText(words, keys.size > 0 ? t("batch.progress", { n: count(rows.length - keys.size), all: count(rows.length) }) : t("batch.done", { n: count(numbers.length), first: String(Math.min(...numbers)), last: String(Math.max(...numbers)), bad: refused ? many("batch.refused", refused) : "" }));
+    };
+    outbox.addEventListener("result", listen);
+    dialog.addEventListener("close", () => outbox.removeEventListener("result", listen));
+    result.replaceChildren(words, progress, h("p.soft", {}, t("batch.close")), h("div.buttons", {}, done));
+    done.focus();
+    await outbox.add(rows.map((row) => ({ key: row.key, body: row.order, pdf: null })), null);
+  }
+
+  dialog.append(h("div.inside", {},
+    h("h2", { id: "batch-title" }, t("batch.title")),
+    h("p.soft", {}, t("batch.about"), " ", h("a", { href: new URL("template.csv", import.meta.url).pathname, download: "antrean-contoh.csv" }, t("batch.template"))),
+    h("div.field", {}, h("label", { for: "csv" }, t("batch.file")), input),
+    result,
+    h("div.buttons.end", {}, h("button.plain", { type: "button", on: { click: close } }, t("close")))));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function save(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  h("a", { href: url, download: name.replace(/(\.csv)?$/i, "-salah.csv") }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

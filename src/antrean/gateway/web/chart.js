@@ -1,0 +1,73 @@
+// A small chart of how something went: an area or lines over time, with a reading under the pointer.
+import { h, setText, svg } from "./dom.js";
+import { count, t, time } from "./words.js";
+
+const WIDTH = 600, HEIGHT = 150, TOP = 8;
+
+/** `series`: [{name, key, area}] over samples with `at`. `update(samples)` draws anew. */
+export class Chart {
+  constructor({ title, series }) {
+    this.series = series;
+    this.title = title;
+    this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+    this.high = h("span.small.soft.number");
+    this.values = series.map(() => h("b.number"));
+    this.when = h("span.small.soft.number");
+    this.reading = h("span.legend.reading", {}, this.when, ...series.map((s, index) => h("span.small", series.length > 1 ? { data: { series: String(index) } } : {}, series.length > 1 ? s.name : "", this.values[index])));
+    this.from = h("span.small.soft.number");
+    this.till = h("span.small.soft.number");
+    this.figure = h("div.plot", { on: { pointermove: (event) => this.#read(event), pointerleave: () => this.#now() } }, this.picture);
+    this.element = h("figure.chart", {},
+      h("figcaption", {}, h("b", {}, title), this.reading),
+      this.high, this.figure, h("div.axis", {}, this.from, this.till));
+    this.samples = [];
+  }
+
+  update(samples) {
+    this.samples = samples;
+    if (samples.length === 0) return setText(this.when, t("chart.none"));
+    const first = Date.parse(samples[0].at), last = Math.max(Date.parse(samples.at(-1).at), first + 1);
+    const top = Math.max(1, ...samples.flatMap((sample) => this.series.map((s) => sample[s.key])));
+    const x = (sample) => ((Date.parse(sample.at) - first) / (last - first)) * WIDTH;
+    const y = (value) => HEIGHT - (value / top) * (HEIGHT - TOP);
+    const shapes = this.series.flatMap((s, index) => {
+      const points = samples.map((sample) => `${x(sample).toFixed(1)},${y(sample[s.key]).toFixed(1)}`);
+      const line = svg("polyline", { points: points.join(" "), class: `line s${index}`, "vector-effect": "non-scaling-stroke" });
+      if (!s.area) return [line];
+      return [svg("polygon", { points: `0,${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`, class: "area" }), line];
+    });
+    this.cursor = svg("line", { y1: "0", y2: String(HEIGHT), class: "cursor", "vector-effect": "non-scaling-stroke", visibility: "hidden" });
+    this.picture.replaceChildren(...shapes, this.cursor);
+    setText(this.high, count(Math.round(top)));
+    setText(this.from, time(samples[0].at));
+    setText(this.till, t("chart.now"));
+    const latest = samples.at(-1);
+    this.picture.setAttribute("aria-label", `${this.title}. ${this.series.map((s) => t("chart.words", { name: s.name, now: count(latest[s.key]), high: count(Math.max(...samples.map((sample) => sample[s.key]))) })).join(" ")}`);
+    if (!this.reads) this.#now();
+  }
+
+  #show(sample, when) {
+    setText(this.when, when);
+    this.series.forEach((s, index) => setText(this.values[index], count(sample[s.key])));
+  }
+
+  #now() {
+    this.reads = false;
+    this.cursor?.setAttribute("visibility", "hidden");
+    if (this.samples.length) this.#show(this.samples.at(-1), "");
+  }
+
+  #read(event) {
+    if (this.samples.length < 2) return;
+    const frame = this.figure.getBoundingClientRect();
+    const share = Math.min(1, Math.max(0, (event.clientX - frame.left) / frame.width));
+    const first = Date.parse(this.samples[0].at), last = Date.parse(this.samples.at(-1).at);
+    const wanted = first + share * (last - first);
+    const nearest = this.samples.reduce((a, b) => (Math.abs(Date.parse(a.at) - wanted) < Math.abs(Date.parse(b.at) - wanted) ? a : b));
+    const at = ((Date.parse(nearest.at) - first) / (last - first)) * WIDTH;
+    this.reads = true;
+    for (const end of ["x1", "x2"]) this.cursor.setAttribute(end, at.toFixed(1));
+    this.cursor.setAttribute("visibility", "visible");
+    this.#show(nearest, time(nearest.at));
+  }
+}

@@ -1,0 +1,73 @@
+// The counter console: the form, the office's list, and a word about the central server when it is down.
+import { openBatch } from "./batch.js";
+import { Counter } from "./counter.js";
+import * as db from "./db.js";
+import { $, h, icon } from "./dom.js";
+import { OrderList } from "./orders.js";
+import { Outbox } from "./outbox.js";
+import { start } from "./shell.js";
+import { many, moment, t } from "./words.js";
+
+let outbox = null;
+
+/** Orders that are not sent yet stay on this computer: whoever leaves should know, and a draft should not stay. */
+async function leaving() {
+  const entries = await outbox.entries();
+  if (entries.length > 0 && !confirm(many("unsent.leaving", entries.length))) return false;
+  for (const draft of await db.all("drafts")) await db.remove("drafts", draft.id);
+  return true;
+}
+
+async function render(main, session) {
+  main.className = "console";
+  outbox = new Outbox(session.office);
+  const notice = h("div.situation", { role: "status" });
+  let reached = true;
+  const line = (isReached) => {
+    reached = isReached;
+    showLine();
+  };
+  const showLine = () => {
+    const bad = !reached || navigator.onLine === false;
+    const at = $("#line");
+    if (at.dataset.bad !== String(bad)) at.replaceChildren(...(bad ? [h("span.state.held", {}, icon("hold"), t("line.off"))] : []));
+    at.dataset.bad = String(bad);
+  };
+  let held = "";
+  const holding = (found) => {
+    const mark = found ? `${found.reason} ${found.since}` : "";
+    if (mark === held) return;
+    held = mark;
+    notice.replaceChildren(...(found ? [h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${found.reason}`, { since: moment(found.since) })), " ", t("holding.more")))] : []));
+  };
+  const counter = new Counter(outbox);
+  counter.office = session.office;
+  const list = new OrderList(outbox, { fix: (entry) => counter.fix(entry), line, holding, seen: (orders) => counter.follow(orders) });
+  outbox.addEventListener("line", ({ detail }) => line(detail.reached));
+  addEventListener("offline", showLine);
+  addEventListener("online", () => line(true));
+  const batch = h("button.compact", { type: "button", id: "batch", on: { click: () => openBatch(outbox) } }, t("batch.open"));
+  list.element.querySelector("header").append(batch);
+  main.append(notice, counter.element, list.element);
+  addEventListener("keydown", (event) => {
+    if (document.querySelector("dialog[open]") || event.altKey || event.ctrlKey || event.metaKey) return;
+    const keys = {
+      F2: () => { counter.setKind("purchase"); counter.focus(); },
+      F4: () => { counter.setKind("affix"); $("#pdf").focus(); },
+      F8: () => counter.printLast(),
+      F9: () => counter.submit(),
+    };
+    if (!keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+  // Dropped beside the form, a file would replace the page and everything on it.
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => event.preventDefault());
+  await counter.restore();
+  counter.focus();
+  list.start();
+  outbox.kick();
+}
+
+start("counter", ["terminal", "supervisor"], render, leaving);

@@ -1,0 +1,381 @@
+// The form at the counter. Enter goes to the next empty field, and sends when none is left: as a scanner does it.
+// What is typed is kept as it is typed, with the key under which it will be sent, however often the page is left.
+import { call, Problem, ruleWords } from "./api.js";
+import * as db from "./db.js";
+import { h, icon, kept, setText } from "./dom.js";
+import { Fields, ruled } from "./fields.js";
+import { Placing } from "./placing.js";
+import { printTicket } from "./printing.js";
+import * as rules from "./rules.js";
+import { outlook } from "./states.js";
+import { count, date, t } from "./words.js";
+
+/** Fields that stay from one order to the next. */
+const STAY = ["document.type_code", "document.date", "taxpayer.identity_type"];
+/** Longest wait for the gateway before the clerk goes on; the answer is shown in the list when it comes. */
+const WAIT_MS = 2500;
+/** A second click of one double click, on a form that was just sent. */
+const DOUBLE_MS = 800;
+const KEEP_MS = 150;
+const UPLOAD_AGAIN_MS = 5000;
+
+export class Counter {
+  #outbox;
+  #fields = new Fields();
+  #kind = "purchase";
+  #draft;
+  #key = db.randomKey();
+  #paper = null; // {name, pdf?, id?, pages?}
+  #busy = false;
+  #sentAt = 0;
+  #keepTimer = 0;
+  #uploadTimer = 0;
+
+  constructor(outbox) {
+    this.#outbox = outbox;
+    this.placing = new Placing(() => this.#keep());
+    this.message = h("div", { role: "alert" });
+    this.receipt = h("div.receipt", { role: "status" });
+    this.element = this.#build();
+    addEventListener("online", () => this.#upload());
+    addEventListener("session-back", () => this.#upload());
+  }
+
+  // ---- the form
+
+  #build() {
+    const f = this.#fields;
+    const kind = (name, hotkey) => h("label", {}, h("input", { type: "radio", name: "kind", value: name, checked: name === this.#kind, on: { change: () => this.setKind(name) } }), h("span", {}, t(`kind.${name}.do`), h("kbd", {}, hotkey)));
+    this.kinds = h("fieldset.segments", {}, h("legend.unseen", {}, t("form.kind")), kind("purchase", "F2"), kind("affix", "F4"));
+    this.drop = this.#dropZone();
+    this.affix = h("div.affix", { hidden: true }, this.drop, this.placing.element);
+    const identityHint = (value) => {
+      const digits = rules.tidyIdentity(value).length;
+      return f.paths.includes("taxpayer.identity_type") && f.get("taxpayer.identity_type") === "KTP" && digits > 0 && digits !== 16 ? t("form.digits", { n: count(digits) }) : "";
+    };
+    const dateHint = (value) => {
+      const iso = rules.parseDate(value);
+      return iso === null ? t("form.date.hint") : date(`${iso}T12:00:00`);
+    };
+    const types = h("div.pair.narrow-first", {},
+      f.select("taxpayer.identity_type", { label: t("field.identity_type"), options: rules.IDENTITY_TYPES.map((name) => [name, t(`identity.${name}`)]) }),
+      f.text("taxpayer.identity_number", { label: t("field.identity_number"), hint: identityHint, inputmode: "text", required: true }));
+    this.more = h("details.more", {}, h("summary", {}, t("form.more")),
+      f.text("document.filename", { label: t("field.filename"), hint: t("form.filename.hint") }),
+      h("div.pair", {},
+        f.text("reference", { label: t("field.reference") }),
+        f.text("deadline", { label: t("field.deadline"), hint: (value) => (value.trim() === "" ? t("form.deadline.hint") : rules.parseDate(value) ? date(`${rules.parseDate(value)}T12:00:00`) : t("form.date.hint")) })));
+    this.source = h("div.pair", { hidden: true },
+      f.text("serial_number", { label: t("field.serial"), hint: t("form.serial.hint") }),
+      f.text("purchase_order_id", { label: t("field.purchase"), hint: t("form.purchase.hint") }));
+    this.more.append(this.source);
+    this.send = h("button.primary", { type: "submit" }, t("form.send"), h("kbd", {}, "F9"));
+    this.form = h("form", { novalidate: true, autocomplete: "off", "aria-labelledby": "form-title", on: {
+      submit: (event) => { event.preventDefault(); this.submit(); },
+      input: () => this.#keep(),
+      keydown: (event) => this.#enter(event),
+    } },
+      this.message,
+      h("fieldset", {}, h("legend", {}, t("form.taxpayer")), types, f.text("taxpayer.name", { label: t("field.name"), required: true, autocapitalize: "words" })),
+      h("fieldset", {}, h("legend", {}, t("form.document")),
+        h("div.pair", {}, f.text("document.number", { label: t("field.number"), required: true }), f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
+        h("div.pair.narrow-first", {}, f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more)),
+      h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))));
+    this.#reset();
+    return h("section.card.counter", { "aria-labelledby": "form-title" },
+      h("header", {}, h("h1", { id: "form-title" }, t("form.title")), this.kinds),
+      h("div.inside.halves", {}, this.affix, this.form),
+      this.receipt);
+  }
+
+  #dropZone() {
+    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", on: { change: () => input.files[0] && this.takePdf(input.files[0]) } });
+    this.paperName = h("b");
+    this.paperNote = h("span.small", { role: "status" });
+    const zone = h("div.drop", { on: {
+      dragover: (event) => { event.preventDefault(); zone.classList.add("over"); },
+      dragleave: () => zone.classList.remove("over"),
+      drop: (event) => {
+        event.preventDefault();
+        zone.classList.remove("over");
+        if (event.dataTransfer.files[0]) this.takePdf(event.dataTransfer.files[0]);
+      },
+    } }, h("label", { for: "pdf" }, icon("send"), " ", t("pdf.drop")), input, this.paperName, this.paperNote);
+    return zone;
+  }
+
+  setKind(kind) {
+    this.#kind = kind;
+    for (const input of this.kinds.querySelectorAll("input")) input.checked = input.value === kind;
+    this.affix.hidden = this.source.hidden = kind !== "affix";
+    this.element?.classList.toggle("with-paper", kind === "affix");
+    document.querySelector("main")?.classList.toggle("with-paper", kind === "affix");
+    this.#keep();
+  }
+
+  focus() {
+    const empty = this.#firstEmpty();
+    (empty ?? this.send).focus();
+  }
+
+  #firstEmpty(after = null) {
+    const needed = ["taxpayer.identity_number", "taxpayer.name", "document.number", "document.date", "document.type_code"].map((path) => this.#fields.input(path));
+    const from = after === null ? 0 : needed.indexOf(after) + 1;
+    return [...needed.slice(from), ...needed.slice(0, from)].find((input) => input !== after && input.value.trim() === "") ?? null;
+  }
+
+  #enter(event) {
+    if (event.key !== "Enter" || event.isComposing || !(event.target instanceof HTMLInputElement) || event.target.type !== "text") return;
+    event.preventDefault();
+    if (event.ctrlKey || event.metaKey) return this.submit();
+    const next = event.target.value.trim() === "" ? null : this.#firstEmpty(event.target);
+    if (next) next.focus();
+    else this.submit();
+  }
+
+  // ---- the paper
+
+  async takePdf(file) {
+    this.#paper = { name: file.name, pdf: file };
+    if (this.#kind !== "affix") this.setKind("affix");
+    this.#fields.set("document.filename", file.name);
+    this.#showPaper(t("pdf.sending"));
+    await this.#keepNow();
+    await this.#upload();
+  }
+
+  async #upload() {
+    clearTimeout(this.#uploadTimer);
+    const paper = this.#paper;
+    if (paper === null || paper.id) return;
+    try {
+      const made = await call("POST", "/v1/documents", { body: paper.pdf, type: "application/pdf", timeoutMs: 60_000 });
+      if (this.#paper !== paper) return;
+      this.#paper = { name: paper.name, id: made.id, pages: made.pages };
+      this.#showPaper(t("pdf.pages", { n: count(made.pages) }));
+      this.#keep();
+      await this.placing.open(made.id, made.pages);
+    } catch (error) {
+      if (this.#paper !== paper) return;
+      if (error instanceof Problem && !error.passing && error.status !== 401) {
+        this.#paper = null;
+        this.#showPaper(error.words, true);
+        this.#keep();
+        return;
+      }
+      this.#showPaper(t("pdf.waiting"));
+      this.placing.blank(t("place.blank"));
+      this.#uploadTimer = setTimeout(() => this.#upload(), UPLOAD_AGAIN_MS);
+    }
+  }
+
+  #showPaper(note, wrong = false) {
+    setText(this.paperName, this.#paper?.name ?? "");
+    setText(this.paperNote, note);
+    this.drop.classList.toggle("wrong", wrong);
+    this.drop.classList.toggle("full", this.#paper !== null);
+  }
+
+  // ---- what is kept
+
+  /** Take up what was being typed when the page was left, or begin anew. */
+  async restore() {
+    for (const draft of await db.all("drafts")) {
+      if (draft.office !== this.office || !(await db.hold(`antrean-draft-${draft.id}`))) continue;
+      this.#draft = draft.id;
+      this.#key = draft.key;
+      this.#kind = draft.kind;
+      for (const [path, value] of Object.entries(draft.values)) if (this.#fields.input(path)) this.#fields.set(path, value);
+      this.#paper = draft.paper;
+      if (draft.placement) this.placing.value = draft.placement;
+      if (Object.entries(draft.values).some(([path, value]) => ["document.filename", "reference"].includes(path) && value)) this.more.open = true;
+      this.setKind(draft.kind);
+      if (this.#paper?.id) {
+        this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
+        this.placing.open(this.#paper.id, this.#paper.pages);
+      } else if (this.#paper) {
+        this.#showPaper(t("pdf.waiting"));
+        this.#upload();
+      }
+      return;
+    }
+    await this.#newDraft();
+  }
+
+  async #newDraft() {
+    this.#draft = db.randomKey();
+    await db.hold(`antrean-draft-${this.#draft}`);
+  }
+
+  #keep() {
+    clearTimeout(this.#keepTimer);
+    this.#keepTimer = setTimeout(() => this.#keepNow(), KEEP_MS);
+  }
+
+  async #keepNow() {
+    clearTimeout(this.#keepTimer);
+    if (this.#draft === undefined || this.#busy) return;
+    const values = Object.fromEntries(this.#fields.paths.map((path) => [path, this.#fields.get(path)]));
+    const begun = this.#paper !== null || Object.entries(values).some(([path, value]) => !STAY.includes(path) && value.trim() !== "");
+    if (!begun) return db.remove("drafts", this.#draft);
+    return db.put("drafts", { id: this.#draft, office: this.office, key: this.#key, kind: this.#kind, values, paper: this.#paper, placement: this.placing.value });
+  }
+
+  #reset() {
+    for (const path of this.#fields.paths) if (!STAY.includes(path)) this.#fields.set(path, "");
+    if (this.#fields.get("document.date").trim() === "") this.#fields.set("document.date", rules.shownDate(rules.localToday()));
+    if (this.#fields.get("document.type_code").trim() === "") this.#fields.set("document.type_code", kept.get("type") ?? "4b");
+    this.#paper = null;
+    this.#key = db.randomKey();
+    if (this.paperName) this.#showPaper("");
+    this.placing.blank("");
+    this.more.open = false;
+    this.message.replaceChildren();
+  }
+
+  clear() {
+    this.#reset();
+    this.#keepNow();
+    this.focus();
+  }
+
+  /** A refused order, back in the form to be corrected. */
+  async fix(entry) {
+    const { document: paper, taxpayer } = entry.body;
+    const values = {
+      "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": taxpayer.identity_number, "taxpayer.name": taxpayer.name,
+      "document.number": paper.number, "document.date": rules.shownDate(paper.date), "document.type_code": paper.type_code, "document.filename": paper.filename,
+      reference: entry.body.reference, serial_number: entry.body.serial_number, purchase_order_id: entry.body.purchase_order_id,
+    };
+    this.#reset();
+    for (const [path, value] of Object.entries(values)) this.#fields.set(path, value ?? "");
+    this.setKind(entry.body.kind);
+    if (entry.body.placement) this.placing.value = entry.body.placement;
+    if (entry.pdf) this.takePdf(new File([entry.pdf], paper.filename, { type: "application/pdf" }));
+    else if (entry.body.document_id) {
+      this.#paper = { name: paper.filename, id: entry.body.document_id, pages: entry.body.placement.page };
+      this.#showPaper("");
+      this.placing.open(this.#paper.id, this.#paper.pages);
+    }
+    await this.#keepNow();
+    await this.#outbox.drop(entry.key);
+    this.#refusal(entry.problem);
+  }
+
+  // ---- sending
+
+  #body() {
+    const f = this.#fields;
+    const number = rules.tidy(f.get("document.number"));
+    const filename = rules.tidy(f.get("document.filename")) || rules.filenameFor(number);
+    const deadline = rules.parseDate(f.get("deadline"));
+    const body = {
+      kind: this.#kind,
+      document: { type_code: f.get("document.type_code").trim(), number, date: rules.parseDate(f.get("document.date")), filename },
+      taxpayer: {
+        identity_type: f.get("taxpayer.identity_type"),
+        identity_number: rules.tidyIdentity(f.get("taxpayer.identity_number")),
+        name: rules.tidy(f.get("taxpayer.name")),
+      },
+    };
+    const reference = rules.tidy(f.get("reference"));
+    if (reference) body.reference = reference;
+    // A day's deadline is its last minute, in western Indonesia as everywhere in the product.
+    if (deadline) body.deadline = `${deadline}T23:59:00+07:00`;
+    if (this.#kind === "affix") {
+      body.placement = this.placing.value;
+      if (this.#paper?.id) body.document_id = this.#paper.id;
+      for (const path of ["serial_number", "purchase_order_id"]) if (rules.tidy(f.get(path))) body[path] = rules.tidy(f.get(path));
+    }
+    return body;
+  }
+
+  #faults(body) {
+    const faults = Object.entries(rules.orderFaults(body)).map(([path, rule]) => [path, ruled(rule)]);
+    const deadline = this.#fields.get("deadline").trim();
+    if (deadline !== "" && rules.parseDate(deadline) === null) faults.push(["deadline", ruled("date-form")]);
+    if (this.#kind === "affix" && this.#paper === null) faults.push(["document_id", t("pdf.missing")]);
+    return faults;
+  }
+
+  async submit() {
+    if (this.#busy || (Date.now() - this.#sentAt < DOUBLE_MS && this.#isFresh())) return;
+    const body = this.#body();
+    const faults = this.#faults(body);
+    if (faults.length > 0) {
+      const strangers = this.#fields.show(faults);
+      this.#say(strangers.length ? strangers.join(" ") : "");
+      return;
+    }
+    this.#fields.clearAll();
+    this.#say("");
+    this.#busy = true;
+    this.send.setAttribute("aria-disabled", "true");
+    clearTimeout(this.#keepTimer);
+    const key = this.#key;
+    const pdf = this.#kind === "affix" && !this.#paper.id ? this.#paper.pdf : null;
+    kept.set("type", body.document.type_code);
+    try {
+      const answer = this.#outbox.result(key, WAIT_MS);
+      // The draft is gone in the step that keeps the order: a reload finds the one or the other, never both.
+      await this.#outbox.add([{ key, body, pdf }], this.#draft);
+      const told = await answer;
+      if (told?.problem) {
+        await this.#outbox.drop(key);
+        this.#key = db.randomKey();
+        this.#refusal(told.problem);
+        return;
+      }
+      this.#reset();
+      this.#sentAt = Date.now();
+      this.showReceipt(told?.order ?? null);
+      this.focus();
+    } finally {
+      this.#busy = false;
+      this.send.removeAttribute("aria-disabled");
+      this.#keepNow();
+    }
+  }
+
+  #isFresh() {
+    return ["taxpayer.identity_number", "taxpayer.name", "document.number"].every((path) => this.#fields.get(path) === "");
+  }
+
+  #refusal(problem) {
+    const errors = problem.errors.map((error) => [error.field, ruleWords(error)]);
+    const strangers = this.#fields.show(errors);
+    const general = errors.length === 0 || problem.kind !== "validation" ? [t(`problem.${problem.kind}`)] : [];
+    this.#say([...general, ...strangers].join(" ") || t("form.look"));
+  }
+
+  #say(words) {
+    this.message.replaceChildren(...(words ? [h("div.notice.bad", {}, icon("warn"), h("p", {}, words))] : []));
+  }
+
+  showReceipt(order) {
+    if (order === null) {
+      this.receipt.replaceChildren(h("div.notice.held", {}, icon("send"), h("p", {}, h("b", {}, t("receipt.unsent")), " ", t("receipt.unsent.more"))));
+      this.last = null;
+      return;
+    }
+    const again = this.last?.id === order.id;
+    this.last = order;
+    const honest = outlook(order) || (order.state === "queued" ? "" : t(`state.${order.state}`));
+    const focused = again && this.receipt.contains(document.activeElement);
+    this.receipt.replaceChildren(h("div.slip", {},
+      h("p", {}, h("span.small", {}, t("receipt.number")), h("span.figure", {}, String(order.ticket.number))),
+      h("p.grow", {}, h("b", {}, t(order.holding ? "receipt.held" : "receipt.accepted")), honest ? h("span.small", {}, honest) : null),
+      h("button", { type: "button", on: { click: () => this.printLast() } }, t("order.print"), h("kbd", {}, "F8"))));
+    if (focused) this.receipt.querySelector("button").focus();
+  }
+
+  /** Keep the last order's receipt true to what the list knows of it. */
+  follow(orders) {
+    const now = this.last && orders.find((order) => order.id === this.last.id);
+    if (now && (now.version !== this.last.version || now.position !== this.last.position || now.holding?.reason !== this.last.holding?.reason)) this.showReceipt(now);
+  }
+
+  printLast() {
+    if (this.last) printTicket(this.last);
+  }
+}

@@ -1,0 +1,195 @@
+// The dashboard of operations: what needs a person, how the queue stands and went, the breakers, offices, money.
+import { call } from "./api.js";
+import { ask } from "./asking.js";
+import { Attention } from "./attention.js";
+import { Breakers } from "./breakers.js";
+import { Chart } from "./chart.js";
+import { $, h, icon, setText } from "./dom.js";
+import { ruled } from "./fields.js";
+import * as rules from "./rules.js";
+import { start } from "./shell.js";
+import { count, date, many, moment, rupiah, span, t } from "./words.js";
+
+const QUICK_MS = 2000, SLOW_MS = 10_000;
+const PARTS = ["stamped", "bought_unused", "refunded", "held"];
+const STATES = ["queued", "buying", "unknown", "bought", "stamping", "attention", "completed", "rejected", "cancelled"];
+const OFFICES_SHOWN = 12, MISSES_SHOWN = 8;
+
+function figure(key) {
+  const value = h("dd.number");
+  const note = h("dd.small.soft.number");
+  return { element: h("div.figure-box", { data: { figure: key } }, h("dt", {}, t(`figure.${key}`)), value, note), set: (text, more = "") => { setText(value, text); setText(note, more); } };
+}
+
+class Dashboard {
+  constructor(main) {
+    this.attention = new Attention(() => this.quick());
+    this.breakers = new Breakers(() => { this.quick(); this.slow(); });
+    this.situation = h("div.situation", { role: "status" });
+    this.pause = h("button.compact", { type: "button", id: "pause", on: { click: () => this.#pause() } });
+    this.figures = Object.fromEntries(["open", "oldest", "pace", "flight", "empty", "miss"].map((key) => [key, figure(key)]));
+    this.backlogChart = new Chart({ title: t("chart.open"), series: [{ name: t("chart.open.short"), key: "open", area: true }] });
+    this.paceChart = new Chart({ title: t("chart.pace"), series: [{ name: t("chart.pace.short"), key: "completed_per_minute" }, { name: t("chart.limit.short"), key: "limit" }] });
+    this.offices = h("tbody");
+    this.states = h("tbody");
+    this.money = h("tbody");
+    this.moneyCheck = h("p.small");
+    this.misses = h("ul.misses");
+    this.missCard = h("section.card", { "aria-labelledby": "miss-title", hidden: true }, h("header", {}, h("h2", { id: "miss-title" }, t("miss.title"))), h("div.inside", {}, this.misses));
+    const card = (id, ...inside) => h("section.card", { "aria-labelledby": `${id}-title` }, h("header", {}, h("h2", { id: `${id}-title` }, t(`${id}.title`))), h("div.inside", {}, ...inside));
+    const rows = (id, body, columns) => h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map(([key, number]) => h(number ? "th.number" : "th", { scope: "col" }, t(key))))), body));
+    main.append(
+      h("div.ops-head", {}, h("h1", {}, t("ops.title")), h("span.spread"), this.pause, h("button.compact", { type: "button", id: "deadlines", on: { click: () => this.#deadlines() } }, t("deadlines.open"))),
+      this.attention.element,
+      this.situation,
+      h("dl.figures", {}, ...Object.values(this.figures).map((f) => f.element)),
+      h("div.charts", {}, h("section.card", { "aria-label": t("chart.open") }, h("div.inside", {}, this.backlogChart.element)), h("section.card", { "aria-label": t("chart.pace") }, h("div.inside", {}, this.paceChart.element))),
+      this.breakers.element,
+      this.missCard,
+      h("div.thirds", {},
+        card("offices", rows("offices", this.offices, [["offices.office"], ["offices.waiting", true], ["offices.share"]])),
+        card("states", rows("states", this.states, [["states.state"], ["states.orders", true]])),
+        card("money", rows("money", this.money, [["money.account"], ["money.amount", true]]), this.moneyCheck, h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
+    );
+    document.addEventListener("visibilitychange", () => !document.hidden && this.run());
+    addEventListener("session-back", () => this.run());
+  }
+
+  run() {
+    this.quick();
+    this.slow();
+  }
+
+  async quick() {
+    clearTimeout(this.quickTimer);
+    try {
+      const [{ breakers }, backlog, attention] = await Promise.all([call("GET", "/v1/ops/breaker"), call("GET", "/v1/ops/backlog"), call("GET", "/v1/ops/attention")]);
+      this.breakers.update(breakers);
+      this.attention.update(attention);
+      this.#backlog(backlog);
+      this.#line(true);
+    } catch (error) {
+      if (error.status === 401) return;
+      this.#line(false, error);
+    }
+    clearTimeout(this.quickTimer);
+    if (!document.hidden) this.quickTimer = setTimeout(() => this.quick(), QUICK_MS);
+  }
+
+  async slow() {
+    clearTimeout(this.slowTimer);
+    try {
+      const [history, trend, ledger] = await Promise.all([call("GET", "/v1/ops/breaker/history?limit=1000"), call("GET", "/v1/ops/trend"), call("GET", "/v1/ops/ledger?limit=1")]);
+      this.breakers.setHistory(history.breakers);
+      this.backlogChart.update(trend.samples);
+      this.paceChart.update(trend.samples);
+      this.#money(ledger);
+    } catch (error) {
+      if (error.status === 401) return;
+      // The quick look, which goes on, says that nothing is reached.
+    }
+    clearTimeout(this.slowTimer);
+    if (!document.hidden) this.slowTimer = setTimeout(() => this.slow(), SLOW_MS);
+  }
+
+  #line(reached) {
+    const at = $("#line");
+    if (at.dataset.bad === String(!reached)) return;
+    at.dataset.bad = String(!reached);
+    at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), t("line.off"))]));
+  }
+
+  #backlog(backlog) {
+    const holds = backlog.holds;
+    const paused = holds.find((hold) => hold.reason === "paused");
+    this.paused = paused !== undefined;
+    setText(this.pause, t(paused ? "pause.off" : "pause.on"));
+    const mark = JSON.stringify(holds.map((hold) => [hold.reason, hold.since, hold.orders]));
+    if (mark !== this.holdMark) {
+      this.holdMark = mark;
+      this.situation.replaceChildren(...(holds.length
+        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: hold.detail, actor: hold.actor })}` : ""),
+          hold.reason === "balance_unexplained" ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained")) : null))
+        : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
+    }
+    const f = this.figures;
+    const pace = backlog.completed_per_minute;
+    f.open.set(count(backlog.open), backlog.held ? t("figure.held", { n: count(backlog.held) }) : "");
+    f.oldest.set(backlog.oldest_age_s === null ? "–" : span(backlog.oldest_age_s));
+    f.pace.set(count(Math.round(pace)), t("figure.pace.unit"));
+    f.flight.set(`${count(backlog.in_flight)} / ${count(backlog.concurrency_limit)}`, t("figure.flight.unit"));
+    if (backlog.open === 0) f.empty.set(t("figure.empty.now"));
+    else if (holds.length || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
+    else f.empty.set(span((backlog.open / pace) * 60), t("figure.empty.at", { at: moment(Date.now() + (backlog.open / pace) * 60_000) }));
+    const missing = backlog.will_miss_orders;
+    f.miss.set(count(missing), missing ? t("figure.miss.some") : t("figure.miss.none"));
+    f.miss.element.classList.toggle("wrong", missing > 0);
+    this.#misses(backlog.will_miss);
+    this.#offices(backlog.by_office);
+    this.states.replaceChildren(...STATES.filter((state) => backlog.by_state[state]).map((state) => h("tr", {}, h("th", { scope: "row" }, t(`state.${state}`)), h("td.number", {}, count(backlog.by_state[state])))));
+    if (!this.states.children.length) this.states.append(h("tr", {}, h("td", { colspan: "2" }, t("states.none"))));
+  }
+
+  #misses(misses) {
+    this.missCard.hidden = misses.length === 0;
+    this.misses.replaceChildren(...misses.slice(0, MISSES_SHOWN).map((miss) => h("li", {}, missWords(miss))));
+    if (misses.length > MISSES_SHOWN) this.misses.append(h("li.soft", {}, t("miss.more", { n: count(misses.length - MISSES_SHOWN) })));
+  }
+
+  #offices(byOffice) {
+    const offices = Object.entries(byOffice).filter(([, waiting]) => waiting > 0).sort((a, b) => b[1] - a[1]);
+    const most = Math.max(1, ...offices.map(([, waiting]) => waiting));
+    this.offices.replaceChildren(...offices.slice(0, OFFICES_SHOWN).map(([office, waiting]) => {
+      const length = h("i.length");
+      length.style.width = `${(waiting / most) * 100}%`;
+      return h("tr", {}, h("th", { scope: "row" }, office), h("td.number", {}, count(waiting)), h("td.share", {}, length));
+    }));
+    if (offices.length === 0) this.offices.append(h("tr", {}, h("td", { colspan: "3" }, t("offices.none"))));
+    if (offices.length > OFFICES_SHOWN) this.offices.append(h("tr", {}, h("td", { colspan: "3" }, t("offices.more", { n: count(offices.length - OFFICES_SHOWN) }))));
+  }
+
+  #money({ totals_idr: totals, difference_idr: difference }) {
+    this.money.replaceChildren(
+      h("tr.sum", {}, h("th", { scope: "row" }, t("money.paid")), h("td.number", {}, rupiah(totals.paid))),
+      ...PARTS.map((part) => h("tr", {}, h("th", { scope: "row" }, t(`money.${part}`)), h("td.number", {}, rupiah(totals[part])))));
+    this.moneyCheck.replaceChildren(difference === 0 ? h("span.state.good", {}, icon("done"), t("money.right")) : h("span.state.bad", {}, icon("warn"), t("money.wrong", { amount: rupiah(difference) })));
+  }
+
+  async #pause() {
+    if (this.paused) await ask({ title: t("pause.off"), text: t("pause.off.more"), confirm: t("pause.off"), send: () => call("DELETE", "/v1/ops/pause") });
+    else await ask({ title: t("pause.on"), text: t("pause.on.more"), confirm: t("pause.on"), send: ({ reason }) => call("PUT", "/v1/ops/pause", { json: { reason } }) });
+    this.quick();
+  }
+
+  async #explained() {
+    await ask({ title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"), send: () => call("DELETE", "/v1/ops/holds/balance_unexplained") });
+    this.quick();
+  }
+
+  async #deadlines() {
+    let moved = null;
+    const day = (path, label) => ({ path, label, hint: (value) => (rules.parseDate(value) ? date(`${rules.parseDate(value)}T12:00:00`) : t("form.date.hint")), fault: (value) => (rules.parseDate(value) === null ? ruled("date-form") : null) });
+    const done = await ask({
+      title: t("deadlines.open"), text: t("deadlines.more"), confirm: t("deadlines.do"),
+      fields: [day("from", t("deadlines.from")), day("to", t("deadlines.to")), { path: "office", label: t("deadlines.office"), hint: t("deadlines.office.hint") }],
+      send: async (values) => {
+        moved = await call("POST", "/v1/ops/deadlines", { json: { from: rules.parseDate(values.from), to: rules.parseDate(values.to), office: values.office || null, reason: values.reason } });
+      },
+    });
+    if (!done) return;
+    this.said?.remove();
+    this.said = h("div.notice.good", { role: "status" }, icon("done"), h("p", {}, many("deadlines.moved", moved.moved)));
+    $(".ops-head").after(this.said);
+    this.quick();
+  }
+}
+
+/** One order that will miss its deadline, and how many are like it. */
+const missWords = (miss) => [miss.office, many("miss.orders", miss.orders), t("miss.deadline", { at: moment(miss.deadline) }), miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) })].join(" · ");
+
+function render(main) {
+  main.className = "ops";
+  new Dashboard(main).run();
+}
+
+start("ops", ["ops"], render);

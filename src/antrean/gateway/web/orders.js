@@ -1,0 +1,209 @@
+// Today's orders of the office: a list that moves by itself, with what is not sent yet on top.
+import { call, ruleWords } from "./api.js";
+import { $, h, setText } from "./dom.js";
+import { outlook, placeOf, stateChip, stateOf } from "./states.js";
+import { isToday, many, moment, shortMoment, t, time } from "./words.js";
+import { choosePaper, paper, papers, printTicket } from "./printing.js";
+
+const BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
+const SHOWN = 100;
+
+export class OrderList {
+  #outbox;
+  #fix;
+  #rows = new Map();
+  #orders = [];
+  #timer = 0;
+  #body = h("tbody");
+  #limit = SHOWN;
+
+  /** `fix(entry)`: put a refused entry back into the form. */
+  constructor(outbox, { fix, line, holding, seen }) {
+    this.#outbox = outbox;
+    this.#fix = fix;
+    this.line = line;
+    this.seen = seen;
+    this.holding = holding;
+    this.search = h("input", { type: "text", id: "search", autocomplete: "off", placeholder: t("list.search"), "aria-label": t("list.search"), on: { input: () => this.#draw() } });
+    this.summary = h("p.small.soft", { role: "status" });
+    this.empty = h("p.empty", {}, t("list.empty"));
+    this.more = h("button.compact", { type: "button", hidden: true, on: { click: () => { this.#limit += SHOWN * 2; this.refresh(); } } }, t("list.more"));
+    this.unsent = h("div.unsent", { hidden: true });
+    this.element = h("section.card.list", { "aria-labelledby": "list-title" },
+      h("header", {}, h("h2", { id: "list-title" }, t("list.title")), this.summary, h("span.spread"), this.search),
+      this.unsent,
+      h("div.scroll", { tabindex: "0", role: "region", "aria-labelledby": "list-title" },
+        h("table", {},
+          h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("list.number")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("list.state")), h("th", { scope: "col" }, t("list.time")), h("th", { scope: "col" }, h("span.unseen", {}, t("list.actions"))))),
+          this.#body),
+        this.empty),
+      h("div.inside.tail", {}, this.more));
+    outbox.addEventListener("change", () => this.#drawUnsent());
+    outbox.addEventListener("result", () => this.refresh());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
+    addEventListener("session-back", () => this.refresh());
+    addEventListener("online", () => this.refresh());
+  }
+
+  start() {
+    this.#drawUnsent();
+    return this.refresh();
+  }
+
+  get latest() {
+    return this.#orders[0] ?? null;
+  }
+
+  find(id) {
+    return this.#orders.find((order) => order.id === id) ?? null;
+  }
+
+  async refresh() {
+    clearTimeout(this.#timer);
+    let pause = FAILED_MS;
+    try {
+      const found = [];
+      let cursor = null;
+      do {
+        const page = await call("GET", `/v1/orders?limit=${Math.min(this.#limit, 500)}${cursor ? `&cursor=${cursor}` : ""}`);
+        found.push(...page.orders);
+        cursor = page.next_cursor;
+      } while (cursor && found.length < this.#limit && isToday(found.at(-1).created_at));
+      // Yesterday's are shown as long as they are not at their end.
+      this.#orders = found.filter((order) => isToday(order.created_at) || !isEnded(order));
+      this.more.hidden = cursor === null || !isToday(found.at(-1).created_at);
+      this.#draw();
+      this.seen(this.#orders);
+      this.line(true);
+      this.holding(this.#orders.find((order) => order.holding)?.holding ?? null);
+      pause = this.#orders.some((order) => !isEnded(order)) ? BUSY_MS : CALM_MS;
+    } catch (error) {
+      if (error.status === 401) return;
+      this.line(error.status !== undefined);
+    }
+    clearTimeout(this.#timer);
+    if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), pause);
+  }
+
+  #draw() {
+    const wanted = this.search.value.trim().toLowerCase();
+    const shown = this.#orders.filter((order) => wanted === "" || searchable(order).includes(wanted));
+    const rows = [];
+    for (const order of shown) {
+      const mark = `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
+      let row = this.#rows.get(order.id);
+      if (row === undefined) {
+        row = { mark: "", version: null, element: h("tr", { "data-order": order.id }) };
+        this.#rows.set(order.id, row);
+      }
+      if (row.mark !== mark) this.#fill(row, order, mark);
+      rows.push(row.element);
+    }
+    place(this.#body, rows);
+    const open = this.#orders.filter((order) => !isEnded(order)).length;
+    setText(this.summary, `${many("list.count", this.#orders.length)} · ${many("list.open", open)}`);
+    this.empty.hidden = rows.length > 0;
+  }
+
+  #fill(row, order, mark) {
+    const held = row.element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    row.element.replaceChildren(
+      h("th.number", { scope: "row" }, h("button.plain.compact.ticket", { type: "button", "data-action": "open", "aria-label": t("list.open.label", { number: order.ticket.number }), on: { click: () => showOrder(this, order.id) } }, String(order.ticket.number))),
+      h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
+      h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
+      h("td.number", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
+      h("td.actions", {}, ...actions(order)),
+    );
+    if (row.version !== null && row.version !== order.version) {
+      row.element.classList.remove("moved");
+      void row.element.offsetWidth;
+      row.element.classList.add("moved");
+    }
+    row.mark = mark;
+    row.version = order.version;
+    if (held) row.element.querySelector(`[data-action="${held}"]`)?.focus();
+  }
+
+  async #drawUnsent() {
+    const entries = await this.#outbox.entries();
+    this.unsent.hidden = entries.length === 0;
+    const refused = entries.filter((entry) => entry.status === "refused");
+    const waiting = entries.length - refused.length;
+    const parts = [];
+    if (waiting > 0) {
+      parts.push(h("p", {}, stateChip("unsent"), " ", h("b", {}, many("unsent.count", waiting)), " ", h("span.small", {}, t("unsent.more"))));
+      parts.push(h("ul", {}, ...entries.filter((e) => e.status === "waiting").slice(0, 8).map((entry) => h("li.small", {}, `${entry.body.taxpayer.name} · ${entry.body.document.number} · ${time(entry.created)}`))));
+    }
+    for (const entry of refused.slice(0, 20)) parts.push(this.#refused(entry));
+    this.unsent.replaceChildren(...parts);
+  }
+
+  #refused(entry) {
+    const why = entry.problem.errors.length ? entry.problem.errors.map(ruleWords).join("; ") : t(`problem.${entry.problem.kind}`);
+    return h("p.refused", {}, stateChip("refused"), " ", h("b", {}, entry.body.taxpayer.name), ` · ${entry.body.document.number} · ${why} `,
+      h("button.compact", { type: "button", on: { click: () => this.#fix(entry) } }, t("unsent.fix")),
+      h("button.plain.compact", { type: "button", on: { click: () => this.#outbox.drop(entry.key) } }, t("unsent.drop")));
+  }
+}
+
+const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
+const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
+const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
+
+/** Put rows in order without touching those that stand where they should: focus and reading are not disturbed. */
+function place(parent, wanted) {
+  const keep = new Set(wanted);
+  for (const child of [...parent.children]) if (!keep.has(child)) child.remove();
+  wanted.forEach((element, index) => {
+    if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] ?? null);
+  });
+}
+
+function actions(order) {
+  const found = [];
+  if (order.document_url) found.push(h("a.button.compact", { href: `/v1/orders/${order.id}/document`, download: `${order.document.filename.replace(/\.pdf$/i, "")}-bermeterai.pdf`, "data-action": "document" }, t("order.document")));
+  else if (order.qr_url) found.push(h("a.button.compact", { href: `/v1/orders/${order.id}/qr`, download: `${order.serial_number}.png`, "data-action": "qr" }, t("order.qr")));
+  found.push(h("button.plain.compact", { type: "button", "data-action": "print", on: { click: () => printTicket(order) } }, t("order.print")));
+  return found;
+}
+
+function showOrder(list, id) {
+  const order = list.find(id);
+  $("dialog.order")?.remove();
+  const close = () => { dialog.close(); dialog.remove(); };
+  const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`))));
+  const facts = [
+    ["order.who", order.taxpayer ? `${order.taxpayer.name} · ${order.taxpayer.identity_type} ${order.taxpayer.identity_number}` : nameOf(order)],
+    ["order.paper", `${order.document.number} · ${order.document.filename}`],
+    ["order.serial", order.serial_number],
+    ["order.reference", order.reference],
+    ["order.deadline", order.deadline && moment(order.deadline)],
+  ];
+  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: () => dialog.remove() } },
+    h("div.inside", {},
+      h("h2", { id: "order-title" }, t("order.title", { number: order.ticket.number }), " ", stateChip(stateOf(order))),
+      outlook(order) ? h("p.soft", {}, outlook(order)) : null,
+      h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
+      h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
+      order.qr_url ? h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") }) : null,
+      h("div.buttons", {},
+        h("button.primary", { type: "button", on: { click: () => printTicket(order) } }, t("order.print")),
+        order.document_url ? h("a.button", { href: `/v1/orders/${order.id}/document?inline=1`, target: "_blank", rel: "noopener" }, t("order.show")) : null,
+        ...actions(order).slice(0, -1),
+        h("a.button", { href: order.ticket.url, target: "_blank", rel: "noopener" }, t("order.page")),
+        order.state === "queued" ? h("button", { type: "button", on: { click: () => cancel(list, order, close) } }, t("order.cancel")) : null,
+        h("button.plain", { type: "button", on: { click: close } }, t("close"))),
+      h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+async function cancel(list, order, close) {
+  try {
+    await call("POST", `/v1/orders/${order.id}/cancel`);
+  } catch (error) {
+    alert(error.words ?? t("problem.unreachable"));
+  }
+  close();
+  list.refresh();
+}

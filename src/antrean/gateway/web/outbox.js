@@ -1,0 +1,160 @@
+// Orders on their way: kept on this computer first, sent by one tab at a time, repeated with the same key until
+// the gateway has answered. An answer that never came costs nothing: the same key is the same order.
+import { call, Problem, Unreachable } from "./api.js";
+import * as db from "./db.js";
+
+const BATCH_MAX = 100;
+const PAUSE_MIN_MS = 1000, PAUSE_MAX_MS = 30_000;
+/** Longest wait for one answer: a call that the network swallowed is repeated. */
+const ANSWER_MS = 15_000;
+
+/** Events: `change` (what is kept changed), `result` (detail: key, order or problem), `line` (detail: reached). */
+export class Outbox extends EventTarget {
+  #office;
+  #channel = new BroadcastChannel("antrean");
+  #running = null;
+  #again = false;
+  #timer = 0;
+  #failures = 0;
+
+  constructor(office) {
+    super();
+    this.#office = office;
+    this.#channel.onmessage = ({ data }) => {
+      this.#emit(data.type, data.detail);
+    };
+    addEventListener("online", () => this.kick());
+    addEventListener("session-back", () => this.kick());
+  }
+
+  /** All that is kept for this office, the oldest first. */
+  async entries() {
+    const all = await db.all("outbox");
+    return all.filter((entry) => entry.office === this.#office).sort((a, b) => a.created - b.created || a.row - b.row);
+  }
+
+  /** Keep orders durably, then send them. */
+  async add(entries, draftId) {
+    await db.submit(entries.map((entry, row) => ({ office: this.#office, created: Date.now(), row, status: "waiting", ...entry })), draftId);
+    this.#tell("change");
+    this.kick();
+  }
+
+  async drop(key) {
+    await db.remove("outbox", key);
+    this.#tell("change");
+  }
+
+  /** What became of an order, or null after `ms`. Ask before adding it. */
+  result(key, ms) {
+    return new Promise((resolve) => {
+      const done = (detail) => {
+        clearTimeout(timer);
+        this.removeEventListener("result", listen);
+        resolve(detail);
+      };
+      const listen = ({ detail }) => detail.key === key && done(detail);
+      const timer = setTimeout(done, ms, null);
+      this.addEventListener("result", listen);
+    });
+  }
+
+  /** Send now what waits. */
+  kick() {
+    clearTimeout(this.#timer);
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    this.#running = db.alone("antrean-sender", () => this.#send()).finally(() => {
+      this.#running = null;
+      if (this.#again) {
+        this.#again = false;
+        this.kick();
+      }
+    });
+  }
+
+  async #send() {
+    for (;;) {
+      const waiting = (await this.entries()).filter((entry) => entry.status === "waiting");
+      if (waiting.length === 0) return;
+      try {
+        const bare = waiting.filter((entry) => !entry.pdf).slice(0, BATCH_MAX);
+        if (bare.length > 1) await this.#sendMany(bare);
+        else await this.#sendOne(waiting[0]);
+        this.#failures = 0;
+        this.#tell("line", { reached: true });
+      } catch (error) {
+        if (!(error instanceof Problem || error instanceof Unreachable)) throw error;
+        this.#failures += 1;
+        this.#tell("line", { reached: error instanceof Problem });
+        this.#later();
+        return;
+      }
+    }
+  }
+
+  #later() {
+    const pause = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** (this.#failures - 1));
+    this.#timer = setTimeout(() => this.kick(), pause * (0.75 + Math.random() / 2));
+  }
+
+  async #sendOne(entry) {
+    try {
+      if (entry.pdf) {
+        const document = await call("POST", "/v1/documents", { body: entry.pdf, type: "application/pdf", timeoutMs: 60_000 });
+        entry = { ...entry, pdf: null, body: { ...entry.body, document_id: document.id } };
+        await db.put("outbox", entry);
+      }
+      const order = await call("POST", "/v1/orders", { json: entry.body, headers: { "Idempotency-Key": entry.key }, timeoutMs: ANSWER_MS });
+      await this.#accepted(entry, order);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.passing || error.status === 401) throw error;
+      await this.#refused(entry, { kind: error.kind, errors: error.errors, status: error.status });
+    }
+  }
+
+  async #sendMany(entries) {
+    const orders = entries.map((entry) => ({ ...entry.body, idempotency_key: entry.key }));
+    const { results } = await call("POST", "/v1/batches", { json: { orders }, timeoutMs: 60_000 });
+    let passing = null;
+    for (const [index, result] of results.entries()) {
+      if (result.status === 202) {
+        await this.#accepted(entries[index], result.order);
+        continue;
+      }
+      const problem = new Problem(result.status, result.problem);
+      if (problem.passing) passing = problem;
+      else await this.#refused(entries[index], { kind: problem.kind, errors: problem.errors, status: problem.status });
+    }
+    if (passing) throw passing;
+  }
+
+  async #accepted(entry, order) {
+    await db.remove("outbox", entry.key);
+    this.#tell("result", { key: entry.key, order });
+    this.#tell("change");
+  }
+
+  async #refused(entry, problem) {
+    if (problem.kind === "idempotency-key-reused") {
+      // Another order was made with this key (a copied tab); of this one nothing was made.
+      await db.remove("outbox", entry.key);
+      await db.put("outbox", { ...entry, key: db.randomKey() });
+    } else {
+      await db.put("outbox", { ...entry, status: "refused", problem });
+      this.#tell("result", { key: entry.key, problem });
+    }
+    this.#tell("change");
+  }
+
+  #tell(type, detail = null) {
+    this.#emit(type, detail);
+    this.#channel.postMessage({ type, detail });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

@@ -1,0 +1,31 @@
+// The paper ticket: on a roll of 80 mm or on A4, with its number, the way to its page, and an honest time.
+import { h, kept } from "./dom.js";
+import { outlook } from "./states.js";
+import { count, date, rupiah, t, time } from "./words.js";
+
+export const papers = ["receipt", "sheet"];
+export const paper = () => (papers.includes(kept.get("paper")) ? kept.get("paper") : "receipt");
+export const choosePaper = (name) => kept.set("paper", name);
+
+/** Lay the ticket out and open the printer's dialog. */
+export async function printTicket(order) {
+  document.querySelector(".print")?.remove();
+  const url = new URL(order.ticket.url, location.href).href;
+  const qr = h("img.qr", { src: `/v1/tickets/${order.ticket.token}/qr`, alt: url });
+  const honest = order.state === "completed" ? t("print.done") : outlook(order) || t("print.unknown");
+  const sheet = h("section.print", { "data-paper": paper() },
+    h("p.print-brand", {}, t("print.title")),
+    h("p.print-label", {}, t("print.number")),
+    h("p.print-number", {}, String(order.ticket.number)),
+    h("p.print-when", {}, `${order.office} · ${date(order.created_at)}, ${time(order.created_at)}`),
+    h("p.print-honest", {}, honest),
+    order.holding ? h("p.print-honest", {}, t("print.safe")) : null,
+    qr,
+    h("p.print-url", {}, t("print.follow"), h("br"), url),
+    h("p.print-small", {}, t("print.fee", { amount: rupiah(10000) })),
+  );
+  document.body.append(sheet);
+  document.body.dataset.print = paper();
+  await qr.decode().catch(() => {}); // Without the picture the address is still there to be typed.
+  window.print();
+}

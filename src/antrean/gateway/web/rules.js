@@ -1,0 +1,101 @@
+// What a person types, made into what the gateway takes; and its rules for it, so that an error shows at once.
+// The gateway checks again: it decides. A test holds these rules against its own.
+
+const PROVINCES = [[11, 21], [31, 36], [51, 53], [61, 65], [71, 76], [81, 82], [91, 97]];
+const MONTH_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+const MONTHS = {
+  jan: 1, feb: 2, mar: 3, apr: 4, mei: 5, may: 5, jun: 6, jul: 7, agu: 8, agt: 8, ags: 8, aug: 8, sep: 9, okt: 10, oct: 10, nov: 11, des: 12, dec: 12,
+};
+export const IDENTITY_TYPES = ["KTP", "NPWP", "PASSPORT", "KITAS", "KITAP"];
+
+/** The rule that an identity number breaks, or null. */
+export function identityFault(type, number) {
+  if (type === "KTP") return nikFault(number);
+  if (type === "NPWP") return /^\d{15,16}$/.test(number) ? null : "npwp-digits";
+  return /^[A-Z0-9]{5,20}$/.test(number) ? null : "alphanumeric";
+}
+
+function nikFault(nik) {
+  if (!/^\d{16}$/.test(nik)) return "nik-digits";
+  const part = (from, to) => Number(nik.slice(from, to));
+  const province = part(0, 2);
+  if (!PROVINCES.some(([low, high]) => low <= province && province <= high) || part(2, 4) === 0 || part(4, 6) === 0) return "nik-region";
+  const day = part(6, 8) > 40 ? part(6, 8) - 40 : part(6, 8);
+  const days = MONTH_DAYS[part(8, 10) - 1];
+  if (days === undefined || day < 1 || day > days) return "nik-birth-date";
+  return part(12, 16) === 0 ? "nik-serial" : null;
+}
+
+/** As scanned or copied: spaces, dots and dashes fall away, letters become capitals. */
+export const tidyIdentity = (text) => text.replace(/[\s.\-–]/g, "").toUpperCase();
+export const tidy = (text) => text.replace(/\s+/g, " ").trim();
+
+/** A date as people write it here (4/9/2024, 04-09-24, 04092024, 4 September 2024, 2024-09-04) as YYYY-MM-DD; null for none. */
+export function parseDate(text) {
+  const clean = text.trim().toLowerCase();
+  let found;
+  if ((found = /^(\d{4})-(\d{1,2})-(\d{1,2})$/.exec(clean))) return isoDate(+found[1], +found[2], +found[3]);
+  if ((found = /^(\d{1,2})[\s./-](\d{1,2})[\s./-](\d{2}|\d{4})$/.exec(clean)) || (found = /^(\d{2})(\d{2})(\d{4})$/.exec(clean))) {
+    return isoDate(fullYear(found[3]), +found[2], +found[1]);
+  }
+  if ((found = /^(\d{1,2})[\s-]+([a-z]{3,9})[\s-]+(\d{2}|\d{4})$/.exec(clean))) {
+    const month = MONTHS[found[2].slice(0, 3)];
+    return month === undefined ? null : isoDate(fullYear(found[3]), month, +found[1]);
+  }
+  return null;
+}
+
+const fullYear = (text) => (text.length === 2 ? 2000 + Number(text) : Number(text));
+
+function isoDate(year, month, day) {
+  const made = new Date(Date.UTC(year, month - 1, day));
+  if (made.getUTCMonth() !== month - 1 || made.getUTCDate() !== day || year < 1000) return null;
+  return made.toISOString().slice(0, 10);
+}
+
+/** Why a document's date is not taken, or null. */
+export function dateFault(iso) {
+  if (iso === null) return "date-form";
+  const tomorrow = new Date(Date.now() + 24 * 3600 * 1000).toISOString().slice(0, 10);
+  return iso < "1945-01-01" || iso > tomorrow ? "date-range" : null;
+}
+
+export function localToday() {
+  const now = new Date();
+  return `${now.getFullYear()}-${String(now.getMonth() + 1).padStart(2, "0")}-${String(now.getDate()).padStart(2, "0")}`;
+}
+
+/** As a clerk reads it: 04/09/2024. */
+export const shownDate = (iso) => iso.split("-").reverse().join("/");
+
+const CONTROL = /\p{C}/u;
+
+/** Field → rule, for what one order says; empty where all is well. */
+export function orderFaults(order) {
+  const faults = {};
+  const { document: paper, taxpayer } = order;
+  text(faults, "document.number", paper.number, 64);
+  text(faults, "document.filename", paper.filename, 128);
+  if (/[/\\]/.test(paper.filename)) faults["document.filename"] = "filename";
+  if (!/^[A-Za-z0-9]{1,8}$/.test(paper.type_code)) faults["document.type_code"] = paper.type_code === "" ? "missing" : "type-code-form";
+  const date = dateFault(paper.date);
+  if (date !== null) faults["document.date"] = date;
+  text(faults, "taxpayer.name", taxpayer.name, 128);
+  if (!IDENTITY_TYPES.includes(taxpayer.identity_type)) faults["taxpayer.identity_type"] = "identity-type";
+  else if (taxpayer.identity_number === "") faults["taxpayer.identity_number"] = "missing";
+  else {
+    const fault = identityFault(taxpayer.identity_type, taxpayer.identity_number);
+    if (fault !== null) faults["taxpayer.identity_number"] = fault;
+  }
+  if (order.reference) text(faults, "reference", order.reference, 128);
+  return faults;
+}
+
+function text(faults, field, value, max) {
+  if (value.trim() === "") faults[field] = "missing";
+  else if (value.length > max) faults[field] = "string-too-long";
+  else if (CONTROL.test(value)) faults[field] = "printable";
+}
+
+/** A file name for a paper that has none: its number, without what a file name can not hold. */
+export const filenameFor = (number) => `${number.replace(/[/\\:*?"<>|\s]+/g, "-").slice(0, 120) || "dokumen"}.pdf`;

@@ -1,0 +1,56 @@
+// What stands around every page behind a sign-in: the bar at the top, and the form before there is a session.
+import { $, h } from "./dom.js";
+import * as sessions from "./session.js";
+import { languageSwitch, themeSwitch } from "./tools.js";
+import { t } from "./words.js";
+
+function bar(session, page, leaving) {
+  const link = (href, key) => h("a", { href, "aria-current": page === key ? "page" : false }, t(`nav.${key}`));
+  const logo = document.querySelector('link[rel="icon"]').href;
+  const bar = h("header.bar", {}, h("a.skip", { href: "#main" }, t("skip")),
+    h("a.brand", { href: page === "ops" ? "/ops" : "/" }, h("img", { src: logo, alt: "" }), "Antrean"));
+  if (session?.role === "ops") bar.append(h("nav", { "aria-label": t("nav") }, link("/ops", "ops"), link("/", "counter")));
+  bar.append(h("span.spread"));
+  const tools = h("div.tools", {}, h("span", { id: "line", role: "status" }));
+  if (session) tools.append(h("span.small.soft", { id: "who" }, t(`role.${session.role}`), " · ", h("b", {}, session.office)));
+  tools.append(languageSwitch(), themeSwitch());
+  if (session) {
+    tools.append(h("button.plain.compact", { type: "button", id: "sign-out", on: { click: async () => {
+      if (leaving && !(await leaving())) return;
+      try {
+        await sessions.signOut();
+      } catch {
+        return alert(t("problem.unreachable"));
+      }
+      location.reload();
+    } } }, t("login.leave")));
+  }
+  bar.append(tools);
+  return bar;
+}
+
+/** Draw the page: `render(main, session)` for those whose role is in `roles`; the sign-in form for all others. */
+export function start(page, roles, render, leaving = null) {
+  const session = sessions.current();
+  document.title = `${t(`nav.${page}`)} · Antrean`;
+  const main = h("main", { id: "main", tabindex: "-1" });
+  document.body.replaceChildren(bar(session, page, leaving), main);
+  if (session === null) {
+    const form = sessions.signInForm(() => location.reload(), { title: t(`login.${page}`), hint: t(`login.${page}.hint`) });
+    main.className = "login";
+    main.append(h("div.card", {}, form));
+    $("#key").focus();
+    return;
+  }
+  addEventListener("session-ended", () => {
+    sessions.forget();
+    sessions.signInAgain(session);
+  });
+  if (!roles.includes(session.role)) {
+    main.className = "login";
+    const [href, key] = session.role === "ops" ? ["/ops", "ops"] : ["/", "counter"];
+    main.append(h("div.card", {}, h("div.inside", {}, h("h1", {}, t(`role.not.${page}`)), h("p", {}, t(`role.not.${page}.more`, { role: t(`role.${session.role}`) })), h("p", {}, h("a", { href }, t(`nav.${key}`))))));
+    return;
+  }
+  render(main, session);
+}
