@@ -22,8 +22,7 @@ from antrean.config.store import build_store
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders.fulfil import Fulfiller, Outcome
 from antrean.orders.store import OrderStore
-from antrean.orders.vault import Vault, VaultKey
-from orders_support import new_order
+from orders_support import VAULT, new_order
 from simulated_upstream import PASSWORD, USER, Upstream, simulated
 from upstream_model import verify
 
@@ -31,7 +30,6 @@ from upstream_model import verify
 ROUND_TRIPS = 6
 #: Appended to the file by those steps.
 FILE_BYTES_MAX = 6500
-VAULT = Vault([VaultKey("test", bytes(32))])
 
 
 @dataclass
