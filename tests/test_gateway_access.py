@@ -208,6 +208,8 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_back(redis: Redis,
     async with running_gateway(redis, slow) as gateway:
         answers = [await gateway.call("GET", "/v1/orders") for _ in range(6)]
         assert answers[0].headers["RateLimit-Limit"] == "2"
+        missing = await gateway.call("GET", "/v1/orders/none", role="supervisor")
+        assert (missing.status, missing.headers["RateLimit-Remaining"]) == (404, "1")
         assert {a.status for a in answers} == {200, 429}
         refused = next(a for a in answers if a.status == 429)
         assert int(refused.headers["Retry-After"]) >= 1
