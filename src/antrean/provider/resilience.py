@@ -166,7 +166,10 @@ class ResilientProvider:
                 outcome = None
                 return result
             finally:
-                await gate.settle(permit, outcome, self._clock() - started)
+                settling = gate.settle_soon(permit, outcome, self._clock() - started)
+                if outcome is not None:
+                    # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
+                    await asyncio.shield(settling)
 
         retrying = AsyncRetrying(
             stop=self._stop(),
