@@ -229,6 +229,7 @@ export default {
   "problem.not-refundable": "This order can not be refunded.",
   "problem.pool-empty": "There is no serial number to spare.",
   "problem.key-in-use": "This key is in use by this very request.",
+  "problem.key-fixed": "This key is fixed in the settings; change it there.",
   "problem.key-ended": "This key is at its end.",
   "problem.purchase-not-completed": "That purchase is not completed yet.",
   "problem.serial-in-use": "That serial number is in use.",

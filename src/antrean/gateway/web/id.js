@@ -222,6 +222,7 @@ export default {
   "problem.not-refundable": "Pesanan ini tidak dapat dikembalikan uangnya.",
   "problem.pool-empty": "Tidak ada nomor seri cadangan.",
   "problem.key-in-use": "Kunci ini sedang dipakai oleh permintaan ini sendiri.",
+  "problem.key-fixed": "Kunci ini ditetapkan dalam pengaturan; ubah di sana.",
   "problem.key-ended": "Kunci ini sudah berakhir.",
   "problem.purchase-not-completed": "Pembelian itu belum selesai.",
   "problem.serial-in-use": "Nomor seri itu sudah dipakai.",
