@@ -51,9 +51,17 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def desk(stack: Stack, browser: Browser) -> AsyncIterator[Desk]:
-    """A counter's desk of an office of its own, with the upstream well."""
+    """A counter's desk of an office of its own, with the upstream well and nobody else waiting."""
     await stack.sim.delete("/_sim/outage")
     await stack.no_faults()
+    await stack.ops.delete("/v1/ops/breaker/provider/override")
+    await stack.ops.delete("/v1/ops/pause")
+
+    async def well() -> bool:
+        breakers = (await stack.ops.get("/v1/ops/breaker")).json()["breakers"]
+        return breakers["provider"]["state"] == "closed" and (await stack.backlog())["open"] == 0
+
+    await stack.until(well)
     async with Desk.at(stack, browser, f"T-{next(_offices):02}") as made:
         yield made
         made.assert_quiet()

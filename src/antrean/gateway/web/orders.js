@@ -5,7 +5,7 @@ import { outlook, placeOf, stateChip, stateOf } from "./states.js";
 import { isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
-const BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
+const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
 const SHOWN = 100;
 
 export class OrderList {
@@ -39,7 +39,11 @@ export class OrderList {
         this.empty),
       h("div.inside.tail", {}, this.more));
     outbox.addEventListener("change", () => this.#drawUnsent());
-    outbox.addEventListener("result", () => this.refresh());
+    // A batch brings a hundred answers in one breath: the list is asked for once.
+    outbox.addEventListener("result", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.refresh(), SOON_MS);
+    });
     document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
     addEventListener("session-back", () => this.refresh());
     addEventListener("online", () => this.refresh());
