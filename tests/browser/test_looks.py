@@ -98,7 +98,7 @@ async def test_every_page_is_usable_by_everybody(desk: Desk, language: str, them
     await page.keyboard.press("Enter")
     await look(page, "dashboard, a dialog")
     await desk.outage(False)
-    assert found == []
+    assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -95,6 +95,7 @@ export default {
   "receipt.unsent.more": "Not sent yet; it will go by itself. Do not type it again.",
 
   "list.title": "Today's orders",
+  "list.table": "Table of orders",
   "list.search": "Find number, name, document",
   "list.empty": "No orders that fit yet. New orders appear here.",
   "list.number": "Number",

@@ -95,6 +95,7 @@ export default {
   "receipt.unsent.more": "Belum terkirim; akan dikirim dengan sendirinya. Jangan diketik ulang.",
 
   "list.title": "Pesanan hari ini",
+  "list.table": "Tabel pesanan",
   "list.search": "Cari nomor, nama, dokumen",
   "list.empty": "Belum ada pesanan yang cocok. Pesanan baru muncul di sini.",
   "list.number": "Nomor",

@@ -32,7 +32,7 @@ export class OrderList {
     this.element = h("section.card.list", { "aria-labelledby": "list-title" },
       h("header", {}, h("h2", { id: "list-title" }, t("list.title")), this.summary, h("span.spread"), this.search),
       this.unsent,
-      h("div.scroll", { tabindex: "0", role: "region", "aria-labelledby": "list-title" },
+      h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("list.table") },
         h("table", {},
           h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("list.number")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("list.state")), h("th", { scope: "col" }, t("list.time")), h("th", { scope: "col" }, h("span.unseen", {}, t("list.actions"))))),
           this.#body),
