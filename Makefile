@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long fuzz lint format bench replay soak lock clean
+.PHONY: help install up test test-long fuzz lint format bench replay soak audit sbom lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,6 +53,15 @@ bench: install  ## Measure; prints a table
 
 replay: install  ## September 2024 in five minutes, beside two other ways; REPLAY_SECONDS, REPLAY_ORDERS, REPLAY_SEED
 	@$(BIN)/python -m benchmarks.replay
+
+audit: install  ## Ask for known vulnerabilities of what the lock names; needs a service outside
+	@$(BIN)/pip-audit --progress-spinner off --strict --disable-pip --require-hashes -r requirements.lock || { \
+		echo "NOT CLEAN: a package has a known vulnerability, or the service that knows could not be asked." >&2; exit 1; }
+
+sbom: install  ## Write dist/sbom.json: all that a running Antrean is made of (CycloneDX)
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o dist/sbom.json deploy/requirements.lock
+	@echo dist/sbom.json
 
 lock: install  ## Resolve anew what pyproject.toml asks for
 	@{ echo "# Made by \`make lock\` from pyproject.toml; change that and run it again."; \

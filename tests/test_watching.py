@@ -68,7 +68,9 @@ async def test_metrics_tell_of_calls_money_and_health_and_are_well_formed() -> N
     assert re.search(r"antrean_disk_free_bytes [1-9]", text)
     assert "1271010101900001" not in text
     if promtool := shutil.which("promtool"):
-        done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 

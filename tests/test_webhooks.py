@@ -443,6 +443,9 @@ async def test_ops_see_replay_and_enable_over_http(gateway: Gateway, receiver: R
     [notice], [address] = shown["notices"], shown["disabled"]
     assert (notice["order_id"], notice["type"], notice["why"]) == (order.id, "order.cancelled", "status 410")
     assert address["host"] == receiver.url.removeprefix("http://")
+    measured = await (await gateway.call("GET", "/metrics", role="ops")).text()
+    assert 'antrean_webhook_notices{state="given_up"} 1.0' in measured
+    assert 'antrean_webhook_addresses{state="disabled"} 1.0' in measured
 
     receiver.always = 204
     wanted = {"office": address["office"], "host": address["host"]}

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from antrean.orders.calls import CallStats
 from antrean.orders.holding import Outlook, held
+from antrean.orders.outbox import OutboxCounts
 
 #: Bounds of the histogram in seconds; long polls end in the last ones.
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 60)
@@ -98,6 +99,15 @@ class Metrics:
         )
         self._facts = _FactsCollector()
         r.register(self._facts)
+        self._notices = Gauge(
+            "antrean_webhook_notices", "Webhook notices on their way, and given up", ["state"], registry=r
+        )
+        self._addresses = Gauge(
+            "antrean_webhook_addresses",
+            "Webhook addresses that fail, and that are disabled",
+            ["state"],
+            registry=r,
+        )
         self._watches = Gauge("antrean_gateway_watches", "Clients that wait for a change", registry=r)
 
     def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
@@ -113,6 +123,13 @@ class Metrics:
     def accepted(self, kind: str) -> None:
         """One order was accepted, not a repeat."""
         self._accepted.labels(kind).inc()
+
+    def webhooks(self, counts: OutboxCounts) -> None:
+        """How webhooks stand just now."""
+        self._notices.labels("pending").set(counts.pending)
+        self._notices.labels("given_up").set(counts.given_up)
+        self._addresses.labels("failing").set(counts.failing)
+        self._addresses.labels("disabled").set(counts.disabled)
 
     def text(
         self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], watches: int, facts: Facts

@@ -36,6 +36,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text."""
     services = request.app[SERVICES]
+    services.metrics.webhooks(await services.parts.outbox.counts())
     seen, facts = await asyncio.gather(services.seen(), _facts(services))
     text = services.metrics.text(seen.outlook, seen.breakers, services.parts.hub.watches, facts)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -42,7 +42,7 @@ class EnableIn(submissions.StrictModel):
 class RotateSecretIn(submissions.StrictModel):
     """How long the old secret signs beside the new one, in seconds; 0 ends it at once."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX)] = OVERLAP_S_DEFAULT
+    overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX), submissions.Whole] = OVERLAP_S_DEFAULT
 
 
 class _OfficeIn(submissions.StrictModel):

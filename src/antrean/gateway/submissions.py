@@ -48,7 +48,7 @@ M = TypeVar("M", bound=BaseModel)
 _ID = re.compile(rf"[{ids.ALPHABET}]{{26}}")
 _SERIAL = re.compile(r"[A-Z0-9]{8,40}")
 _TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DEADLINE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 #: Control characters, marks that change the direction of what follows, and others that are not seen.
 _NOT_SEEN = r"\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -99,7 +99,7 @@ class _Form:
 
 
 def _document_date(value: str, info: ValidationInfo) -> str:
-    if not _DATE.fullmatch(value):
+    if not DATE_FORM.fullmatch(value):
         _refuse("date_form", "must be a date as YYYY-MM-DD")
     try:
         day = date.fromisoformat(value)
@@ -115,7 +115,7 @@ def _deadline(value: str, info: ValidationInfo) -> str:
     if not _DEADLINE.fullmatch(value):
         _refuse("deadline_form", "must be an RFC 3339 time with its zone")
     try:
-        at = _time(value)
+        at = time_of(value)
     except (ValueError, OverflowError):
         _refuse("deadline_real", "must be a time of the calendar")
     now = _now(info)
@@ -124,7 +124,10 @@ def _deadline(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
+    """A time of RFC 3339 with its zone. Raises ValueError, OverflowError."""
+    if not _DEADLINE.fullmatch(text):
+        raise ValueError("no RFC 3339 time with a zone")
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
@@ -311,7 +314,7 @@ def parse_order(
         kind=order.kind,
         document=Document(**said["document"]),
         taxpayer=Taxpayer(**said["taxpayer"]),
-        deadline_ms=None if order.deadline is None else int(_time(order.deadline).timestamp() * 1000),
+        deadline_ms=None if order.deadline is None else int(time_of(order.deadline).timestamp() * 1000),
         reference=order.reference,
         webhook_url=order.webhook_url,
         document_id=affix.document_id if affix else None,

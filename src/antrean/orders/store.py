@@ -168,8 +168,8 @@ class OrderStore:
                 new.office,
                 key_digest(new.idempotency_key),
                 IDEMPOTENCY_S,
-                # Repeats of before a change of keys, and of before fingerprints were keyed, are known as well.
-                " ".join((*vault.digests(new.fingerprint), new.fingerprint)),
+                # Repeats of before fingerprints were keyed are known as well.
+                f"{vault.digest(new.fingerprint)} {new.fingerprint}",
                 new.kind,
                 body_json(new, masked),
                 new.reference or "",
