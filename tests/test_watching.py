@@ -60,7 +60,7 @@ async def test_metrics_tell_of_calls_money_and_health_and_are_well_formed() -> N
             text = (await stack.ops.get("/metrics")).text
             return 'antrean_upstream_calls_total{call="generate",outcome="ok"} 3.0' in text
 
-        await stack.until(counted, 10)
+        await stack.until(counted, 30)
         text = (await stack.ops.get("/metrics")).text
     assert 'antrean_ledger_idr{account="bought_unused"} 30000.0' in text
     assert "antrean_ledger_difference_idr 0.0" in text
