@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long fuzz lint format bench replay soak audit sbom lock clean
+.PHONY: help install up test test-long fuzz lint format mutants bench replay soak audit sbom lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -47,6 +47,9 @@ lint: install  ## ruff, mypy, import-linter; changes nothing
 format: install  ## Let ruff put the code in shape
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+mutants: install  ## Break the product on purpose, place by place, and see that the tests notice
+	@$(BIN)/python tests/mutants/run.py
 
 bench: install  ## Measure; prints a table
 	@$(BIN)/python -m benchmarks

@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import orjson
 from pydantic import (
@@ -26,11 +26,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from antrean.gateway import identity, webhook_url
+from antrean.gateway.faults import problem_of
 from antrean.gateway.keys import OFFICE_FORM
-from antrean.gateway.problems import Problem, invalid_fields
+from antrean.gateway.problems import Problem
 from antrean.orders import ids
 from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
 
@@ -53,7 +54,6 @@ _DEADLINE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-
 #: Control characters, marks that change the direction of what follows, and others that are not seen.
 _NOT_SEEN = r"\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 _UNSEEN = re.compile(f"[{_NOT_SEEN}]")
-_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 
 def _refuse(rule: str, message: str) -> NoReturn:
@@ -304,7 +304,7 @@ def parse_order(
     try:
         order = ORDER.validate_python(body, context={"now": now, "allow_private": allow_private})
     except ValidationError as error:
-        raise _problem(error, tagged=True) from None
+        raise problem_of(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None
     said = order.model_dump(exclude_none=True)
     return NewOrder(
@@ -357,56 +357,9 @@ def parse(model: type[M], body: Any) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise _problem(error, tagged=False) from None
+        raise problem_of(error, tagged=False) from None
 
 
 def _fingerprint(said: dict[str, Any]) -> str:
     """The same for bodies that mean the same: order of fields, spaces and nulls left out do not count."""
     return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
-
-
-#: pydantic's error types whose messages speak of the rule alone; all others get words of ours.
-_OWN_WORDS = {
-    "missing": "is required",
-    "extra_forbidden": "is not a field here",
-    "union_tag_invalid": "must be purchase or affix",
-    "union_tag_not_found": "is required: purchase or affix",
-    "string_type": "must be a text",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "dict_type": "must be an object",
-}
-_THEIR_WORDS = {
-    "string_too_short",
-    "string_too_long",
-    "greater_than_equal",
-    "less_than_equal",
-    "literal_error",
-    "finite_number",
-}
-_BUILT_IN = frozenset(get_args(core_schema.ErrorType))
-
-
-def _problem(error: ValidationError, *, tagged: bool) -> Problem:
-    found = [_field_error(e, tagged) for e in error.errors(include_url=False, include_input=False)[:50]]
-    return invalid_fields(found)
-
-
-def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
-    kind = error["type"]
-    place = list(error["loc"])
-    if tagged and place and place[0] in ("purchase", "affix"):
-        place = place[1:]
-    if kind.startswith("union_tag"):
-        place = ["kind"]
-    rule = kind
-    if ":" in kind:
-        field, _, rule = kind.partition(":")
-        place.append(field)
-    # A field's name may have been invented by who sent it, and may be anything.
-    names = [str(p) if isinstance(p, int) or _FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
-    speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
-    message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")
-    return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}
