@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     personal_retention_days: float = Field(
         60, gt=0, le=36500, description="Days after an order's end when its personal data is erased."
     )
+    archive_after_s: float = Field(
+        86400, ge=0, description="Seconds after its end when an order moves from Redis to the archive."
+    )
     drain_s: Seconds = Field(20, description="Longest orderly stop of a process, in seconds.")
 
     # First start

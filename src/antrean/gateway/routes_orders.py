@@ -188,7 +188,10 @@ async def list_orders(request: web.Request) -> web.Response:
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state else None, reference)
-    page = await listing.page(services.parts.redis, wanted, int(cursor) if cursor else None, limit)
+    parts = services.parts
+    page = await listing.page(
+        parts.redis, wanted, int(cursor) if cursor else None, limit, parts.store.archive
+    )
     ranks = await services.parts.store.ranks(page.orders)
     seen, pace = await services.seen(), await services.pace()
     look = look_of(request, services)

@@ -11,6 +11,8 @@ from typing import Protocol
 import structlog
 
 from antrean.orders import keys
+from antrean.orders.archive import Record
+from antrean.orders.codes import Code
 from antrean.orders.model import IllegalMove, body_json
 from antrean.orders.store import OrderStore, asked
 
@@ -83,7 +85,14 @@ class Eraser:
                 await self._documents.delete_upload(order.document_id)
         await self._documents.delete_stamped(order_id)
         await self._documents.delete_qr(order_id)
-        await asked(scripts.run("erase", order_id, note, body_json(order.without_person, None)))
+        body = body_json(order.without_person, None)
+        answer = await asked(scripts.run("erase", order_id, note, body))
+        if answer[0] == Code.MISSING and self._store.archive is not None:
+            now_ms = (await self._store.situation()).now_ms
+            await self._store.archive.rewrite(
+                order_id, lambda record: _without_person(record, body, note, now_ms)
+            )
+            await asked(self._redis.zrem(keys.ERASE, order_id))
 
     async def _due(self, key: str, until_ms: int) -> list[str]:
         found = await asked(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=STEP_MAX))
@@ -94,3 +103,12 @@ class Eraser:
         if not await asked(self._redis.exists(keys.DOCUMENT + document_id)):
             await self._documents.delete_upload(document_id)
         await asked(self._redis.zrem(keys.UPLOADS, document_id))
+
+
+def _without_person(record: Record, body: bytes, note: str, now_ms: int) -> Record:
+    """An archived record as `erase.lua` leaves one that is not archived."""
+    record.pop(b"pii", None)
+    at, state = str(now_ms).encode(), record[b"state"].decode()
+    history = record[b"hist"] + f"\n{now_ms}|{state}|{note}".encode()
+    version = str(int(record[b"ver"]) + 1).encode()
+    return record | {b"body": body, b"erased": at, b"upd": at, b"ver": version, b"hist": history}

@@ -35,7 +35,8 @@ COUNTS = ROOT + "counts"  # hash: state → how many orders; "open" → how many
 COUNTS_OFFICE = ROOT + "counts:"  # + office → the same for one office
 DONE = ROOT + "done:"  # + number of a 10-second bucket → orders completed in it, kept 20 minutes
 
-SERIAL_OWNER = ROOT + "sn"  # hash: SN → order that bought it
+ARCHIVED = ROOT + "archived"  # string: greatest sequence number of an order that went to the archive
+SERIAL_OWNER = ROOT + "sn"  # hash: SN → order that bought it, and "@<office>" once that is archived
 SERIAL_USE = ROOT + "snuse"  # hash: SN → affix order that puts it on its PDF
 POOL = ROOT + "pool"  # hash: SN that is ours and belongs to no order → why it is here
 

@@ -210,7 +210,10 @@ class ResilientProvider:
             finally:
                 took_s = self._clock() - started
                 self._watch(name, outcome_name(outcome), took_s)
-                await gate.settle(permit, outcome, took_s)
+                settling = gate.settle_soon(permit, outcome, took_s)
+                if outcome is not None:
+                    # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
+                    await asyncio.shield(settling)
 
         retrying = AsyncRetrying(
             stop=self._stop(),
