@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test fuzz lint format bench lock clean
+.PHONY: help install up test test-long fuzz lint format mutants bench replay soak audit sbom lock clean
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 install: $(STAMP)  ## Build .venv from requirements.lock; does nothing when it is up to date
 
@@ -32,6 +32,9 @@ up: install  ## Run everything on this machine; Ctrl-C drains and stops
 test: lint  ## All checks: lint, then every test
 	@$(BIN)/python -m pytest
 
+test-long: install  ## The tests that take minutes: partitioned primary, long soak
+	@$(BIN)/python -m pytest -m long
+
 fuzz: install  ## The long versions of generated requests, bodies and PDFs (some minutes)
 	@ANTREAN_TEST_API_EXAMPLES=25 ANTREAN_TEST_FUZZ_CASES=6000 $(BIN)/python -m pytest -s tests/test_schemathesis.py tests/test_hard_inputs.py
 
@@ -45,14 +48,32 @@ format: install  ## Let ruff put the code in shape
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+mutants: install  ## Break the product on purpose, place by place, and see that the tests notice
+	@$(BIN)/python tests/mutants/run.py
+
 bench: install  ## Measure; prints a table
 	@$(BIN)/python -m benchmarks
+
+replay: install  ## September 2024 in five minutes, beside two other ways; REPLAY_SECONDS, REPLAY_ORDERS, REPLAY_SEED
+	@$(BIN)/python -m benchmarks.replay
+
+audit: install  ## Ask for known vulnerabilities of what the lock names; needs a service outside
+	@$(BIN)/pip-audit --progress-spinner off --strict --disable-pip --require-hashes -r requirements.lock || { \
+		echo "NOT CLEAN: a package has a known vulnerability, or the service that knows could not be asked." >&2; exit 1; }
+
+sbom: install  ## Write dist/sbom.json: all that a running Antrean is made of (CycloneDX)
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o dist/sbom.json deploy/requirements.lock
+	@echo dist/sbom.json
 
 lock: install  ## Resolve anew what pyproject.toml asks for
 	@{ echo "# Made by \`make lock\` from pyproject.toml; change that and run it again."; \
 	   $(BIN)/uv pip compile --quiet --upgrade --universal --extra dev --generate-hashes \
 	     --no-header --no-emit-index-url --no-emit-find-links pyproject.toml; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@{ echo "# Made by \`make lock\`: what runs, without what tests; the versions of ../requirements.lock."; \
+	   $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+	     --no-emit-find-links -c requirements.lock pyproject.toml; } > deploy/requirements.lock
 
 clean:  ## Remove .venv and the caches; never the data folder
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -20,7 +20,8 @@ from antrean.orders.vault import Vault, VaultKey
 from upstream_model import MemoryDocuments, UpstreamModel, verify
 
 _numbers = itertools.count(1)
-VAULT = Vault([VaultKey("test", bytes(32))])
+DIGEST_KEY = bytes(range(32))
+VAULT = Vault([VaultKey("test", bytes(32))], DIGEST_KEY)
 SETTLE_S = 120.0
 
 

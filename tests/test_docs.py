@@ -8,8 +8,11 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from antrean.config.settings import Settings
+from antrean.gateway import exchange, server
 from antrean.gateway.advice import ADVICE
+from antrean.gateway.app import ROUTES
 from antrean.gateway.problems import TYPES
+from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S
 from antrean.orders.states import State
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +53,50 @@ def problems_table() -> str:
 def test_every_problem_is_documented_with_what_to_do() -> None:
     assert set(ADVICE) == set(TYPES)
     assert problems_table() in (ROOT / "docs" / "problems.md").read_text()
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat-model.md").read_text()))
+    there = {
+        name
+        for file in ROOT.glob("tests/test_*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert len(named) > 30
+    assert named - there == set()
+
+
+def limits_table() -> str:
+    """The bounds of what is sent, as docs/api.md has them."""
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    rows = {
+        "request line": f"{server.LINE_BYTES_MAX:,} bytes",
+        "one header; their number": f"{server.HEADER_BYTES_MAX:,} bytes; {server.HEADERS_MAX}",
+        "body of an order; of a batch": f"{exchange.JSON_BYTES_MAX:,}; {exchange.BATCH_BYTES_MAX:,} bytes",
+        "PDF (settings)": f"{defaults['document_bytes_max']:,} bytes, {defaults['document_pages_max']:,} pages",
+        "a body must arrive within": f"{exchange.BODY_TIMEOUT_S} s",
+        "a whole request must arrive within": f"{server.IDLE_S} s",
+        "connections at one time": f"{server.CONNECTIONS_MAX:,}",
+        "requests a second for one key (setting)": f"{defaults['key_rate_per_s']:,}",
+        "open orders of one office (setting)": f"{defaults['office_backlog_max']:,}",
+        "wrong keys from one address": f"{WRONG_KEYS_BURST} at once, then {WRONG_KEYS_PER_S:g} a second",
+        "compressed bodies": "refused",
+    }
+    return "\n".join(["| what | at most |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]) + "\n"
+
+
+def test_the_bounds_of_the_api_are_those_of_the_code() -> None:
+    assert limits_table() in (ROOT / "docs" / "api.md").read_text()
+
+
+def test_every_path_on_the_page_of_the_api_exists() -> None:
+    named = set(
+        re.findall(
+            r"(?<![\w/])/(?:v1|docs|metrics|openapi)[\w/{}.-]*", (ROOT / "docs" / "api.md").read_text()
+        )
+    )
+    assert len(named) > 15
+    assert named - {"/v1"} <= {route.path for route in ROUTES}
 
 
 def test_links_between_pages_lead_somewhere() -> None:

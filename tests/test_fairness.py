@@ -62,6 +62,22 @@ def test_an_office_with_five_is_done_while_one_with_five_thousand_has_had_as_man
     assert len(served) == 5000 + 5 * others
 
 
+def test_of_twenty_offices_the_small_ones_wait_no_longer_for_one_with_a_thousand_times_their_orders() -> None:
+    waiting = {"BIG": 20_000} | {f"S{i:02d}": 20 for i in range(19)}
+    served = drain(waiting, 30, 10_000)
+    places: dict[str, list[int]] = {}
+    for place, office in enumerate(served):
+        places.setdefault(office, []).append(place)
+    # By turns: the n-th order of each small office goes in the n-th round of twenty, give or take one plan.
+    assert all(
+        place <= (number + 1) * 20 + 30
+        for office, own in places.items()
+        if office != "BIG"
+        for number, place in enumerate(own)
+    )
+    assert len(served) == 20_000 + 19 * 20
+
+
 def test_one_slot_at_a_time_is_as_fair_as_many() -> None:
     served = drain({"A": 100, "B": 100, "C": 100}, 1, 30)
     assert Counter(served) == {"A": 10, "B": 10, "C": 10}

@@ -12,6 +12,7 @@ from antrean.config.settings import Settings
 from antrean.gateway.app import ROUTES
 from antrean.gateway.keys import Role
 from antrean.gateway.reference import Reference
+from antrean.gateway.routes import Access
 from gateway_support import OFFICE, OTHER, Gateway, purchase, running_gateway
 
 
@@ -135,6 +136,35 @@ async def test_a_path_that_does_not_exist_tells_nothing_without_a_key(gateway: G
     assert (answer.status, answer.content_type) == (404, "application/problem+json")
 
 
+FIXED = sorted({r.path for r in ROUTES if r.path.startswith("/v1/") and "{" not in r.path})
+
+
+@pytest.mark.parametrize("path", FIXED)
+async def test_a_route_without_a_name_in_its_path_asks_for_a_key_whatever_the_method(
+    gateway: Gateway, path: str
+) -> None:
+    public = {r.method for r in ROUTES if r.path == path and r.access is Access.PUBLIC}
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"} - public:
+        assert (await gateway.call(method, path, role=None)).status == 401, method
+
+
+@pytest.mark.parametrize("role", ["terminal", "supervisor"])
+async def test_what_another_office_tries_changes_nothing(gateway: Gateway, role: str) -> None:
+    order = await gateway.order()
+    for route in ROUTES:
+        if route.own_order:
+            path = route.path.format(id=order["id"])
+            for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"):
+                answer = await gateway.call(method, path, role=role, office=OTHER)
+                assert answer.status in (404, 405), (method, path)
+    listed = await gateway.call("GET", "/v1/orders", role=role, office=OTHER)
+    assert (await listed.json())["orders"] == []
+    asked = await gateway.call("GET", f"/v1/orders?office={OFFICE}", role=role, office=OTHER)
+    assert asked.status == 403
+    after = await (await gateway.call("GET", f"/v1/orders/{order['id']}")).json()
+    assert (after["state"], after["version"]) == (order["state"], order["version"])
+
+
 async def test_a_wrong_method_is_answered_with_the_right_ones(gateway: Gateway) -> None:
     assert (await gateway.call("PATCH", "/v1/orders", role=None)).status == 401
     answer = await gateway.call("PATCH", "/v1/orders")
@@ -178,6 +208,8 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_back(redis: Redis,
     async with running_gateway(redis, slow) as gateway:
         answers = [await gateway.call("GET", "/v1/orders") for _ in range(6)]
         assert answers[0].headers["RateLimit-Limit"] == "2"
+        missing = await gateway.call("GET", "/v1/orders/none", role="supervisor")
+        assert (missing.status, missing.headers["RateLimit-Remaining"]) == (404, "1")
         assert {a.status for a in answers} == {200, 429}
         refused = next(a for a in answers if a.status == 429)
         assert int(refused.headers["Retry-After"]) >= 1

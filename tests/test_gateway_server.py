@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import orjson
+import psutil
 import pytest
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.gateway import exchange, server
-from gateway_support import Gateway, running_gateway
+from gateway_process import running_gateway_process
+from gateway_support import Gateway, purchase, running_gateway
 
 PATIENCE_S = 10
 
@@ -106,6 +110,78 @@ async def test_headers_and_lines_have_bounds(listening: Listening) -> None:
         writer.write(request)
         assert b" 400 " in await asyncio.wait_for(reader.readline(), PATIENCE_S)
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /SECRET" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET" + b"a" * 9000 + b"\r\n\r\n",
+        b"SECRET\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: SECRET\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: br\r\nTransfer-Encoding: SECRET\r\n\r\n",
+    ],
+    ids=["long line", "bad header", "long header", "no http", "bad length", "bad coding"],
+)
+async def test_what_is_no_http_is_answered_as_a_problem_and_repeated_nowhere(
+    listening: Listening,
+    request_bytes: bytes,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reader, writer = await listening.connect()
+    writer.write(request_bytes)
+    whole = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert b" 400 " in head.partition(b"\r\n")[0]
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"x-content-type-options: nosniff" in head.lower()
+    assert orjson.loads(body)["type"] == "/problems/bad-request"
+    assert b"SECRET" not in whole
+    told = capsys.readouterr()
+    assert "SECRET" not in caplog.text + told.out + told.err
+
+
+async def test_two_thousand_idle_and_slow_connections_keep_nobody_from_ordering(
+    redis: Redis, settings: Settings
+) -> None:
+    async with running_gateway_process(redis, settings) as gateway, contextlib.AsyncExitStack() as crowd:
+
+        async def connect(first: bytes) -> asyncio.StreamWriter:
+            _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            crowd.callback(writer.close)
+            writer.write(first)
+            return writer
+
+        begun = b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + gateway.key.encode()
+        body = (
+            begun
+            + b"\r\nContent-Type: application/json\r\nIdempotency-Key: k\r\nContent-Length: 500\r\n\r\n{"
+        )
+        idle = [w for _ in range(16) for w in await asyncio.gather(*(connect(b"") for _ in range(100)))]
+        slow = [await connect(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ") for _ in range(200)]
+        slow += [await connect(body) for _ in range(200)]
+
+        async def drip() -> None:
+            while True:
+                for writer in slow:
+                    writer.write(b"a")
+                await asyncio.sleep(0.2)
+
+        dripping = asyncio.create_task(drip())
+        async with asyncio.timeout(2 * PATIENCE_S):
+            for number in range(100):
+                headers = {"Idempotency-Key": f"order-{number}"}
+                async with gateway.client.post("/v1/orders", json=purchase(), headers=headers) as answer:
+                    assert answer.status == 202
+        assert not dripping.done()
+        dripping.cancel()
+        gateway.assert_unharmed()
+        peers = psutil.Process(gateway.process.pid).net_connections("tcp")
+        assert sum(peer.status == psutil.CONN_ESTABLISHED for peer in peers) >= 2000
+        assert len(idle) + len(slow) == 2000
 
 
 async def test_stopping_answers_those_who_wait(listening: Listening) -> None:

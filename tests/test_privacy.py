@@ -20,7 +20,7 @@ from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable, Vault, VaultKey, sealing_key
 from gateway_support import NAME, NIK, OTHER, Gateway, affix, running_gateway
-from orders_support import World, new_order
+from orders_support import DIGEST_KEY, VAULT, World, new_order
 
 PERSON = Taxpayer("KTP", NIK, NAME)
 RETENTION_DAYS = 60
@@ -39,7 +39,9 @@ async def _gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gateway]:
 
 def store_with(world: World, *ring: VaultKey) -> OrderStore:
     """The world's orders through another ring."""
-    return OrderStore(world.scripts, GroupCommit(world.scripts, "submit"), world.limits, vault=Vault(ring))
+    return OrderStore(
+        world.scripts, GroupCommit(world.scripts, "submit"), world.limits, vault=Vault(ring, DIGEST_KEY)
+    )
 
 
 async def everything(redis: Redis) -> bytes:
@@ -123,11 +125,12 @@ async def test_a_change_of_keys_seals_every_record_anew_and_the_old_key_can_go(w
     with pytest.raises(Unreadable):
         before.taxpayer_of(await world.order(order.id))
 
-    # Repeats are told from reuses under both keys.
-    again, replayed, _ = await both.submit(new_order(idempotency_key="the same"))
-    assert (again.id, replayed) == (order.id, True)
-    with pytest.raises(SubmitRefused):
-        await both.submit(new_order(idempotency_key="the same", fingerprint="another"))
+    # Repeats are told from reuses before and after.
+    for store in (both, after):
+        again, replayed, _ = await store.submit(new_order(idempotency_key="the same"))
+        assert (again.id, replayed) == (order.id, True)
+        with pytest.raises(SubmitRefused):
+            await store.submit(new_order(idempotency_key="the same", fingerprint="another"))
 
 
 async def test_a_worker_with_the_wrong_keys_buys_nothing_and_leaves_the_order_to_others(world: World) -> None:
@@ -141,6 +144,18 @@ async def test_a_worker_with_the_wrong_keys_buys_nothing_and_leaves_the_order_to
     world.now_ms += 30_000
     await world.sweep()
     assert await world.worker("w2").run(order.id) is Outcome.COMPLETED
+
+
+async def test_the_digest_of_a_submission_is_of_no_use_without_the_keys(world: World) -> None:
+    new = new_order(fingerprint="a" * 64)
+    await world.store.submit(new)
+    [key] = [k async for k in world.redis.scan_iter(keys.IDEMPOTENCY + "*")]
+    value = await world.redis.get(key)
+    assert isinstance(value, bytes)
+    kept = value.decode()
+    assert kept.endswith(VAULT.digest(new.fingerprint))
+    assert new.fingerprint not in kept
+    assert Vault([VaultKey("test", bytes(32))], b"x" * 32).digest(new.fingerprint) not in kept
 
 
 # ---- erasure
@@ -242,10 +257,27 @@ async def test_an_erasure_that_was_cut_short_is_finished_at_the_next_step(world:
     world.documents.broken = True
     assert await eraser.run_once() is False
     assert (await world.order(done.id)).erased_ms is None
+    assert await world.redis.zcard(keys.ERASE) == 1
     world.documents.broken = False
     await eraser.run_once()
     assert (await world.order(done.id)).erased_ms is not None
     assert world.documents.kept == {}
+
+
+async def test_a_document_that_can_not_be_deleted_does_not_keep_the_others(world: World) -> None:
+    stuck, other = await completed_affix(world), await completed_affix(world)
+    world.now_ms += RETENTION_DAYS * DAY_MS + 1
+    real = world.documents.delete_stamped
+
+    async def delete_stamped(order_id: str) -> None:
+        if order_id == stuck.id:
+            raise OSError("immutable")
+        await real(order_id)
+
+    world.documents.delete_stamped = delete_stamped  # type: ignore[method-assign]
+    assert await Eraser(world.store, world.documents, RETENTION_DAYS).run_once() is False
+    assert (await world.order(other.id)).erased_ms is not None
+    assert (await world.order(stuck.id)).erased_ms is None
 
 
 async def test_an_upload_that_no_order_took_is_deleted_when_it_is_forgotten(gateway: Gateway) -> None:
@@ -297,6 +329,8 @@ async def test_who_saw_the_number_or_fetched_the_document_is_noted_once_a_minute
         await gateway.call("GET", own, role="terminal")
         shown = await (await gateway.call("GET", own, role="supervisor")).json()
         await gateway.call("GET", f"{own}/document", role="terminal")
+    page = f"/v1/documents/{document['id']}/pages/1.png"
+    assert (await gateway.call("GET", page, role="supervisor")).status == 200
     assert (shown["taxpayer"]["identity_number"], shown["taxpayer"]["name"]) == (NIK, NAME)
     listed = await (await gateway.call("GET", "/v1/orders", role="supervisor")).json()
     assert listed["orders"][0]["taxpayer"]["name"] == NAME
@@ -304,6 +338,7 @@ async def test_who_saw_the_number_or_fetched_the_document_is_noted_once_a_minute
     answer = await gateway.call("GET", f"{own}/access", role="supervisor")
     rows = (await answer.json())["access"]
     assert [(row["actor"].partition(":")[0], row["what"]) for row in rows] == [
+        ("supervisor", "document"),
         ("terminal", "document"),
         ("supervisor", "identity"),
     ]

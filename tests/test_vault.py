@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,21 +16,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from antrean.config.durability import Level
 from antrean.config.personal_keys import (
     WrongRing,
-    check_ring,
     examine_ring,
     is_private,
+    join_ring,
     key_file,
     load_ring,
     load_vault,
+    open_vault,
     retire_keys,
     write_ring,
 )
 from antrean.config.settings import Settings
+from antrean.orders import keys
 from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring, sealing_key
 
 OLD, NEW = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
@@ -63,7 +70,6 @@ def test_every_key_of_the_ring_opens_and_the_first_seals() -> None:
         after.open(sealed, "c")
     with pytest.raises(Unreadable):
         after.open(b"", "c")
-    assert both.digests("body")[1] == before.digests("body")[0]
     assert "x" * 3 not in repr(OLD)
     assert b"o" * 32 not in repr(OLD).encode()
 
@@ -116,17 +122,58 @@ def test_a_file_that_holds_no_ring_is_told_by_its_path(settings: Settings) -> No
 
 
 async def test_a_process_with_other_keys_is_stopped_at_its_start(redis: Redis) -> None:
-    await check_ring(Vault([OLD]), redis, "here")
-    await check_ring(Vault([OLD]), redis, "here")
+    first = await join_ring([OLD], redis, "here")
+    assert (await join_ring([OLD], redis, "here")).digest("x") == first.digest("x")
     with pytest.raises(WrongRing, match="ANTREAN_PII_KEYS"):
-        await check_ring(Vault([NEW]), redis, "there")
+        await join_ring([NEW], redis, "there")
     with pytest.raises(WrongRing, match="is not the one"):
-        await check_ring(Vault([VaultKey("old", b"x" * 32)]), redis, "there")
-    await check_ring(Vault([NEW, OLD]), redis, "here")
+        await join_ring([VaultKey("old", b"x" * 32)], redis, "there")
+    assert await redis.hkeys(keys.RING) == [b"old"]
+
+
+async def test_digests_outlive_a_change_of_keys(redis: Redis) -> None:
+    first = await join_ring([OLD], redis, "here")
+    both = await join_ring([NEW, OLD], redis, "here")
     with pytest.raises(WrongRing, match="key new"):
-        await check_ring(Vault([OLD]), redis, "here")
-    await retire_keys(Vault([NEW, OLD]), redis)
-    await check_ring(Vault([NEW]), redis, "here")
+        await join_ring([OLD], redis, "here")
+    await retire_keys(both, redis)
+    after = await join_ring([NEW], redis, "here")
+    assert first.digest("body") == both.digest("body") == after.digest("body")
+    await redis.delete(keys.RING)
+    assert (await join_ring([NEW], redis, "here")).digest("body") != first.digest("body")
+
+
+async def test_many_that_start_at_once_have_one_digest_key(redis: Redis) -> None:
+    rings = [[OLD, NEW], [NEW, OLD]] * 5
+    vaults = await asyncio.gather(*(join_ring(ring, redis, "here") for ring in rings))
+    assert len({vault.digest("x") for vault in vaults}) == 1
+
+
+def test_a_worker_with_other_keys_says_so_in_one_line_and_makes_no_file(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    client = BlockingRedis.from_url(valkey_url, protocol=2)
+    client.flushdb()
+    client.hset(keys.RING, "old", Vault([OLD]).seal(b"antrean", "ring"))
+    client.close()
+    environment = {**os.environ, "ANTREAN_REDIS_URL": valkey_url, "ANTREAN_DATA_DIR": str(tmp_path / "data")}
+    for ring, said in (
+        ("", "personal.keys is not there"),
+        (NEW.text, "key old of the orders in Redis is not in"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "antrean", "worker"],
+            env=environment | {"ANTREAN_PII_KEYS": ring},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+        assert "Traceback" not in done.stderr
+        assert NEW.text not in done.stderr
+        assert not (tmp_path / "data" / "personal.keys").exists()
 
 
 async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one(
@@ -139,8 +186,7 @@ async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one
     alone = settings.model_copy(update={"redis_url": ""})
     assert (await seen(alone))[0] is Level.OK
     assert not key_file(alone).exists()
-    vault = load_vault(alone)
-    await check_ring(vault, redis, "here")
+    vault = await open_vault(alone, redis)
     assert (await seen(alone))[0] is Level.OK
     level, said = await seen(settings)
     assert (level, "ANTREAN_PII_KEYS" in said) == (Level.WARN, True)

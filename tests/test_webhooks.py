@@ -267,7 +267,7 @@ async def test_an_address_where_all_failed_for_days_is_disabled_loudly_until_ops
     assert not await world.outbox.enable("MDN-01", host)
     assert await world.outbox.replay_all(None) > 0
     await world.send()
-    world.now_ms += 2000
+    world.now_ms += 10_000
     await world.send()
     assert late.id in {r.event["data"]["order_id"] for r in receiver.received[count + 1 :]}
 
@@ -336,7 +336,7 @@ async def test_many_notices_to_one_address_leave_room_for_others(world: Post, re
     release.set()
     await world.sender.drained()
     while len(receiver.received) < CONCURRENCY_MAX + 1:
-        world.now_ms += 2000
+        world.now_ms += 10_000
         await world.send()
     assert (await world.outbox.view()).pending == 0
 
@@ -364,6 +364,20 @@ async def test_an_address_that_fails_gets_one_notice_at_a_time(world: Post, rece
         return (await world.outbox.view()).pending == 0
 
     await world.send_until(all_told, 60_000)
+
+
+async def test_a_notice_that_never_had_its_turn_at_a_failing_address_ends_after_48_hours_too(
+    world: Post, receiver: Receiver
+) -> None:
+    receiver.always = 500
+    for _ in range(60):
+        await world.cancelled(receiver.at("/"))
+    for _ in range(GIVE_UP_MS // HOUR_MS + 2):
+        world.now_ms += HOUR_MS
+        await world.send()
+    view = await world.outbox.view()
+    assert (view.pending, view.given_up) == (0, 60)
+    assert all("status 500" in n.why for n, _ in view.dead)
 
 
 async def test_a_notice_that_was_dropped_meanwhile_is_no_trouble(world: Post, receiver: Receiver) -> None:
@@ -429,6 +443,9 @@ async def test_ops_see_replay_and_enable_over_http(gateway: Gateway, receiver: R
     [notice], [address] = shown["notices"], shown["disabled"]
     assert (notice["order_id"], notice["type"], notice["why"]) == (order.id, "order.cancelled", "status 410")
     assert address["host"] == receiver.url.removeprefix("http://")
+    measured = await (await gateway.call("GET", "/metrics", role="ops")).text()
+    assert 'antrean_webhook_notices{state="given_up"} 1.0' in measured
+    assert 'antrean_webhook_addresses{state="disabled"} 1.0' in measured
 
     receiver.always = 204
     wanted = {"office": address["office"], "host": address["host"]}

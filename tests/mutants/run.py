@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "the idempotency key is not kept",
         "orders/lua/submit.lua",
-        "redis.call('SET', idem, id .. ' ' .. fingerprint, 'EX', ttl)",
+        "redis.call('SET', idem, id .. ' ' .. string.match(fingerprints, '^[^ ]+'), 'EX', ttl)",
         "",
     ),
     Mutant(

@@ -53,14 +53,12 @@ def reseal(retire: bool) -> None:
     """Encrypt with the first key what another one has encrypted. Works beside a running gateway."""
 
     async def work(settings: Settings, redis: Redis) -> tuple[int, str]:
-        from antrean.config.personal_keys import key_file, load_ring, retire_keys, write_ring
+        from antrean.config.personal_keys import key_file, load_ring, open_vault, retire_keys, write_ring
         from antrean.config.store import build_store
         from antrean.orders.outbox import Outbox
         from antrean.orders.resealing import reseal_all
-        from antrean.orders.vault import Vault
 
-        ring = load_ring(settings)
-        vault = Vault(ring)
+        vault = await open_vault(settings, redis)
         store = build_store(settings, redis, vault=vault)
         outbox = Outbox(store.scripts, vault)
         changed = await reseal_all(store, outbox)
@@ -70,7 +68,7 @@ def reseal(retire: bool) -> None:
                 changed += again
             await retire_keys(vault, redis)
             if not settings.pii_keys.get_secret_value():
-                write_ring(key_file(settings), ring[:1], replace=True)
+                write_ring(key_file(settings), load_ring(settings)[:1], replace=True)
         return changed, vault.primary
 
     from antrean.config.personal_keys import WrongRing

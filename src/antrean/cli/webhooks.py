@@ -25,7 +25,7 @@ def show() -> None:
     """What waits, what was given up, where it fails."""
 
     async def work(settings: Settings, redis: Redis) -> None:
-        view = await _outbox(settings, redis).view()
+        view = await (await _outbox(settings, redis)).view()
         click.echo(f"{view.pending} on their way, {view.given_up} given up")
         for endpoint in view.endpoints:
             state = "DISABLED" if endpoint.disabled_ms is not None else "failing"
@@ -47,7 +47,7 @@ def replay(notice_ids: tuple[str, ...], office: str | None, everything: bool) ->
         raise click.UsageError("Name notices, or give --office or --all.")
 
     async def work(settings: Settings, redis: Redis) -> int:
-        outbox = _outbox(settings, redis)
+        outbox = await _outbox(settings, redis)
         return await (outbox.replay(list(notice_ids)) if notice_ids else outbox.replay_all(office))
 
     click.echo(f"{with_redis(work)} are sent again")
@@ -60,7 +60,7 @@ def enable(office: str, host: str) -> None:
     """Ask a disabled address again. HOST as `show` has it."""
 
     async def work(settings: Settings, redis: Redis) -> bool:
-        return await _outbox(settings, redis).enable(office, host)
+        return await (await _outbox(settings, redis)).enable(office, host)
 
     if not with_redis(work):
         raise click.ClickException(
@@ -83,7 +83,7 @@ def secret(office: str, rotate: bool, overlap_hours: float) -> None:
     async def work(settings: Settings, redis: Redis) -> str:
         import time
 
-        outbox = _outbox(settings, redis)
+        outbox = await _outbox(settings, redis)
         if rotate:
             return (
                 await outbox.rotate(office, int(overlap_hours * 3600_000), int(time.time() * 1000))
@@ -100,9 +100,9 @@ def secret(office: str, rotate: bool, overlap_hours: float) -> None:
     click.echo(text)
 
 
-def _outbox(settings: Settings, redis: Redis) -> Outbox:
-    from antrean.config.personal_keys import load_vault
+async def _outbox(settings: Settings, redis: Redis) -> Outbox:
+    from antrean.config.personal_keys import open_vault
     from antrean.orders.outbox import Outbox
     from antrean.orders.scripts import Scripts
 
-    return Outbox(Scripts(redis), load_vault(settings))
+    return Outbox(Scripts(redis), await open_vault(settings, redis))

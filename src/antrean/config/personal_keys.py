@@ -1,7 +1,7 @@
 """The ring that personal data is encrypted with: from the setting, else from a key file in the data dir.
 
-Every process with the same Redis must have the same ring. Redis keeps a known text sealed with each key that was
-ever used there, so that a process with another ring says so at its start and not at the first order.
+Every process with the same Redis must have the same ring. Redis keeps a note of each key in use, sealed with it, so
+that a process with another ring says so at its start and not at the first order.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from antrean.orders import keys
 from antrean.orders.codes import Code
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import asked
-from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring
+from antrean.orders.vault import KEY_BYTES, Unreadable, Vault, VaultKey, parse_ring
 
 log = structlog.get_logger(__name__)
 
 FILE_NAME = "personal.keys"
-_KNOWN = b"antrean"
 _CONTEXT = "ring"
+#: Looks at what others have noted before a start is given up.
+_JOINS_MAX = 10
 
 
 class WrongRing(Exception):
@@ -39,7 +40,7 @@ def key_file(settings: Settings) -> Path:
 
 
 def load_vault(settings: Settings) -> Vault:
-    """The ring of these settings; makes the key file where there is neither setting nor file.
+    """The ring of these settings, not checked; makes the key file where there is neither setting nor file.
 
     Raises WrongRing where the file holds no ring, OSError where it can not be read or made.
     """
@@ -98,29 +99,53 @@ def is_private(path: Path) -> bool:
     return not stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
-async def check_ring(vault: Vault, redis: Redis, where: str) -> None:
+async def open_vault(settings: Settings, redis: Redis) -> Vault:
+    """The ring of these settings, checked against what is sealed in this Redis; a first start makes the key file.
+
+    Raises WrongRing, StoreUnavailable, OSError.
+    """
+    if not has_ring(settings) and await asked(redis.exists(keys.RING)):
+        raise WrongRing(_advice(f"orders are encrypted, and {key_file(settings)} is not there"))
+    return await join_ring(load_ring(settings), redis, place_of(settings))
+
+
+def has_ring(settings: Settings) -> bool:
+    """Whether there is a setting or a key file."""
+    return bool(settings.pii_keys.get_secret_value()) or key_file(settings).exists()
+
+
+async def join_ring(ring: list[VaultKey], redis: Redis, where: str) -> Vault:
     """Make sure that this ring opens what is sealed in this Redis, and note the key that seals from now on.
 
-    `where`: the ring's place in words. Raises WrongRing, StoreUnavailable.
+    Redis keeps the digest key sealed with each of them, so that digests outlive a change of keys. `where`: the
+    ring's place in words. Raises WrongRing, StoreUnavailable.
     """
-    known = vault.seal(_KNOWN, _CONTEXT)
-    code, *answer = await asked(Scripts(redis).run("ring", vault.primary, known, *vault.key_ids))
-    if code != Code.OK:
-        names = ", ".join(key_id.decode() for key_id in answer)
-        raise WrongRing(_advice(f"key {names} of the orders in Redis is not in {where}"))
-    opens(vault, dict(zip(answer[::2], answer[1::2], strict=True)), where)
+    for _ in range(_JOINS_MAX):
+        noted = await asked(redis.hgetall(keys.RING))
+        digest_key = _digest_key(Vault(ring), noted, where) or os.urandom(KEY_BYTES)
+        vault = Vault(ring, digest_key)
+        if vault.primary.encode() in noted:
+            return vault
+        sealed = vault.seal(digest_key, _CONTEXT)
+        code, *_ = await asked(Scripts(redis).run("ring", vault.primary, sealed, *noted))
+        if code == Code.OK:
+            return vault
+    raise WrongRing("other processes change the keys all the time: start again")
 
 
-def opens(vault: Vault, known: dict[bytes, bytes], where: str) -> None:
-    """`known`: key id → the known text sealed with it. Raises WrongRing."""
+def _digest_key(vault: Vault, noted: dict[bytes, bytes], where: str) -> bytes | None:
+    """What Redis keeps sealed with each noted key; None where none is noted. Raises WrongRing."""
+    known = {key_id.decode(): sealed for key_id, sealed in noted.items()}
+    if missing := sorted(known.keys() - set(vault.key_ids)):
+        raise WrongRing(_advice(f"key {', '.join(missing)} of the orders in Redis is not in {where}"))
+    digest_key = None
     for key_id, sealed in known.items():
         try:
-            vault.open(sealed, _CONTEXT)
+            digest_key = vault.open(sealed, _CONTEXT)
         except Unreadable:
-            message = (
-                f"key {key_id.decode()} in {where} is not the one that the orders in Redis are sealed with"
-            )
+            message = f"key {key_id} in {where} is not the one that the orders in Redis are sealed with"
             raise WrongRing(_advice(message)) from None
+    return digest_key
 
 
 async def retire_keys(vault: Vault, redis: Redis) -> None:
@@ -145,12 +170,7 @@ async def examine_ring(settings: Settings, redis: Redis) -> Finding:
     try:
         ring = load_ring(settings)
         vault = Vault(ring)
-        if missing := {key_id.decode() for key_id in known} - set(vault.key_ids):
-            where = place_of(settings)
-            raise WrongRing(
-                _advice(f"key {', '.join(sorted(missing))} of the orders in Redis is not in {where}")
-            )
-        opens(vault, known, place_of(settings))
+        _digest_key(vault, known, place_of(settings))
     except (WrongRing, OSError) as error:
         return Finding(check, Level.FAIL, str(error), "Start all processes with the keys of the orders.")
     seen = f"{place_of(settings)}: {len(ring)}, {vault.primary} encrypts"

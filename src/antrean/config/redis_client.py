@@ -7,6 +7,8 @@ repetition is harmless: a pooled connection that is found closed *before* anythi
 
 RESP2 is spoken on purpose: no HELLO and no maintenance-notification handshake when a connection is opened, and
 the shapes of answers that rq expects. Answers stay bytes (`decode_responses=False`), as rq needs them.
+
+A URL that names Sentinels (see `sentinel`) leads to whoever is the primary when a connection is opened.
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from antrean.config.redis_link import LinkedRedis
+from antrean.config.sentinel import (
+    PrimaryConnection,
+    PrimarySyncConnection,
+    PrimarySyncTlsConnection,
+    PrimaryTlsConnection,
+    SentinelUrl,
+)
 from antrean.config.settings import Settings
 
 #: Connections of one process: above any sensible number of commands in flight; more of them wait their turn.
@@ -33,22 +42,38 @@ def connect(url: str, settings: Settings) -> LinkedRedis:
     An answer that takes longer than `redis_timeout_s` ends in `redis.exceptions.TimeoutError`, its outcome unknown.
     Raises ValueError where the URL is none.
     """
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        retry=AsyncRetry(NoBackoff(), 0),
-        timeout=settings.redis_timeout_s,
+    options = {
+        "retry": AsyncRetry(NoBackoff(), 0),
+        "timeout": settings.redis_timeout_s,
         **_options(settings),
+    }
+    several = SentinelUrl.parse(url)
+    if several is None:
+        return LinkedRedis(redis.asyncio.BlockingConnectionPool.from_url(url, **options))
+    pool = redis.asyncio.BlockingConnectionPool(
+        connection_class=PrimaryTlsConnection if several.tls else PrimaryConnection,
+        find_primary=several.find_primary,
+        **several.server_options,
+        **options,
     )
     return LinkedRedis(pool)
 
 
 def connect_sync(url: str, settings: Settings) -> redis.Redis:
     """A blocking client, for rq and for short commands. The same rules as `connect`."""
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        retry=Retry(NoBackoff(), 0),
-        timeout=settings.redis_timeout_s,
+    options = {
+        "retry": Retry(NoBackoff(), 0),
+        "timeout": settings.redis_timeout_s,
         **_options(settings),
+    }
+    several = SentinelUrl.parse(url)
+    if several is None:
+        return redis.Redis.from_pool(redis.BlockingConnectionPool.from_url(url, **options))
+    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        connection_class=PrimarySyncTlsConnection if several.tls else PrimarySyncConnection,
+        find_primary=several.find_primary_sync,
+        **several.server_options,
+        **options,
     )
     return redis.Redis.from_pool(pool)
 

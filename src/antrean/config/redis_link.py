@@ -22,9 +22,11 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import ConnectionPool, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, ResponseError
+from redis.exceptions import InvalidResponse, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.typing import EncodableT
+
+from antrean.config.sentinel import PrimaryUnknown, require_primary
 
 #: Commands of one process that may wait for their answers; one more is refused without being sent.
 IN_FLIGHT_MAX = 65_536
@@ -103,7 +105,7 @@ class Link:
                     tls = None
                     if issubclass(self._pool.connection_class, SSLConnection):
                         tls = self._pool.connection_class(**given).ssl_context.get()
-                    host, port = given.get("host", "localhost"), int(given.get("port", 6379))
+                    host, port = await self._address()
                     _, opened = await loop.create_connection(wire, host, port, ssl=tls)
         except TimeoutError:
             raise RedisTimeoutError("no connection in time") from None
@@ -114,7 +116,20 @@ class Link:
             if isinstance(answer, Exception):
                 opened.fail(RedisConnectionError("the server refused the connection"))
                 raise answer
+        if "find_primary" in given:
+            try:
+                require_primary(await opened.send((("ROLE",),))[0])
+            except PrimaryUnknown as error:
+                opened.fail(error)
+                raise
         return opened
+
+    async def _address(self) -> tuple[str, int]:
+        given = self._pool.connection_kwargs
+        if "find_primary" in given:
+            found: tuple[str, int] = await given["find_primary"]()
+            return found
+        return given.get("host", "localhost"), int(given.get("port", 6379))
 
 
 def _greeting(given: dict[str, Any]) -> list[Command]:
@@ -206,6 +221,9 @@ class _Wire(asyncio.Protocol):
                 future, _ = self._waiting.popleft()
                 if not future.done():
                     future.set_result(answer)
+                if isinstance(answer, ReadOnlyError):
+                    self.fail(RedisConnectionError("the primary has become a replica"))
+                    return
         except (InvalidResponse, IndexError):
             self.fail(RedisConnectionError("the server does not speak RESP2"))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
+from antrean.config.documents import build_documents
 from antrean.config.settings import Settings
+from antrean.orders.archive import Archive
 from antrean.orders.commit import Durability, GroupCommit
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
@@ -14,13 +16,15 @@ from antrean.orders.vault import Vault
 def build_store(
     settings: Settings, redis: Redis, durability: Durability | None = None, vault: Vault | None = None
 ) -> OrderStore:
-    """The store on `redis`; `durability` says how an accepted order is known to be on disk.
+    """The store on `redis`; `durability` says how an accepted order, and an intent to buy, is known to be on disk.
 
     Without `vault` it accepts no order and tells nobody's identity: what most commands need.
     """
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
-    return OrderStore(scripts, GroupCommit(scripts, "submit", durability), limits, vault=vault)
+    commit = GroupCommit(scripts, "submit", durability)
+    archive = Archive(build_documents(settings))
+    return OrderStore(scripts, commit, limits, vault=vault, archive=archive, intents=durability)
 
 
 async def durability_of(redis: Redis, settings: Settings) -> Durability:

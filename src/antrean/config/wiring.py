@@ -9,10 +9,11 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 
 from antrean.config.durability import check_durability, fails
-from antrean.config.personal_keys import check_ring, load_vault, place_of
+from antrean.config.personal_keys import open_vault
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
+from antrean.config.tracing import build_trace
 from antrean.config.upstream import build_breakers
 from antrean.gateway import keys as api_keys
 from antrean.gateway.keys import KeyRing
@@ -60,8 +61,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     """
     redis = connect(settings.effective_redis_url, settings)
     durability = await durability_of(redis, settings)
-    vault = load_vault(settings)
-    await check_ring(vault, redis, place_of(settings))
+    vault = await open_vault(settings, redis)
     store = build_store(settings, redis, durability, vault)
     documents = DocumentStore.from_url(settings.effective_document_store)
     breakers = build_breakers(settings, redis)
@@ -92,6 +92,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
         },
         check_ready=check_ready,
         throughput=breakers.throughput,
+        trace=build_trace(settings, "gateway"),
         closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],
     )
 

@@ -37,6 +37,7 @@ class AccessLog:
         self._waiting: deque[Access] = deque()
         self._seen: OrderedDict[tuple[str, str, What], int] = OrderedDict()
         self._dropped = 0
+        self._writing = asyncio.Lock()
 
     def note(self, principal: Principal, order_id: str, what: What) -> None:
         """Somebody sees something of a person."""
@@ -66,13 +67,14 @@ class AccessLog:
 
     async def flush(self) -> None:
         """Write all that waits. Raises StoreUnavailable; what may not have been written is written again."""
-        while self._waiting:
-            batch = [self._waiting[n] for n in range(min(BATCH_MAX, len(self._waiting)))]
-            await accesses.write(self._redis, batch)
-            for access in batch:
-                # The oldest may have been dropped meanwhile.
-                if self._waiting and self._waiting[0] is access:
-                    self._waiting.popleft()
+        async with self._writing:
+            while self._waiting:
+                batch = [self._waiting[n] for n in range(min(BATCH_MAX, len(self._waiting)))]
+                await accesses.write(self._redis, batch)
+                for access in batch:
+                    # The oldest may have been dropped meanwhile.
+                    if self._waiting and self._waiting[0] is access:
+                        self._waiting.popleft()
         if self._dropped:
             log.error("accesses to personal data were not recorded", accesses=self._dropped)
             self._dropped = 0

@@ -33,7 +33,7 @@ from antrean.gateway.headers import API_HEADERS, PAGE_HEADERS
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
 from antrean.gateway.reference import Reference
-from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Route
+from antrean.gateway.routes import ALLOWANCE, PRINCIPAL, REQUEST_ID, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.model import StoreUnavailable
@@ -112,6 +112,8 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     headers.setdefault("Cache-Control", "no-store")
     if request_id := request.get(REQUEST_ID):
         headers["X-Request-ID"] = request_id
+    if (allowance := request.get(ALLOWANCE)) is not None:
+        headers.update(allowance.headers)
 
 
 @web.middleware
@@ -141,17 +143,14 @@ async def _answer(
     try:
         wanted = request.match_info.http_exception
         is_ours = route is not None or request.path.startswith("/v1/")
-        allowance = None
         if is_ours:
             principal, allowance = await admit(services, request, route.access if route else None)
-            if principal is not None:
+            if principal is not None and allowance is not None:
                 request[PRINCIPAL] = principal
+                request[ALLOWANCE] = allowance
         if wanted is not None:
             raise wanted
-        response = await handler(request)
-        if allowance is not None and not response.prepared:
-            response.headers.update(allowance.headers)
-        return response
+        return await handler(request)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         raise Problem("method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}) from None

@@ -109,8 +109,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Who looked at an order's personal data",
         {200: (JSON, answers.Accesses)},
         about=(
-            "Views of the full identity number and downloads of the stamped document, the latest 200; the same key "
-            "within a minute counts once."
+            "Views of the full identity number, downloads of the stamped document and views of the upload's pages, the "
+            "latest 200 each; the same key within a minute counts once."
         ),
     ),
     ("POST", "/v1/ops/deadlines"): Operation(

@@ -75,7 +75,7 @@ def _reference(document: Mapping[str, Any]) -> str:
     parts.append("<h2>Models</h2>")
     for name, schema in sorted(document["components"]["schemas"].items()):
         parts.append(
-            f'<details id="{name}"><summary><b>{name}</b></summary><p>{_prose(schema.get("description", ""))}</p>'
+            f'<details><summary><b>{name}</b></summary><p id="{name}">{_prose(schema.get("description", ""))}</p>'
             f"{_fields(schema)}</details>"
         )
     return "".join(parts)
@@ -83,9 +83,10 @@ def _reference(document: Mapping[str, Any]) -> str:
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     parts = [
-        f'<details id="{operation["operationId"]}"><summary><code class="{method}">{method.upper()}</code> '
+        f'<details><summary><code class="{method}">{method.upper()}</code> '
         f"<code>{escape(path)}</code> {escape(operation['summary'])}</summary>"
-        f"<p>{_prose(operation['description'])}</p>"
+        # A browser opens what an address inside it leads to.
+        f'<p id="{operation["operationId"]}">{_prose(operation["description"])}</p>'
     ]
     if operation["parameters"]:
         parameters = [

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from aiohttp import web
 
 from antrean.gateway.keys import Principal, Role
+from antrean.gateway.ratelimit import Allowance
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,5 +52,7 @@ class Route:
     own_order: bool = False
 
 
+#: What is left of the key's rate; every answer carries it.
+ALLOWANCE = web.RequestKey("allowance", Allowance)
 PRINCIPAL = web.RequestKey("principal", Principal)
 REQUEST_ID = web.RequestKey("request_id", str)

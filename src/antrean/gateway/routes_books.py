@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from antrean.gateway import exchange, submissions
@@ -30,16 +30,24 @@ ATTENTION_MAX = 500
 Decision = Literal["auto", "ask", "not_bought", "new_serial"]
 
 
-def _text_only(value: Any) -> Any:
-    # pydantic takes a number for a time in seconds.
-    if not isinstance(value, str):
-        raise PydanticCustomError("string_type", "must be a text")
-    return value
+def _when(value: Any) -> datetime | date:
+    try:
+        if isinstance(value, str):
+            return (
+                date.fromisoformat(value)
+                if submissions.DATE_FORM.fullmatch(value)
+                else submissions.time_of(value)
+            )
+    except (ValueError, OverflowError):
+        pass
+    raise PydanticCustomError("time_form", "must be an RFC 3339 time with its zone, or a date as YYYY-MM-DD")
 
 
-_text = BeforeValidator(_text_only)
-Moment = Annotated[AwareDatetime, Field(strict=False), _text]
-Day = Annotated[date, Field(strict=False), _text]
+When = Annotated[
+    datetime | date,
+    PlainValidator(_when),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+]
 
 
 class ReplayIn(submissions.StrictModel):
@@ -61,8 +69,8 @@ class DeadlinesIn(submissions.StrictModel):
     A date stands for the whole day as `from`, and for its last minute as `to`.
     """
 
-    from_: Annotated[Moment | Day, Field(alias="from")]
-    to: Moment | Day
+    from_: Annotated[When, Field(alias="from")]
+    to: When
     office: submissions.Office | None = None
     reason: submissions.Text128 = "deadline moved by ops"
 

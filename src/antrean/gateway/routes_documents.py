@@ -66,6 +66,7 @@ async def page_picture(request: web.Request) -> web.Response:
             raise Problem(refused.problem, refused.message) from None
         except PdfChecksBusy:
             raise Problem("unavailable", "Too many documents are being drawn just now.") from None
+    services.access_log.note(request[PRINCIPAL], document_id, "document")
     headers = {"X-Page-Box": " ".join(f"{side:g}" for side in box), "X-Page-Rotation": str(picture.rotation)}
     return web.Response(body=picture.png, content_type="image/png", headers=headers)
 

@@ -42,7 +42,7 @@ class EnableIn(submissions.StrictModel):
 class RotateSecretIn(submissions.StrictModel):
     """How long the old secret signs beside the new one, in seconds; 0 ends it at once."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX)] = OVERLAP_S_DEFAULT
+    overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX), submissions.Whole] = OVERLAP_S_DEFAULT
 
 
 class _OfficeIn(submissions.StrictModel):
@@ -90,7 +90,9 @@ async def enable(request: web.Request) -> web.Response:
 async def secret(request: web.Request) -> web.Response:
     """`GET /v1/ops/webhook-secrets/{office}`."""
     office = _office(request)
-    return exchange.json_response(_secret(office, await request.app[SERVICES].parts.outbox.secrets(office)))
+    secrets = await request.app[SERVICES].parts.outbox.secrets(office)
+    log.info("webhook signing key shown", office=office, actor=request[PRINCIPAL].key_id)
+    return exchange.json_response(_secret(office, secrets))
 
 
 async def rotate_secret(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar
 
 import orjson
 from pydantic import (
@@ -26,11 +26,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from antrean.gateway import identity, webhook_url
+from antrean.gateway.faults import problem_of
 from antrean.gateway.keys import OFFICE_FORM
-from antrean.gateway.problems import Problem, invalid_fields
+from antrean.gateway.problems import Problem
 from antrean.orders import ids
 from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
 
@@ -48,12 +49,11 @@ M = TypeVar("M", bound=BaseModel)
 _ID = re.compile(rf"[{ids.ALPHABET}]{{26}}")
 _SERIAL = re.compile(r"[A-Z0-9]{8,40}")
 _TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DEADLINE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 #: Control characters, marks that change the direction of what follows, and others that are not seen.
 _NOT_SEEN = r"\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
 _UNSEEN = re.compile(f"[{_NOT_SEEN}]")
-_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 
 def _refuse(rule: str, message: str) -> NoReturn:
@@ -99,7 +99,7 @@ class _Form:
 
 
 def _document_date(value: str, info: ValidationInfo) -> str:
-    if not _DATE.fullmatch(value):
+    if not DATE_FORM.fullmatch(value):
         _refuse("date_form", "must be a date as YYYY-MM-DD")
     try:
         day = date.fromisoformat(value)
@@ -115,7 +115,7 @@ def _deadline(value: str, info: ValidationInfo) -> str:
     if not _DEADLINE.fullmatch(value):
         _refuse("deadline_form", "must be an RFC 3339 time with its zone")
     try:
-        at = _time(value)
+        at = time_of(value)
     except (ValueError, OverflowError):
         _refuse("deadline_real", "must be a time of the calendar")
     now = _now(info)
@@ -124,7 +124,10 @@ def _deadline(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
+    """A time of RFC 3339 with its zone. Raises ValueError, OverflowError."""
+    if not _DEADLINE.fullmatch(text):
+        raise ValueError("no RFC 3339 time with a zone")
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
@@ -301,7 +304,7 @@ def parse_order(
     try:
         order = ORDER.validate_python(body, context={"now": now, "allow_private": allow_private})
     except ValidationError as error:
-        raise _problem(error, tagged=True) from None
+        raise problem_of(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None
     said = order.model_dump(exclude_none=True)
     return NewOrder(
@@ -311,7 +314,7 @@ def parse_order(
         kind=order.kind,
         document=Document(**said["document"]),
         taxpayer=Taxpayer(**said["taxpayer"]),
-        deadline_ms=None if order.deadline is None else int(_time(order.deadline).timestamp() * 1000),
+        deadline_ms=None if order.deadline is None else int(time_of(order.deadline).timestamp() * 1000),
         reference=order.reference,
         webhook_url=order.webhook_url,
         document_id=affix.document_id if affix else None,
@@ -354,56 +357,9 @@ def parse(model: type[M], body: Any) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise _problem(error, tagged=False) from None
+        raise problem_of(error, tagged=False) from None
 
 
 def _fingerprint(said: dict[str, Any]) -> str:
     """The same for bodies that mean the same: order of fields, spaces and nulls left out do not count."""
     return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
-
-
-#: pydantic's error types whose messages speak of the rule alone; all others get words of ours.
-_OWN_WORDS = {
-    "missing": "is required",
-    "extra_forbidden": "is not a field here",
-    "union_tag_invalid": "must be purchase or affix",
-    "union_tag_not_found": "is required: purchase or affix",
-    "string_type": "must be a text",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "dict_type": "must be an object",
-}
-_THEIR_WORDS = {
-    "string_too_short",
-    "string_too_long",
-    "greater_than_equal",
-    "less_than_equal",
-    "literal_error",
-    "finite_number",
-}
-_BUILT_IN = frozenset(get_args(core_schema.ErrorType))
-
-
-def _problem(error: ValidationError, *, tagged: bool) -> Problem:
-    found = [_field_error(e, tagged) for e in error.errors(include_url=False, include_input=False)[:50]]
-    return invalid_fields(found)
-
-
-def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
-    kind = error["type"]
-    place = list(error["loc"])
-    if tagged and place and place[0] in ("purchase", "affix"):
-        place = place[1:]
-    if kind.startswith("union_tag"):
-        place = ["kind"]
-    rule = kind
-    if ":" in kind:
-        field, _, rule = kind.partition(":")
-        place.append(field)
-    # A field's name may have been invented by who sent it, and may be anything.
-    names = [str(p) if isinstance(p, int) or _FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
-    speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
-    message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")
-    return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}

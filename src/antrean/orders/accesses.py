@@ -20,7 +20,10 @@ What = Literal["identity", "document"]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`actor` looked at an order's `identity` in full, or fetched its `document`; `at_ms` since the epoch."""
+    """`actor` looked at an order's `identity` in full, or at its `document`; `at_ms` since the epoch.
+
+    `order_id` is the upload's own id where its pages were looked at: there need not be an order yet.
+    """
 
     order_id: str
     at_ms: int

@@ -42,6 +42,21 @@ class Durability:
         return bool(local >= 1 and replicas >= self.replicas)
 
 
+async def run_on_disk(scripts: Scripts, name: str, args: Sequence[Arg], durability: Durability) -> Any:
+    """One script's answer, once it is where `durability` says. Raises RedisError, StoreUnavailable: not known then."""
+    if not durability.tail:
+        return await scripts.run(name, *args)
+    answer, counts = await scripts.run_many(name, [args], *durability.tail)
+    if isinstance(answer, NoScriptError):
+        await scripts.load()
+        answer, counts = await scripts.run_many(name, [args], *durability.tail)
+    if isinstance(answer, BaseException):
+        raise answer
+    if isinstance(counts, BaseException) or not durability.confirmed(counts):
+        raise StoreUnavailable(f"Redis does not confirm {name} on disk")
+    return answer
+
+
 class GroupCommit:
     """Runs one script for many callers, a batch at a time. `waiting_max` bounds the callers that wait."""
 

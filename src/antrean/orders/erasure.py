@@ -11,6 +11,8 @@ from typing import Protocol
 import structlog
 
 from antrean.orders import keys
+from antrean.orders.archive import Record
+from antrean.orders.codes import Code
 from antrean.orders.model import IllegalMove, body_json
 from antrean.orders.store import OrderStore, asked
 
@@ -18,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 #: Orders, and forgotten uploads, seen to in one step.
 STEP_MAX = 50
+#: Failures after which a step ends.
+FAILURES_MAX = 5
 DAY_MS = 24 * 3600 * 1000
 #: What stands in the history.
 NOTE = "personal data erased, its time is over"
@@ -42,24 +46,29 @@ class Eraser:
         self._retention_ms = int(retention_days * DAY_MS)
 
     async def run_once(self) -> bool:
-        """One step; True where there may be more. A document store that is away is tried again at the next."""
-        try:
-            return await self._step()
-        except OSError as error:
-            log.warning("a document is not deleted just now", why=str(error))
-            return False
-
-    async def _step(self) -> bool:
+        """One step; True where there may be more. What the document store does not delete is tried at the next."""
         now_ms = (await self._store.situation()).now_ms
         orders = await self._due(keys.ERASE, now_ms - self._retention_ms)
-        for order_id in orders:
-            await self.erase(order_id, NOTE)
         uploads = await self._due(keys.UPLOADS, now_ms)
-        for document_id in uploads:
-            await self._forget_upload(document_id)
-        if orders or uploads:
-            log.info("erased", orders=len(orders), unused_uploads=len(uploads))
-        return len(orders) == STEP_MAX or len(uploads) == STEP_MAX
+        erased = failed = 0
+        for item, work in [(o, self._erase_due) for o in orders] + [
+            (u, self._forget_upload) for u in uploads
+        ]:
+            try:
+                await work(item)
+                erased += 1
+            except OSError as error:
+                # One file that stays must not keep the others; a store that is away keeps them all.
+                log.error("a document is not deleted", item=item, why=str(error))
+                failed += 1
+                if failed == FAILURES_MAX:
+                    break
+        if erased:
+            log.info("erased", items=erased)
+        return not failed and STEP_MAX in (len(orders), len(uploads))
+
+    async def _erase_due(self, order_id: str) -> None:
+        await self.erase(order_id, NOTE)
 
     async def erase(self, order_id: str, note: str) -> None:
         """Erase one order's personal data; the same where that was done before. Raises IllegalMove: not at its end."""
@@ -76,7 +85,14 @@ class Eraser:
                 await self._documents.delete_upload(order.document_id)
         await self._documents.delete_stamped(order_id)
         await self._documents.delete_qr(order_id)
-        await asked(scripts.run("erase", order_id, note, body_json(order.without_person, None)))
+        body = body_json(order.without_person, None)
+        answer = await asked(scripts.run("erase", order_id, note, body))
+        if answer[0] == Code.MISSING and self._store.archive is not None:
+            now_ms = (await self._store.situation()).now_ms
+            await self._store.archive.rewrite(
+                order_id, lambda record: _without_person(record, body, note, now_ms)
+            )
+            await asked(self._redis.zrem(keys.ERASE, order_id))
 
     async def _due(self, key: str, until_ms: int) -> list[str]:
         found = await asked(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=STEP_MAX))
@@ -87,3 +103,12 @@ class Eraser:
         if not await asked(self._redis.exists(keys.DOCUMENT + document_id)):
             await self._documents.delete_upload(document_id)
         await asked(self._redis.zrem(keys.UPLOADS, document_id))
+
+
+def _without_person(record: Record, body: bytes, note: str, now_ms: int) -> Record:
+    """An archived record as `erase.lua` leaves one that is not archived."""
+    record.pop(b"pii", None)
+    at, state = str(now_ms).encode(), record[b"state"].decode()
+    history = record[b"hist"] + f"\n{now_ms}|{state}|{note}".encode()
+    version = str(int(record[b"ver"]) + 1).encode()
+    return record | {b"body": body, b"erased": at, b"upd": at, b"ver": version, b"hist": history}

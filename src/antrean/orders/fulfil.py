@@ -106,7 +106,22 @@ class Fulfiller:
                 return await self._go_on(turn, claim.pool)
             except ClaimLost as lost:
                 log.warning("claim lost", why=str(lost))
+                await self._let_go(turn)
                 return Outcome.LOST
+
+    async def _let_go(self, turn: _Turn) -> None:
+        """Give up a claim that may be ours all the same: after a failover the record may stand a few steps back.
+
+        Without this the order would wait until the claim is too old. A claim that is another's is not touched.
+        """
+        note, calls = "the record stands otherwise than its worker left it", turn.meter.calls
+        for step in (self._store.doubt, self._store.release):
+            op = self._op()
+            try:
+                await self._record(lambda step=step, op=op: step(turn.order, op, note, calls))  # type: ignore[misc]
+            except ClaimLost:
+                continue
+            return
 
     async def _go_on(self, turn: _Turn, pool: int) -> Outcome:
         try:

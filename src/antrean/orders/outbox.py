@@ -46,6 +46,16 @@ class OutboxView:
     endpoints: tuple[Endpoint, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxCounts:
+    """How many notices wait and were given up, how many addresses fail and how many of them are disabled."""
+
+    pending: int
+    given_up: int
+    failing: int
+    disabled: int
+
+
 class Outbox:
     """Every method raises StoreUnavailable. `vault` seals the offices' secrets."""
 
@@ -153,6 +163,16 @@ class Outbox:
                 )
             ),
         )
+
+    async def counts(self) -> OutboxCounts:
+        """The same in numbers."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zcard(keys.NOTICES_DUE)
+        pipe.zcard(keys.NOTICES_DEAD)
+        pipe.hvals(keys.ENDPOINTS)
+        pending, given_up, endpoints = await asked(pipe.execute())
+        disabled = sum("disabled" in orjson.loads(text) for text in endpoints)
+        return OutboxCounts(pending, given_up, len(endpoints) - disabled, disabled)
 
     async def replay(self, notice_ids: list[str]) -> int:
         """Send again what was given up; answers how many of these were."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import os
 import re
@@ -72,12 +71,12 @@ def parse_ring(text: str) -> list[VaultKey]:
 class Vault:
     """A ring at work. Sealing and opening take a few microseconds and never wait."""
 
-    def __init__(self, ring: Sequence[VaultKey]) -> None:
+    def __init__(self, ring: Sequence[VaultKey], digest_key: bytes | None = None) -> None:
+        """`digest_key`: outlives the ring's keys, sealed with them; None where no digest is made."""
         if not ring:
             raise ValueError("the ring has no key")
         self._ciphers = {key.id: AESGCM(key.secret) for key in ring}
-        # Never the encrypting key itself for another purpose.
-        self._digest_keys = [hmac.digest(key.secret, b"antrean digest", hashlib.sha256) for key in ring]
+        self._digest_key = digest_key
         self.primary = ring[0].id
 
     @property
@@ -103,12 +102,11 @@ class Vault:
         except (InvalidTag, ValueError):
             raise Unreadable(f"does not open with key {key_id}") from None
 
-    def digests(self, text: str) -> list[str]:
-        """A keyed digest for each key of the ring, that of the encrypting key first.
-
-        Without the keys nobody can try out identity numbers against it.
-        """
-        return [hmac.digest(key, text.encode(), "sha256").hex()[:_DIGEST_CHARS] for key in self._digest_keys]
+    def digest(self, text: str) -> str:
+        """A keyed digest, the same for the same text: without the key nobody can try out numbers against it."""
+        if self._digest_key is None:
+            raise RuntimeError("this vault was opened without the digest key")
+        return hmac.digest(self._digest_key, text.encode(), "sha256").hex()[:_DIGEST_CHARS]
 
 
 def sealing_key(sealed: bytes) -> str:

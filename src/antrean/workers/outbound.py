@@ -11,6 +11,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -25,6 +26,9 @@ CONNECT_TIMEOUT_S = 4.0
 ADDRESSES_MAX = 3
 #: An answer is read no further than this, in bytes: only its status counts.
 ANSWER_BYTES_MAX = 16 * 1024
+
+#: Names looked up at one time.
+RESOLVERS_MAX = 4
 
 #: Addresses of a host, as texts. Raises OSError where there is none.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -42,20 +46,36 @@ class Answered:
     retry_after_s: float | None
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """The system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+class SystemResolver:
+    """The system's resolver, on threads of its own: slow name servers of strangers must not take anybody else's."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVERS_MAX, thread_name_prefix="webhook-names")
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        """Addresses of a host. Raises OSError where there is none."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._look_up, host, port)
+
+    @staticmethod
+    def _look_up(host: str, port: int) -> list[str]:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    def close(self) -> None:
+        """Wait for nobody."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Outbound:
     """Sends. `allow_private` True: any address will do, as where receivers are on the office's own network."""
 
     def __init__(
-        self, *, allow_private: bool, resolver: Resolve = resolve, verify: ssl.SSLContext | None = None
+        self, *, allow_private: bool, resolver: Resolve | None = None, verify: ssl.SSLContext | None = None
     ) -> None:
         self._allow_private = allow_private
-        self._resolve = resolver
+        self._system = SystemResolver()
+        self._resolve = resolver or self._system
         # No connection is kept: one made for a name must not carry a request for another name at the same address.
         self._client = httpx.AsyncClient(
             verify=verify or httpx.create_ssl_context(trust_env=False),
@@ -74,9 +94,11 @@ class Outbound:
             raise Undelivered("no answer in time") from None
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            raise Undelivered("the address is no URL") from None
         for address in await self._addresses(host, port):
             shown = f"[{address}]" if ":" in address else address
             target = parts._replace(netloc=f"{shown}:{port}", fragment="").geturl()
@@ -123,6 +145,7 @@ class Outbound:
 
     async def aclose(self) -> None:
         """Let go of what is open."""
+        self._system.close()
         await self._client.aclose()
 
 

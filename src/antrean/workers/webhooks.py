@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 #: Notices on their way at one time, and of these to one address of one office.
 CONCURRENCY_MAX = 32
-PER_ENDPOINT_MAX = 4
+PER_ENDPOINT_MAX = 8
 #: A sender that died with a notice in its hands: another one sends it after this time, in ms.
 LEASE_MS = int(TOTAL_TIMEOUT_S * 1000) + 20_000
 #: A notice that has to wait for others to the same address looks again after this time, in ms.
@@ -45,10 +45,11 @@ class WebhookSender:
         if room <= 0:
             return False
         now_ms, due = await self._outbox.take(room, LEASE_MS)
-        # What is known of an address is as of the take: of one that fails, only the first in this step is sent.
-        asked: set[str] = set()
+        # What is known of an address is as of the take, so what this step did with it counts as well.
+        step: Counter[str] = Counter()
         for taken in due:
-            await self._begin(taken, now_ms, asked)
+            await self._begin(taken, now_ms, step)
+            step[taken.endpoint_name] += 1
         return len(due) == room
 
     async def drained(self) -> None:
@@ -63,30 +64,34 @@ class WebhookSender:
         await asyncio.gather(*self._sending, return_exceptions=True)
         await self._outbound.aclose()
 
-    async def _begin(self, taken: Taken, now_ms: int, asked: set[str]) -> None:
+    async def _begin(self, taken: Taken, now_ms: int, step: Counter[str]) -> None:
         endpoint, name = taken.endpoint, taken.endpoint_name
         if endpoint is not None and endpoint.disabled_ms is not None:
             await self._outbox.settle(taken, "dropped", next_ms=None, why="its address is disabled")
             return
-        wait_ms = self._wait_ms(name, endpoint, now_ms, asked=name in asked)
+        wait_ms = self._wait_ms(name, endpoint, now_ms, step[name])
+        if wait_ms and endpoint is not None and now_ms > taken.notice.since_ms + GIVE_UP_MS:
+            why = f"its address fails: {endpoint.why}"
+            await self._outbox.settle(taken, "dropped", next_ms=None, why=why)
+            return
         if wait_ms:
             await self._outbox.settle(taken, "put_off", next_ms=now_ms + wait_ms, why="")
             return
-        asked.add(name)
         self._by_endpoint[name] += 1
         task = asyncio.create_task(self._send(taken, now_ms))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    def _wait_ms(self, name: str, endpoint: Endpoint | None, now_ms: int, *, asked: bool) -> int:
+    def _wait_ms(self, name: str, endpoint: Endpoint | None, now_ms: int, before: int) -> int:
         under_way = self._by_endpoint[name]
         if endpoint is not None and endpoint.failures >= FAILING_AFTER:
             # One at a time finds out whether it is well again.
             rest_ms = endpoint.rests_until_ms - now_ms
-            if rest_ms <= 0 and not under_way and not asked:
+            if rest_ms <= 0 and not under_way and not before:
                 return 0
             return max(rest_ms, 0) + int(self._rng.uniform(1, BUSY_MS))
-        return BUSY_MS if under_way >= PER_ENDPOINT_MAX else 0
+        # Those further back look again later: a long queue for one address is not looked through every second.
+        return BUSY_MS * (1 + before // PER_ENDPOINT_MAX) if under_way >= PER_ENDPOINT_MAX else 0
 
     async def _send(self, taken: Taken, now_ms: int) -> None:
         try:

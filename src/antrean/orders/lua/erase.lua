@@ -7,6 +7,6 @@ if not o then return {CODE.MISSING} end
 if not TERMINAL[o.state] then return {CODE.STATE} end
 redis.call('ZREM', K.ERASE, id)
 if redis.call('HEXISTS', o.key, 'erased') == 1 then return {CODE.ALREADY} end
-redis.call('HDEL', o.key, 'pii')
+redis.call('HDEL', o.key, 'pii', 'hook')
 write(o, o.state, note, {erased = int(NOW), body = body})
 return {CODE.OK}

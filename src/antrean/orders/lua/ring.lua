@@ -1,14 +1,11 @@
--- Notes the key that seals from now on, unless what is sealed here already needs a key that this ring lacks.
--- ARGV: now, id of the key that seals, a known text sealed with it, then the ids of all keys in the ring
--- Answer: {OK, key id, known text sealed with it, …} · {STATE, missing key id, …}
-local ring = {}
-for i = 4, #ARGV do ring[ARGV[i]] = true end
-local missing = {CODE.STATE}
-for _, id in ipairs(redis.call('HKEYS', K.RING)) do
-  if not ring[id] then missing[#missing + 1] = id end
+-- Notes the key that seals from now on, unless another process has changed what the caller has read.
+-- ARGV: now, id of the key, the digest key sealed with it, then the ids of keys that were noted when the caller looked
+-- Answer: {OK} · {STATE}
+local seen, noted = {}, redis.call('HKEYS', K.RING)
+for i = 4, #ARGV do seen[ARGV[i]] = true end
+if #noted ~= #ARGV - 3 then return {CODE.STATE} end
+for _, id in ipairs(noted) do
+  if not seen[id] then return {CODE.STATE} end
 end
-if missing[2] then return missing end
-redis.call('HSETNX', K.RING, ARGV[2], ARGV[3])
-local answer = redis.call('HGETALL', K.RING)
-table.insert(answer, 1, CODE.OK)
-return answer
+redis.call('HSET', K.RING, ARGV[2], ARGV[3])
+return {CODE.OK}

@@ -1,0 +1,183 @@
+"""Several hosts: the primary is asked for at the Sentinels whenever a connection is opened.
+
+    redis+sentinel://[user:password@]host:port,host:port,…/service[/db]        (rediss+sentinel:// with TLS)
+
+User and password are the data servers'. The Sentinels' own password stands in `?sentinel_password=`. A server that a
+Sentinel names must say itself that it is a primary (ROLE): one that is not up to date would send us to a replica.
+Nothing is resent here either: a lost connection is an error to whoever asked, and the next one finds the primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError
+from redis.retry import Retry
+
+SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
+SENTINEL_PORT: Final = 26379
+#: Longest wait for one Sentinel, in seconds: the next one is asked after that.
+ASK_TIMEOUT_S: Final = 1.0
+
+Address = tuple[str, int]
+FindPrimary = Callable[[], Awaitable[Address]]
+
+
+class PrimaryUnknown(RedisConnectionError):
+    """No Sentinel that was reached names a primary: a failover is under way, or the service is called otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """What the URL says."""
+
+    sentinels: tuple[Address, ...]
+    service: str
+    db: int
+    tls: bool
+    username: str | None
+    password: str | None = field(repr=False)
+    sentinel_password: str | None = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> SentinelUrl | None:
+        """None where the URL names one server. Raises ValueError where it names Sentinels and is not understood."""
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES:
+            return None
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        username, colon, password = credentials.partition(":")
+        service, _, db = parts.path.strip("/").partition("/")
+        sentinels = tuple(_address(host) for host in hosts.split(",") if host)
+        if not sentinels or not service or not (db or "0").isdigit():
+            raise ValueError("the form is redis+sentinel://host:port,host:port/service")
+        asked = parse_qs(parts.query)
+        return cls(
+            sentinels,
+            service,
+            int(db or 0),
+            parts.scheme.startswith("rediss"),
+            unquote(username) or None,
+            unquote(password) if colon else None,
+            asked.get("sentinel_password", [None])[0],
+        )
+
+    @property
+    def server_options(self) -> dict[str, Any]:
+        """Arguments of a connection to a data server."""
+        return {"db": self.db, "username": self.username, "password": self.password}
+
+    @property
+    def _question(self) -> tuple[str, ...]:
+        return ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
+
+    def _sentinel_options(self) -> dict[str, Any]:
+        return {
+            "password": self.sentinel_password,
+            "ssl": self.tls,
+            "protocol": 2,
+            "socket_timeout": ASK_TIMEOUT_S,
+            "socket_connect_timeout": ASK_TIMEOUT_S,
+            "driver_info": None,
+        }
+
+    async def find_primary(self) -> Address:
+        """Ask one Sentinel after the other. Raises PrimaryUnknown."""
+        for host, port in self.sentinels:
+            client = redis.asyncio.Redis(
+                host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._sentinel_options()
+            )
+            try:
+                found = _named(await client.execute_command(*self._question))  # type: ignore[no-untyped-call]
+            except (RedisError, OSError):
+                continue
+            finally:
+                await client.aclose()
+            if found:
+                return found
+        raise PrimaryUnknown(f"no Sentinel of {len(self.sentinels)} names a primary of {self.service!r}")
+
+    def find_primary_sync(self) -> Address:
+        """The same, blocking."""
+        for host, port in self.sentinels:
+            client = redis.Redis(
+                host=host, port=port, retry=Retry(NoBackoff(), 0), **self._sentinel_options()
+            )
+            try:
+                found = _named(client.execute_command(*self._question))  # type: ignore[no-untyped-call]
+            except (RedisError, OSError):
+                continue
+            finally:
+                client.close()
+            if found:
+                return found
+        raise PrimaryUnknown(f"no Sentinel of {len(self.sentinels)} names a primary of {self.service!r}")
+
+
+def require_primary(role: Any) -> None:
+    """Check the answer of ROLE. Raises PrimaryUnknown where a replica gave it."""
+    if not role or role[0] not in (b"master", "master"):
+        raise PrimaryUnknown("the server that a Sentinel names is a replica")
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return text.strip("[]"), SENTINEL_PORT
+    return host.strip("[]"), int(port)
+
+
+def _named(answer: Any) -> Address | None:
+    """An address as Sentinel answers it, which depends on the client's callbacks."""
+    if not answer:
+        return None
+    host, port = answer
+    return (host.decode() if isinstance(host, bytes) else str(host)), int(port)
+
+
+class PrimaryConnection(redis.asyncio.Connection):
+    """A connection for subscriptions and transactions that goes to whoever is the primary when it is opened."""
+
+    def __init__(self, *, find_primary: FindPrimary, **given: Any) -> None:
+        super().__init__(**given)
+        self._find_primary = find_primary
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._find_primary()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+
+class PrimaryTlsConnection(PrimaryConnection, redis.asyncio.SSLConnection):
+    """The same with TLS."""
+
+
+class PrimarySyncConnection(redis.Connection):
+    """The blocking one. A server that turns out to be a replica is left."""
+
+    def __init__(self, *, find_primary: Callable[[], Address], **given: Any) -> None:
+        super().__init__(**given)  # type: ignore[no-untyped-call]
+        self._find_primary = find_primary
+
+    def _connect(self) -> Any:
+        self.host, self.port = self._find_primary()
+        return super()._connect()  # type: ignore[no-untyped-call]
+
+    def read_response(self, *args: Any, **given: Any) -> Any:
+        """See redis-py. Raises ConnectionError in place of ReadOnlyError: the command was refused, not repeated."""
+        try:
+            return super().read_response(*args, **given)
+        except ReadOnlyError as error:
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise RedisConnectionError("the primary has become a replica") from error
+
+
+class PrimarySyncTlsConnection(PrimarySyncConnection, redis.SSLConnection):
+    """The same with TLS."""

@@ -1,0 +1,192 @@
+"""What ops and auditors can rely on over HTTP: decisions, deadlines, the books, and nobody else doing any of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.config.settings import Settings
+from gateway_support import OFFICE, OTHER, Gateway, affix, purchase, running_gateway
+
+
+@pytest.fixture(name="gateway")
+async def _gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gateway]:
+    async with running_gateway(redis, settings) as gateway:
+        yield gateway
+
+
+async def _json(gateway: Gateway, method: str, path: str, **more: Any) -> dict[str, Any]:
+    answer = await gateway.call(method, path, role="ops", **more)
+    assert answer.status == 200, await answer.text()
+    found: dict[str, Any] = await answer.json()
+    return found
+
+
+async def _shown(gateway: Gateway, order_id: str) -> dict[str, Any]:
+    return await _json(gateway, "GET", f"/v1/orders/{order_id}")
+
+
+async def test_an_order_that_waits_for_a_person_says_why_and_what_may_be_decided(gateway: Gateway) -> None:
+    bought, lost = await gateway.order(), await gateway.order()
+    await gateway.attention(bought["id"], bought=True)
+    await gateway.attention(lost["id"])
+    waiting = await _json(gateway, "GET", "/v1/ops/attention")
+    assert [(o["id"], o["state"], o["error"]["code"]) for o in waiting["orders"]] == [
+        (bought["id"], "attention", "made_up"),
+        (lost["id"], "attention", "made_up"),
+    ]
+    assert [o["decisions"] for o in waiting["orders"]] == [
+        ["auto", "new_serial", "refund"],
+        ["ask", "not_bought", "refund"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bought", "decision", "state"),
+    [(True, "auto", "bought"), (False, "not_bought", "queued"), (False, "ask", "unknown")],
+)
+async def test_a_replayed_order_goes_on_where_the_decision_puts_it_with_who_and_why(
+    gateway: Gateway, bought: bool, decision: str, state: str
+) -> None:
+    order = await gateway.order()
+    await gateway.attention(order["id"], bought=bought)
+    path = f"/v1/orders/{order['id']}/replay"
+    put_back = await _json(gateway, "POST", path, json={"decision": decision, "reason": "I have called"})
+    assert put_back["state"] == state
+    note = put_back["history"][-1]["note"]
+    assert note.startswith("ops:")
+    assert "I have called" in note
+    again = await gateway.call("POST", path, role="ops")
+    assert (again.status, (await again.json())["type"]) == (409, "/problems/not-replayable")
+
+
+async def test_a_new_serial_needs_one_in_the_pool(gateway: Gateway) -> None:
+    order = await gateway.order()
+    await gateway.attention(order["id"], bought=True)
+    answer = await gateway.call(
+        "POST", f"/v1/orders/{order['id']}/replay", role="ops", json={"decision": "new_serial"}
+    )
+    assert (answer.status, (await answer.json())["type"]) == (409, "/problems/pool-empty")
+
+
+async def test_money_is_given_back_once_and_the_books_stay_whole(gateway: Gateway) -> None:
+    order, other = await gateway.order(), await gateway.order()
+    await gateway.attention(order["id"])
+    await gateway.complete_purchase(other["id"])
+    path = f"/v1/orders/{order['id']}/refund"
+    assert (await _json(gateway, "POST", path, json={"reason": "paid out"}))["state"] == "cancelled"
+    again = await gateway.call("POST", path, role="ops", json={"reason": "paid out"})
+    assert (again.status, (await again.json())["type"]) == (409, "/problems/not-refundable")
+    books = await _json(gateway, "GET", "/v1/ops/ledger")
+    assert books["totals_idr"] == {
+        "paid": 20_000, "stamped": 0, "bought_unused": 10_000, "refunded": 10_000, "held": 0,
+    }  # fmt: skip
+    assert books["difference_idr"] == 0
+    assert books["days"][0]["totals_idr"] == books["totals_idr"]
+
+
+@pytest.mark.parametrize("role", ["terminal", "supervisor"])
+@pytest.mark.parametrize("verb", ["replay", "refund"])
+async def test_a_counter_decides_nothing_not_even_for_its_own_order(
+    gateway: Gateway, role: str, verb: str
+) -> None:
+    order = await gateway.order()
+    await gateway.attention(order["id"])
+    path = f"/v1/orders/{order['id']}/{verb}"
+    assert (await gateway.call("POST", path, role=role, json={"reason": "x"})).status == 403
+    assert (await gateway.call("POST", path, role=role, office=OTHER, json={"reason": "x"})).status == 404
+    assert (await _shown(gateway, order["id"]))["state"] == "attention"
+
+
+async def test_the_ledger_is_read_page_by_page_and_as_a_file_with_the_same_rows(gateway: Gateway) -> None:
+    for _ in range(5):
+        await gateway.complete_purchase((await gateway.order())["id"])
+    rows: list[dict[str, Any]] = []
+    path: str | None = "/v1/ops/ledger?limit=3"
+    while path:
+        page = await _json(gateway, "GET", path)
+        assert len(page["rows"]) <= 3
+        rows += page["rows"]
+        path = page["next_cursor"] and f"/v1/ops/ledger?limit=3&cursor={page['next_cursor']}"
+    assert len(rows) == len({row["id"] for row in rows}) == 10
+    assert {(row["from"], row["to"], row["amount_idr"]) for row in rows} == {
+        ("citizen", "held", 10_000),
+        ("held", "bought_unused", 10_000),
+    }
+    answer = await gateway.call("GET", "/v1/ops/ledger.csv", role="ops")
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    lines = list(csv.DictReader(io.StringIO(await answer.text())))
+    assert [line["id"] for line in lines] == [row["id"] for row in rows]
+    assert all(line["amount_idr"] == "10000" for line in lines)
+    for query in ("cursor=x", "cursor=1-", "limit=0", "limit=1001", "limit=1.5"):
+        assert (await gateway.call("GET", f"/v1/ops/ledger?{query}", role="ops")).status == 422
+
+
+def _day(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+
+
+async def test_deadlines_of_a_day_are_moved_for_all_or_one_office(gateway: Gateway) -> None:
+    due = f"{_day(3)}T12:00:00+07:00"
+    mine = await gateway.order(body=purchase(deadline=due))
+    theirs = await gateway.order(body=purchase(deadline=due), office=OTHER)
+    later = await gateway.order(body=purchase(deadline=f"{_day(4)}T00:00:00+07:00"))
+    done = await gateway.order(body=purchase(deadline=due))
+    await gateway.complete_purchase(done["id"])
+
+    body = {"from": _day(3), "to": _day(7), "office": OFFICE, "reason": "the upstream was down"}
+    moved = await _json(gateway, "POST", "/v1/ops/deadlines", json=body)
+    assert moved["moved"] == 1
+    assert (await _json(gateway, "POST", "/v1/ops/deadlines", json=body | {"office": None}))["moved"] == 1
+
+    end = f"{_day(7)}T16:59:00.000Z"
+    assert moved["to"] == end
+    assert (await _shown(gateway, mine["id"]))["deadline"] == end
+    assert "the upstream was down" in (await _shown(gateway, mine["id"]))["history"][-1]["note"]
+    assert (await _shown(gateway, theirs["id"]))["deadline"] == end
+    assert (await _shown(gateway, later["id"]))["deadline"] == later["deadline"]
+    assert (await _shown(gateway, done["id"]))["deadline"] == done["deadline"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"from": 0}, "from"),
+        ({"to": "tomorrow"}, "to"),
+        ({"to": "2024-09-10T00:00:00"}, "to"),
+        ({"to": "2024-W36-2"}, "to"),
+        ({"to": "9999-12-31"}, "to"),
+        ({"from": "0001-01-01"}, "from"),
+        ({"office": "a b"}, "office"),
+        ({"until": "2024-09-10"}, "until"),
+    ],
+)
+async def test_a_new_deadline_that_is_no_time_of_ours_is_refused(
+    gateway: Gateway, change: dict[str, Any], field: str
+) -> None:
+    body = {"from": _day(3), "to": _day(7)} | change
+    answer = await gateway.call("POST", "/v1/ops/deadlines", role="ops", json=body)
+    assert answer.status == 422
+    assert [e["field"] for e in (await answer.json())["errors"]] == [field]
+
+
+async def test_a_purchase_can_be_stamped_by_its_id_and_only_once_it_is_there(gateway: Gateway) -> None:
+    bought = await gateway.order()
+    document = await (await gateway.upload()).json()
+    body = affix(document["id"], purchase_order_id=bought["id"])
+    early = await gateway.submit(body)
+    assert (early.status, (await early.json())["type"]) == (409, "/problems/purchase-not-completed")
+    await gateway.complete_purchase(bought["id"])
+    stamp = await gateway.order(body=body)
+    assert stamp["serial_number"] == (await _shown(gateway, bought["id"]))["serial_number"]
+    twice = await gateway.submit(body)
+    assert (twice.status, (await twice.json())["type"]) == (409, "/problems/serial-in-use")
+    elsewhere = await (await gateway.upload(office=OTHER)).json()
+    theirs = await gateway.submit(affix(elsewhere["id"], purchase_order_id=bought["id"]), office=OTHER)
+    assert (theirs.status, (await theirs.json())["type"]) == (422, "/problems/purchase-not-found")
