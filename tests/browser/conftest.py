@@ -59,7 +59,8 @@ async def desk(stack: Stack, browser: Browser) -> AsyncIterator[Desk]:
 
     async def well() -> bool:
         breakers = (await stack.ops.get("/v1/ops/breaker")).json()["breakers"]
-        return breakers["provider"]["state"] == "closed" and (await stack.backlog())["open"] == 0
+        seen = (breakers["provider"]["state"], (await stack.backlog())["open"])
+        return seen == ("closed", 0)
 
     await stack.until(well)
     async with Desk.at(stack, browser, f"T-{next(_offices):02}") as made:
