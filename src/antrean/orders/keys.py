@@ -60,6 +60,9 @@ PROMISE_RATIOS = ROOT + "promises:ratios"  # list: real wait by promised middle,
 
 HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}
 BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was read), bought: SNs bought so far
+CALLS = (
+    ROOT + "calls"
+)  # hash: upstream calls of all workers, "<call>|n|<outcome>", "|le|<seconds>", "|ms|" → count
 EVENTS = ROOT + "events"  # pub/sub channel: "<order id> <version> <state>"
 API_KEYS = ROOT + "keys"  # hash: key id → JSON record with the hash of the secret
 API_KEYS_USED = ROOT + "keys:used"  # hash: key id → time (ms) of its last use
