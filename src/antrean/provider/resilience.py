@@ -100,12 +100,12 @@ class ResilientProvider:
 
     async def generate(self, request: GenerateRequest, meter: CallMeter) -> Generated:
         """See Provider. Repeated only while it provably did not happen."""
-        return await self._through(self._provider, lambda: self._adapter.generate(request, meter))
+        return await self._through(self._provider, lambda: self._adapter.generate(request, meter), timed=True)
 
     async def stamp(self, request: StampRequest, meter: CallMeter) -> bytes:
         """See Provider. A token is had first, under the provider's breaker: a failing login is not the adapter's."""
         await self._have_token()
-        return await self._through(self._signing, lambda: self._adapter.stamp(request, meter))
+        return await self._through(self._signing, lambda: self._adapter.stamp(request, meter), timed=True)
 
     async def qr_image(self, serial_number: str, meter: CallMeter) -> bytes:
         """See Provider."""
@@ -141,7 +141,10 @@ class ResilientProvider:
                 "no token can be had while the upstream is away", retry_after_s=wait_s
             ) from error
 
-    async def _through(self, gate: SharedBreaker, call: Callable[[], Awaitable[T]]) -> T:
+    async def _through(
+        self, gate: SharedBreaker, call: Callable[[], Awaitable[T]], *, timed: bool = False
+    ) -> T:
+        """`timed`: the pace goes by this call's round trip; a free question is answered in no time."""
         last: ProviderError | None = None
 
         async def attempt() -> T:
@@ -166,7 +169,7 @@ class ResilientProvider:
                 outcome = None
                 return result
             finally:
-                await gate.settle(permit, outcome, self._clock() - started)
+                await gate.settle(permit, outcome, self._clock() - started, timed=timed)
 
         retrying = AsyncRetrying(
             stop=self._stop(),
