@@ -145,6 +145,14 @@ async def test_a_name_without_an_address_is_told(receiver: Receiver) -> None:
         await sender.aclose()
 
 
+async def test_what_is_no_url_is_told() -> None:
+    sender = Outbound(allow_private=True)
+    for url in ("http://127.0.0.1:99999/", "http://[::1/", "gopher://127.0.0.1/", "https://"):
+        with pytest.raises(Undelivered):
+            await sender.post(url, HEADERS, b"{}")
+    await sender.aclose()
+
+
 async def test_an_endless_answer_is_read_to_a_bound(receiver: Receiver) -> None:
     sent = 0
 

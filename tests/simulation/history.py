@@ -81,7 +81,7 @@ class History:
         commit = GroupCommit(scripts, "submit")
         new_id = lambda: ids.new_id(self._now_ms(), self.rng.getrandbits)  # noqa: E731
         return OrderStore(
-            scripts, commit, Limits(), new_id, lambda: ids.new_token(self.rng.getrandbits), VAULT
+            scripts, commit, Limits(), new_id, lambda at_ms: ids.new_token(at_ms, self.rng.getrandbits), VAULT
         ), faulty
 
     @staticmethod

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
+from antrean.config.documents import build_documents
 from antrean.config.settings import Settings
+from antrean.orders.archive import Archive
 from antrean.orders.commit import Durability, GroupCommit
+from antrean.orders.lease import alone
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.vault import Vault
@@ -20,9 +23,9 @@ def build_store(
     """
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
-    return OrderStore(
-        scripts, GroupCommit(scripts, "submit", durability), limits, vault=vault, intents=durability
-    )
+    commit = GroupCommit(scripts, "submit", durability)
+    archive = Archive(build_documents(settings), lambda: alone(scripts, "archive"))
+    return OrderStore(scripts, commit, limits, vault=vault, archive=archive, intents=durability)
 
 
 async def durability_of(redis: Redis, settings: Settings) -> Durability:

@@ -19,9 +19,12 @@ from antrean.config.personal_keys import has_ring, load_vault, open_vault
 from antrean.config.redis_client import connect, connect_sync
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
+from antrean.config.tracing import build_trace, traced_turn, watching
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders import keys
+from antrean.orders.archiver import Archiver
 from antrean.orders.balance import BalanceWatch
+from antrean.orders.calls import CallTally
 from antrean.orders.commit import Durability
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
@@ -54,6 +57,8 @@ CALIBRATE_EVERY_S = 1.0
 #: With what a step sends at most this bounds what webhooks take of the leader's time: 2 ms of CPU each, measured.
 WEBHOOKS_EVERY_S = 0.25
 ERASE_EVERY_S = 60.0
+#: What has become old enough meanwhile makes one segment: many small ones would be slower to read.
+ARCHIVE_EVERY_S = 300.0
 #: The balance is looked at once in so many probe intervals.
 BALANCE_INTERVALS = 6
 
@@ -72,7 +77,8 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     store = build_store(settings, redis, durability, vault)
     breakers = build_breakers(settings, redis)
     adapter = build_adapter(settings, redis)
-    provider = build_provider(settings, adapter, breakers)
+    tally, trace = CallTally(redis), build_trace(settings, "worker")
+    provider = build_provider(settings, adapter, breakers, watching(tally.called, trace))
     checker = build_checker(settings)
     documents = build_documents(settings)
     fulfiller = Fulfiller(store, provider, documents, checker.verify_stamped, worker_id)
@@ -80,6 +86,8 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
+    assert store.archive is not None
+    archiver = Archiver(store, store.archive, settings.archive_after_s)
     outbound = Outbound(allow_private=settings.webhook_allow_private)
     webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
@@ -109,12 +117,15 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         ),
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
         Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
+        Loop("archive", archiver.run_once, ARCHIVE_EVERY_S),
         Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
     ]
 
+    run = traced_turn(fulfiller.run, trace)
+
     async def perform(job_id: str) -> object:
         async with asyncio.timeout(claim_max_ms / 1000):
-            return await fulfiller.run(order_of(job_id))
+            return await run(order_of(job_id))
 
     concurrency = settings.upstream_concurrency_max + settings.adapter_concurrency_max
 

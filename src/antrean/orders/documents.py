@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,8 +12,6 @@ from urllib.parse import unquote, urlsplit
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
-
-from antrean.orders import ids
 
 #: Longest wait for a remote store, in seconds, for all tries of one call together.
 REMOTE_TIMEOUT_S = 30
@@ -59,47 +58,48 @@ class DocumentStore:
 
     async def put_upload(self, document_id: str, pdf: bytes) -> None:
         """Keep an uploaded PDF."""
-        await self._put(f"uploads/{document_id}.pdf", pdf)
+        await self.put(f"uploads/{document_id}.pdf", pdf)
 
     async def get_upload(self, document_id: str) -> bytes | None:
         """An uploaded PDF."""
-        return await self._get(f"uploads/{document_id}.pdf")
+        return await self.get(f"uploads/{document_id}.pdf")
 
     async def delete_upload(self, document_id: str) -> None:
         """Forget an uploaded PDF; it may be gone already."""
-        await self._delete(f"uploads/{document_id}.pdf")
+        await self.delete(f"uploads/{document_id}.pdf")
 
     async def put_qr(self, order_id: str, png: bytes) -> None:
         """Keep the QR picture of an order's SN."""
-        await self._put(f"qr/{order_id}.png", png)
+        await self.put(f"qr/{order_id}.png", png)
 
     async def get_qr(self, order_id: str) -> bytes | None:
         """The QR picture of an order's SN."""
-        return await self._get(f"qr/{order_id}.png")
+        return await self.get(f"qr/{order_id}.png")
 
     async def delete_qr(self, order_id: str) -> None:
         """Forget the QR picture of an order's SN; it may be gone already."""
-        await self._delete(f"qr/{order_id}.png")
+        await self.delete(f"qr/{order_id}.png")
 
     async def put_stamped(self, order_id: str, pdf: bytes) -> None:
         """Keep an order's stamped PDF."""
-        await self._put(f"stamped/{order_id}.pdf", pdf)
+        await self.put(f"stamped/{order_id}.pdf", pdf)
 
     async def get_stamped(self, order_id: str) -> bytes | None:
         """An order's stamped PDF."""
-        return await self._get(f"stamped/{order_id}.pdf")
+        return await self.get(f"stamped/{order_id}.pdf")
 
     async def delete_stamped(self, order_id: str) -> None:
         """Forget an order's stamped PDF; it may be gone already."""
-        await self._delete(f"stamped/{order_id}.pdf")
+        await self.delete(f"stamped/{order_id}.pdf")
 
     async def check_writable(self) -> None:
         """Write and remove a small object, as readiness and `doctor` want to know it."""
-        path = f"probe/{ids.new_token()}"
-        await self._put(path, b"probe")
-        await self._delete(path)
+        path = f"probe/{secrets.token_hex(10)}"
+        await self.put(path, b"probe")
+        await self.delete(path)
 
-    async def _put(self, path: str, data: bytes) -> None:
+    async def put(self, path: str, data: bytes) -> None:
+        """Keep an object by its path."""
         try:
             await obstore.put_async(self._store, path, data)
             if self._folder is not None:
@@ -107,7 +107,8 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not kept: {type(error).__name__}") from error
 
-    async def _get(self, path: str) -> bytes | None:
+    async def get(self, path: str) -> bytes | None:
+        """An object by its path."""
         try:
             found = await obstore.get_async(self._store, path)
             return bytes(await found.bytes_async())
@@ -116,7 +117,27 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not read: {type(error).__name__}") from error
 
-    async def _delete(self, path: str) -> None:
+    async def paths(self, prefix: str) -> list[str]:
+        """Paths of all objects in the folder `prefix`, and in those under it."""
+        try:
+            return [item["path"] for item in await obstore.list(self._store, prefix).collect_async()]
+        except FileNotFoundError:
+            return []
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"a folder was not listed: {type(error).__name__}") from error
+
+    async def folders(self, prefix: str) -> list[str]:
+        """Paths of the folders directly in the folder `prefix`."""
+        try:
+            found = await obstore.list_with_delimiter_async(self._store, prefix)
+            return list(found["common_prefixes"])
+        except FileNotFoundError:
+            return []
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"a folder was not listed: {type(error).__name__}") from error
+
+    async def delete(self, path: str) -> None:
+        """Forget an object; it may be gone already."""
         try:
             await obstore.delete_async(self._store, path)
         except FileNotFoundError:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 #: What ids and tokens are made of.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
 
+#: 2024 began at this minute of the epoch.
+_EPOCH_MIN = 1_704_067_200_000 // 60_000
+
 RandomBits = Callable[[int], int]
 
 
@@ -25,14 +28,48 @@ def new_id(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
     return _base32((now_ms << 80) | bits(80), 26)
 
 
-def new_token(bits: RandomBits = secrets.randbits) -> str:
-    """A ticket token: 20 characters, 100 random bits, short enough for a small QR."""
-    return _base32(bits(100), 20)
+def time_ms(order_id: str) -> int:
+    """When an id was made."""
+    return _number(order_id[:10]) & (2**48 - 1)
+
+
+def first_id(at_ms: int) -> str:
+    """No id made at that time or later is less than this."""
+    return _base32(at_ms << 80, 26)
+
+
+def new_token(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
+    """A ticket token: 20 characters, short enough for a small QR: 25 bits of minutes since 2024, 75 random ones.
+
+    The minute, which the ticket shows in words as well, tells where in the archive an old order is found.
+    """
+    minute = max(now_ms // 60_000 - _EPOCH_MIN, 0) % 2**25
+    return _base32((minute << 75) | bits(75), 20)
+
+
+def token_minute_ms(token: str) -> int:
+    """The beginning of the minute in which a token was made."""
+    return (_number(token[:5]) + _EPOCH_MIN) * 60_000
+
+
+def _number(digits: str) -> int:
+    value = 0
+    for digit in digits:
+        value = value << 5 | ALPHABET.index(digit)
+    return value
 
 
 def is_id(text: str) -> bool:
     """Whether `text` has the form of one of our ids."""
     return len(text) == 26 and all(c in ALPHABET for c in text)
+
+
+def number_of(order_id: str) -> int:
+    """The 128 bits of an id: 48 of time in ms, 80 random ones. Raises ValueError where it is none."""
+    value = 0
+    for character in order_id:
+        value = value << 5 | ALPHABET.index(character)
+    return value
 
 
 def is_token(text: str) -> bool:

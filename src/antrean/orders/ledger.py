@@ -117,7 +117,9 @@ async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100)
     SNs whose file name is not of our making belong to other users of the account and are left out.
     """
     redis = store.scripts.redis
-    owners = {k.decode(): v.decode() for k, v in (await asked(redis.hgetall(keys.SERIAL_OWNER))).items()}
+    owned = await asked(redis.hgetall(keys.SERIAL_OWNER))
+    # Of an archived order the office stands behind its id.
+    owners = {k.decode(): v.decode().partition("@")[0] for k, v in owned.items()}
     pool = {k.decode() for k in await asked(redis.hkeys(keys.POOL))}
     differences: list[Difference] = []
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Lists of orders, newest first, a page at a time."""
+"""Lists of orders, newest first, a page at a time: those in Redis and those in the archive."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from antrean.orders import keys
+from antrean.orders.archive import Archive
 from antrean.orders.model import Order
 from antrean.orders.states import State
 from antrean.orders.store import asked
@@ -24,6 +25,14 @@ class Filter:
     state: State | None = None
     reference: str | None = None
 
+    def fits(self, order: Order) -> bool:
+        """Whether an order is one of these."""
+        return (
+            self.office in (None, order.office)
+            and self.state in (None, order.state)
+            and self.reference in (None, order.reference)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -33,12 +42,51 @@ class Page:
     next_cursor: int | None
 
 
-async def page(redis: Redis, wanted: Filter, cursor: int | None, limit: int) -> Page:
+async def page(
+    redis: Redis, wanted: Filter, cursor: int | None, limit: int, archive: Archive | None = None
+) -> Page:
     """The newest orders before `cursor` (a sequence number) that fit. Raises StoreUnavailable."""
+    rows, following = await _hot(redis, wanted, cursor, limit)
+    floor = following if following is not None else 0
+    top = int(await asked(redis.get(keys.ARCHIVED)) or 0)
+    if archive is None or top <= floor:
+        return Page(tuple(order for _, order in rows), following)
+    old, looked_to = await _archived(archive, wanted, cursor, floor, limit)
+    # Of an order that stands in both places, Redis' record counts.
+    found = old | dict(rows)
+    merged = sorted((s for s in found if looked_to is None or s >= looked_to), reverse=True)
+    if len(merged) > limit:
+        following = merged[limit - 1]
+    elif looked_to is not None:
+        following = looked_to
+    return Page(tuple(found[s] for s in merged[:limit]), following)
+
+
+async def _archived(
+    archive: Archive, wanted: Filter, cursor: int | None, floor: int, limit: int
+) -> tuple[dict[int, Order], int | None]:
+    """Archived orders that fit, between `floor` and `cursor`; and how far it was looked, where not to the floor."""
+    found: dict[int, Order] = {}
+    looked = 0
+    async for sequence, order in archive.newest(cursor):
+        if sequence <= floor:
+            break
+        looked += 1
+        if wanted.fits(order):
+            found[sequence] = order
+        if len(found) > limit or looked == SCAN_MAX:
+            return found, sequence
+    return found, None
+
+
+async def _hot(
+    redis: Redis, wanted: Filter, cursor: int | None, limit: int
+) -> tuple[list[tuple[int, Order]], int | None]:
+    """Those in Redis with their sequence numbers, and where to go on."""
     index = keys.INDEX_ALL if wanted.office is None else keys.INDEX_OFFICE + wanted.office
     filtered = wanted.state is not None or wanted.reference is not None
     count = CHUNK if filtered else limit + 1
-    found: list[Order] = []
+    found: list[tuple[int, Order]] = []
     for _ in range(SCAN_MAX // CHUNK):
         top = "+inf" if cursor is None else f"({cursor}"
         rows = await asked(redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True))
@@ -46,13 +94,13 @@ async def page(redis: Redis, wanted: Filter, cursor: int | None, limit: int) -> 
         fitting = await _fitting(redis, here, wanted) if filtered else here
         more = len(fitting) > limit - len(found)
         fitting = fitting[: limit - len(found)]
-        found += await _read(redis, [order_id for order_id, _ in fitting])
+        found += await _read(redis, fitting)
         if more:
-            return Page(tuple(found), fitting[-1][1] if fitting else cursor)
+            return found, fitting[-1][1] if fitting else cursor
         if len(here) < count:
-            return Page(tuple(found), None)
+            return found, None
         cursor = here[-1][1]
-    return Page(tuple(found), cursor)
+    return found, cursor
 
 
 async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) -> list[tuple[str, int]]:
@@ -69,10 +117,9 @@ async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) ->
     ]
 
 
-async def _read(redis: Redis, order_ids: list[str]) -> list[Order]:
-    if not order_ids:
-        return []
+async def _read(redis: Redis, rows: list[tuple[str, int]]) -> list[tuple[int, Order]]:
     pipe = redis.pipeline(transaction=False)
-    for order_id in order_ids:
+    for order_id, _ in rows:
         pipe.hgetall(keys.ORDER + order_id)
-    return [Order.from_hash(raw) for raw in await asked(pipe.execute()) if raw]
+    answers = await asked(pipe.execute()) if rows else []
+    return [(sequence, Order.from_hash(raw)) for (_, sequence), raw in zip(rows, answers, strict=True) if raw]

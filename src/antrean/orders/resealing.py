@@ -26,7 +26,7 @@ async def reseal_all(store: OrderStore, outbox: Outbox) -> int:
             redis.zrangebyscore(keys.INDEX_ALL, after, "+inf", start=0, num=PAGE, withscores=True)
         )
         if not rows:
-            return changed
+            return changed + (await store.archive.rewrite_all(store.resealed) if store.archive else 0)
         order_ids = [order_id.decode() for order_id, _ in rows]
         for start in range(0, len(order_ids), AT_ONCE):
             done = await asyncio.gather(*(store.reseal(o) for o in order_ids[start : start + AT_ONCE]))

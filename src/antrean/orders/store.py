@@ -12,6 +12,7 @@ import orjson
 from redis.exceptions import RedisError
 
 from antrean.orders import ids, keys
+from antrean.orders.archive import Archive, Record
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
 from antrean.orders.lateness import SAMPLES, Due
@@ -126,14 +127,15 @@ class OrderStore:
         commit: GroupCommit,
         limits: Limits,
         new_id: Callable[[], str] | None = None,
-        new_token: Callable[[], str] = ids.new_token,
+        new_token: Callable[[int], str] = ids.new_token,
         vault: Vault | None = None,
+        archive: Archive | None = None,
         intents: Durability | None = None,
     ) -> None:
         """`vault` None: a store that neither accepts orders nor tells who pays, as the commands need it.
 
-        `intents`: where the intent to buy must be before the request leaves. An intent that a failover forgets
-        would be a stamp bought twice.
+        `archive`: where orders that are not in Redis any more are looked up. `intents`: where the intent to buy must
+        be before the request leaves. An intent that a failover forgets would be a stamp bought twice.
         """
         self.scripts = scripts
         self._redis = scripts.redis
@@ -142,6 +144,7 @@ class OrderStore:
         self._new_id = new_id or (lambda: ids.new_id(time.time_ns() // 1_000_000))
         self._new_token = new_token
         self._vault = vault
+        self.archive = archive
         self._intents = intents or Durability()
 
     async def _run(self, name: str, *args: Arg) -> list[Any]:
@@ -159,11 +162,13 @@ class OrderStore:
 
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
-        order_id, token = self._new_id(), self._new_token()
+        order_id = self._new_id()
+        token = self._new_token(ids.time_ms(order_id))
         vault = self._need_vault()
         masked, sealed = new.taxpayer.masked, vault.seal(_personal_json(new.taxpayer), _place(order_id))
-        code, *rest = await self._commit.run(
-            (
+
+        def args(archived_serial: str) -> tuple[Arg, ...]:
+            return (
                 order_id,
                 new.office,
                 key_digest(new.idempotency_key),
@@ -183,19 +188,29 @@ class OrderStore:
                 self._limits.office_backlog_max,
                 sealed,
                 new.webhook_url or "",
+                archived_serial,
             )
-        )
+
+        code, *rest = await self._commit.run(args(""))
+        if code == Code.NO_PURCHASE and (serial := await self._archived_purchase(new)):
+            code, *rest = await self._commit.run(args(serial))
         if code in _REFUSALS:
             raise SubmitRefused(*_REFUSALS[Code(code)])
         if code == Code.REPLAYED:
-            return Accepted(_record(rest), True, None)
+            first, *fields = rest
+            replayed = _record(fields) if fields else await self.get(first.decode())
+            if replayed is None:
+                raise StoreUnavailable("the order of this key is neither here nor in the archive")
+            return Accepted(replayed, True, None)
         *fresh, rank = rest
         return Accepted(Order.accepted(new, order_id, token, masked, sealed, fresh), False, rank)
 
     async def get(self, order_id: str) -> Order | None:
         """One order, or None."""
         raw = await asked(self._redis.hgetall(keys.ORDER + order_id))
-        return Order.from_hash(raw) if raw else None
+        if raw:
+            return Order.from_hash(raw)
+        return await self.archive.find(order_id) if self.archive else None
 
     def taxpayer_of(self, order: Order) -> Taxpayer:
         """Who pays, in full. Raises Unreadable: the keys here do not open it, or it was erased."""
@@ -228,6 +243,23 @@ class OrderStore:
         )
         return bool(code == Code.OK)
 
+    def resealed(self, record: Record) -> Record:
+        """The same for an archived record. Raises Unreadable."""
+        vault, old = self._need_vault(), record.get(b"pii")
+        if old is None or sealing_key(old) == vault.primary:
+            return record
+        place = _place(record[b"id"].decode())
+        return record | {b"pii": vault.seal(vault.open(old, place), place)}
+
+    async def _archived_purchase(self, new: NewOrder) -> str | None:
+        """SN of the purchase that an affix names, where that is archived, completed and of the same office."""
+        if self.archive is None or new.purchase_order_id is None:
+            return None
+        bought = await self.archive.find(new.purchase_order_id)
+        if bought is None or bought.office != new.office or bought.kind != "purchase":
+            return None
+        return bought.serial_number if bought.state is State.COMPLETED else None
+
     def _need_vault(self) -> Vault:
         if self._vault is None:
             raise RuntimeError("this store was built without the ring of keys")
@@ -236,7 +268,9 @@ class OrderStore:
     async def by_ticket(self, token: str) -> Order | None:
         """The order that a ticket token stands for, or None."""
         order_id = await asked(self._redis.hget(keys.TICKETS, token))
-        return await self.get(order_id.decode()) if order_id else None
+        if order_id:
+            return await self.get(order_id.decode())
+        return await self.archive.find_by_ticket(token) if self.archive else None
 
     async def cancel(self, order_id: str) -> None:
         """Withdraw an order. Raises IllegalMove once something was or may have been bought."""
@@ -467,7 +501,7 @@ class OrderStore:
 
     async def _step(self, name: str, order_id: str, *args: Arg) -> list[Any]:
         answer = await self._run(name, order_id, *args)
-        if answer[0] == Code.STATE:
+        if answer[0] in (Code.STATE, Code.MISSING):
             order = await self.get(order_id)
             raise IllegalMove(f"{name} is not possible now", order.state if order else None)
         self._judge(answer[0], name, order_id)

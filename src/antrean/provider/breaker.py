@@ -201,10 +201,21 @@ class SharedBreaker:
         A permit of an earlier epoch gives back its lease and says nothing. Never raises, so that the result of the
         call is not lost with it; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
         """
+        await asyncio.shield(self.settle_soon(permit, outcome, duration_s, timed=timed))
+
+    def settle_soon(
+        self,
+        permit: Permit,
+        outcome: BaseException | Weight | None,
+        duration_s: float,
+        *,
+        timed: bool = True,
+    ) -> asyncio.Task[None]:
+        """`settle`, begun and not waited for: it leaves in one write with what the caller asks Redis next."""
         self._leases.discard(permit.lease)
         work = asyncio.ensure_future(self._settle(permit, outcome, duration_s, timed))
         self._keep(work)
-        await asyncio.shield(work)
+        return work
 
     # ---- the probe
 

@@ -94,9 +94,11 @@ class Outbound:
             raise Undelivered("no answer in time") from None
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError:
+            raise Undelivered("the address is no URL") from None
         for address in await self._addresses(host, port):
             shown = f"[{address}]" if ":" in address else address
             target = parts._replace(netloc=f"{shown}:{port}", fragment="").geturl()

@@ -2,7 +2,9 @@
 
 RQ's own workers fork for each job or run one at a time. This one keeps RQ's registration, heartbeats, executions
 and registries, so that `rq info` and its dashboards show it, but takes jobs in groups, awaits them together, and
-writes the books of many finished jobs in one pipeline. A job is only a hint: losing one costs nothing.
+writes the books of many jobs in one pipeline. A job is only a hint: losing one costs nothing. So jobs are taken
+without reading them, no second list guards them on the way, and one that ends within LISTED_AFTER_S never stands in
+RQ's registries.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.executions import Execution
@@ -22,18 +27,32 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker, WorkerStatus
 
+from antrean.workers.jobs import JOB_TIMEOUT_S
+
 log = structlog.get_logger(__name__)
 
 #: Longest wait of one blocking take, in seconds: how soon a stop is noticed.
 TAKE_WAIT_S = 1
 #: Most jobs taken in one go.
 TAKE_MAX = 64
-#: Finished jobs are written to RQ's books at least this often, in seconds.
-BOOKS_EVERY_S = 0.05
+#: RQ's books are written this often, in seconds.
+BOOKS_EVERY_S = 0.1
+#: A job that runs for longer than this, in seconds, is shown as running.
+LISTED_AFTER_S = 0.3
+#: An execution that nobody renews is forgotten by RQ after this many seconds beyond the job's own bound.
+EXECUTION_GRACE_S = 60
 #: Seconds between heartbeats to RQ.
 HEARTBEAT_EVERY_S = 15.0
 
-Running = tuple[Job, Execution]
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """A job that was taken. `execution`: RQ's entry about it, where it was listed; `ok`: how it ended."""
+
+    job_id: str
+    since: float
+    execution: Execution | None = None
+    ok: bool | None = None
 
 
 class ConcurrentWorker(BaseWorker):
@@ -51,8 +70,8 @@ class ConcurrentWorker(BaseWorker):
         self._queue = queue
         self._perform = perform
         self._concurrency = concurrency
-        self._active: dict[asyncio.Task[None], str] = {}
-        self._finished: list[tuple[Running, bool]] = []
+        self._active: dict[asyncio.Task[None], Running] = {}
+        self._finished: list[Running] = []
         self._slot = asyncio.Event()
         # Taking blocks, so it has a thread of its own; bookkeeping another.
         self._taker = ThreadPoolExecutor(1, thread_name_prefix="rq-take")
@@ -82,7 +101,7 @@ class ConcurrentWorker(BaseWorker):
             with contextlib.suppress(asyncio.CancelledError):
                 await books
             with contextlib.suppress(RedisError, OSError):
-                await loop.run_in_executor(self._clerk, self._write_books)
+                await loop.run_in_executor(self._clerk, self._write_books, [])
                 await loop.run_in_executor(self._clerk, self.register_death)
             self._taker.shutdown(wait=False)
             self._clerk.shutdown(wait=False)
@@ -109,7 +128,7 @@ class ConcurrentWorker(BaseWorker):
                     continue
                 for running in taken:
                     task = asyncio.create_task(self._run(running))
-                    self._active[task] = running[0].id
+                    self._active[task] = running
                     task.add_done_callback(self._ended)
         finally:
             stopped.cancel()
@@ -119,15 +138,15 @@ class ConcurrentWorker(BaseWorker):
         self._slot.set()
 
     async def _run(self, running: Running) -> None:
-        ok = False
+        running.ok = False
         try:
-            await self._perform(running[0].id)
-            ok = True
+            await self._perform(running.job_id)
+            running.ok = True
         except Exception:
             # One order's trouble must not end the worker; the sweeper sees to the order.
-            log.exception("turn failed", job_id=running[0].id)
+            log.exception("turn failed", job_id=running.job_id)
         finally:
-            self._finished.append((running, ok))
+            self._finished.append(running)
 
     async def _keep_books(self) -> None:
         loop = asyncio.get_running_loop()
@@ -135,8 +154,12 @@ class ConcurrentWorker(BaseWorker):
         while True:
             await asyncio.sleep(BOOKS_EVERY_S)
             try:
-                if self._finished:
-                    await loop.run_in_executor(self._clerk, self._write_books)
+                listed_before = time.monotonic() - LISTED_AFTER_S
+                unlisted = [
+                    r for r in self._active.values() if r.execution is None and r.since < listed_before
+                ]
+                if self._finished or unlisted or self._idle_to_tell():
+                    await loop.run_in_executor(self._clerk, self._write_books, unlisted)
                 if time.monotonic() - beaten > HEARTBEAT_EVERY_S:
                     beaten = time.monotonic()
                     await loop.run_in_executor(self._clerk, self._beat)
@@ -151,52 +174,57 @@ class ConcurrentWorker(BaseWorker):
         self.set_state(WorkerStatus.IDLE)
 
     def _take(self, most: int) -> list[Running]:
-        source, held = self._queue.key, self._queue.intermediate_queue_key
-        first = self.connection.blmove(source, held, TAKE_WAIT_S, "LEFT", "RIGHT")
-        if first is None:
-            return []
-        with self.connection.pipeline(transaction=False) as pipe:
-            for _ in range(most - 1):
-                pipe.lmove(source, held, "LEFT", "RIGHT")
-            raw = [first, *(r for r in pipe.execute() if r is not None)]
-        job_ids = [r.decode() for r in raw]
-        jobs = Job.fetch_many(job_ids, connection=self.connection, serializer=self.serializer)
-        taken: list[Running] = []
-        with self.connection.pipeline(transaction=False) as pipe:
-            for job_id, job in zip(job_ids, jobs, strict=True):
-                pipe.lrem(held, 1, job_id)
-                if job is None:
-                    continue  # its hash is gone; the sweeper puts the order back
-                ttl = int(job.timeout or 0) + 60
-                execution = Execution.create(job, ttl, pipeline=pipe, worker_name=self.name)
-                job.prepare_for_execution(self.name, pipeline=pipe)
-                taken.append((job, execution))
-            if taken:
-                self.set_state(WorkerStatus.BUSY, pipeline=pipe)
-            pipe.execute()
-        for _, execution in taken:
-            self.executions[execution.id] = execution
-        return taken
+        taken: Any = self.connection.blmpop(TAKE_WAIT_S, 1, self._queue.key, direction="LEFT", count=most)
+        now = time.monotonic()
+        return [Running(raw.decode(), now) for raw in taken[1]] if taken else []
 
-    def _write_books(self) -> None:
+    def _idle_to_tell(self) -> bool:
+        return (self._state == WorkerStatus.BUSY) != bool(self._active)
+
+    def _write_books(self, unlisted: list[Running]) -> None:
+        """List what runs for long, take off the books what has ended. What is not written now is written next time."""
         batch, self._finished = self._finished, []
+        listed: list[tuple[Running, Execution]] = []
         try:
             with self.connection.pipeline(transaction=False) as pipe:
-                for (job, execution), ok in batch:
-                    execution.delete(job=job, pipeline=pipe)
-                    pipe.delete(job.key)
-                    if ok:
-                        self.increment_successful_job_count(pipeline=pipe)
-                    else:
-                        self.increment_failed_job_count(pipeline=pipe)
-                if not self._active:
-                    self.set_state(WorkerStatus.IDLE, pipeline=pipe)
+                for running in unlisted:
+                    if running not in batch:
+                        listed.append((running, self._list(running, pipe)))
+                for running in batch:
+                    if running.execution is not None:
+                        running.execution.delete(job=self._job(running), pipeline=pipe)
+                if batch:
+                    pipe.delete(*(Job.key_for(running.job_id) for running in batch))
+                done = sum(bool(running.ok) for running in batch)
+                if done:
+                    pipe.hincrby(self.key, "successful_job_count", done)
+                if len(batch) > done:
+                    pipe.hincrby(self.key, "failed_job_count", len(batch) - done)
+                if self._idle_to_tell():
+                    self.set_state(WorkerStatus.BUSY if self._active else WorkerStatus.IDLE, pipeline=pipe)
                 pipe.execute()
         except (RedisError, OSError):
             self._finished = batch + self._finished
             raise
-        for (_, execution), _ok in batch:
-            self.executions.pop(execution.id, None)
+        for running, execution in listed:
+            running.execution = execution
+            self.executions[execution.id] = execution
+        for running in batch:
+            if running.execution is not None:
+                self.executions.pop(running.execution.id, None)
+
+    def _list(self, running: Running, pipe: Pipeline) -> Execution:
+        job = self._job(running)
+        ttl = JOB_TIMEOUT_S + EXECUTION_GRACE_S
+        execution = Execution.create(job, ttl, pipeline=pipe, worker_name=self.name)
+        job.prepare_for_execution(self.name, pipeline=pipe)
+        return execution
+
+    def _job(self, running: Running) -> Job:
+        """The job as RQ's registries want it, without reading it."""
+        job = Job(running.job_id, connection=self.connection, serializer=self.serializer)
+        job.origin = self._queue.name
+        return job
 
     def _beat(self) -> None:
         with self.connection.pipeline(transaction=False) as pipe:

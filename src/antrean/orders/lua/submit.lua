@@ -1,12 +1,13 @@
 -- Accepts an order: all of it or nothing of it.
 -- ARGV: now, id, office, idempotency digest, its ttl (s), fingerprints of which the first is kept and any is a match,
 --       kind, body, reference, deadline (ms or ''), score prefix (deadline minute), ticket token, document id, own SN,
---       purchase order id, backlog max, office backlog max, who pays (sealed), webhook URL
+--       purchase order id, backlog max, office backlog max, who pays (sealed), webhook URL, SN of that purchase where
+--       it is archived and was made by this office
 -- Answer: {OK, number of the ticket, score, SN or '', now (ms), how many stand before it} ·
---         {REPLAYED, field, value, …} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
+--         {REPLAYED, id, field, value, …: none where it is archived} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
 --         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN}
 local _, id, office, digest, ttl, fingerprints, kind, body, reference, deadline, minute, token, document, own_sn,
-  purchase, backlog_max, office_max, pii, hook = unpack(ARGV)
+  purchase, backlog_max, office_max, pii, hook, archived_sn = unpack(ARGV)
 
 local idem = K.IDEMPOTENCY .. office .. ':' .. digest
 local earlier = redis.call('GET', idem)
@@ -14,7 +15,10 @@ if earlier then
   local space = string.find(earlier, ' ', 1, true)
   local kept = ' ' .. string.sub(earlier, space + 1) .. ' '
   if not string.find(' ' .. fingerprints .. ' ', kept, 1, true) then return {CODE.KEY_REUSED} end
-  return record(CODE.REPLAYED, string.sub(earlier, 1, space - 1))
+  local first = string.sub(earlier, 1, space - 1)
+  local answer = record(CODE.REPLAYED, first)
+  table.insert(answer, 2, first)
+  return answer
 end
 
 if tonumber(redis.call('HGET', K.COUNTS, 'open') or '0') >= tonumber(backlog_max) then return {CODE.FULL} end
@@ -27,13 +31,21 @@ if document ~= '' and redis.call('HGET', K.DOCUMENT .. document, 'office') ~= of
 local sn = own_sn
 if purchase ~= '' then
   local p = load(purchase)
-  if not p or p.office ~= office or p.kind ~= 'purchase' then return {CODE.NO_PURCHASE} end
-  if p.state ~= S.COMPLETED then return {CODE.PURCHASE_OPEN} end
-  sn = p.sn
+  if p then
+    if p.office ~= office or p.kind ~= 'purchase' then return {CODE.NO_PURCHASE} end
+    if p.state ~= S.COMPLETED then return {CODE.PURCHASE_OPEN} end
+    sn = p.sn
+  else
+    if archived_sn == '' then return {CODE.NO_PURCHASE} end
+    sn = archived_sn
+  end
 end
 if sn ~= '' then
   local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
-  if owner and redis.call('HGET', K.ORDER .. owner, 'office') ~= office then return {CODE.SERIAL_FOREIGN} end
+  if owner then
+    local at = string.match(owner, '@(.+)$') or redis.call('HGET', K.ORDER .. owner, 'office')
+    if at ~= office then return {CODE.SERIAL_FOREIGN} end
+  end
   if redis.call('HSETNX', K.SERIAL_USE, sn, id) == 0 then return {CODE.SERIAL_TAKEN} end
 end
 

@@ -1,0 +1,78 @@
+"""Moves orders that ended long enough ago out of Redis: written and read back first, then removed by one script.
+
+A crash in between leaves an order in both places, which is harmless: Redis is asked first, and the next round
+writes and removes it again. What may still change stays: a refused order whose money was not given back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import structlog
+
+from antrean.orders import keys
+from antrean.orders.archive import Archive, Record
+from antrean.orders.states import TERMINAL, State
+from antrean.orders.store import OrderStore, asked
+
+log = structlog.get_logger(__name__)
+
+#: Orders looked at in one step; what of them is old enough makes a segment for each day.
+STEP_MAX = 500
+
+
+class Archiver:
+    """One step looks at the next STEP_MAX orders, the oldest first. `after_s`: from an order's end to its move."""
+
+    def __init__(self, store: OrderStore, archive: Archive, after_s: float) -> None:
+        self._store = store
+        self._redis = store.scripts.redis
+        self._archive = archive
+        self._after_ms = int(after_s * 1000)
+        self._passed = 0
+
+    async def run_once(self) -> bool:
+        """One step; True where there are more orders to look at. Raises StoreUnavailable."""
+        cutoff_ms = (await self._store.situation()).now_ms - self._after_ms
+        rows = await asked(
+            self._redis.zrangebyscore(
+                keys.INDEX_ALL, f"({self._passed}", "+inf", start=0, num=STEP_MAX, withscores=True
+            )
+        )
+        records = await self._records([order_id for order_id, _ in rows])
+        old = [record[b"id"] for record in records if _may_go(record, cutoff_ms)]
+        if old:
+            log.info("archived", orders=await self._move(old, cutoff_ms))
+        # Orders are looked at by age: where the last was made after the cutoff, none behind it can have ended before.
+        more = len(rows) == STEP_MAX and bool(records) and int(records[-1][b"made"]) <= cutoff_ms
+        self._passed = int(rows[-1][1]) if more else 0
+        return more
+
+    async def _move(self, order_ids: list[bytes], cutoff_ms: int) -> int:
+        # Alone, so that nobody is erased between the reading and the writing, and comes back in a segment.
+        async with self._archive.alone():
+            old = [record for record in await self._records(order_ids) if _may_go(record, cutoff_ms)]
+            await self._archive.write(old)
+            return await self._remove(old)
+
+    async def _records(self, order_ids: list[bytes]) -> list[Record]:
+        pipe = self._redis.pipeline(transaction=False)
+        for order_id in order_ids:
+            pipe.hgetall(keys.ORDER + order_id.decode())
+        return [record for record in await asked(pipe.execute()) if record]
+
+    async def _remove(self, records: list[Record]) -> int:
+        args: list[bytes | str] = []
+        for record in records:
+            sealed = hashlib.sha1(record.get(b"pii", b""), usedforsecurity=False).hexdigest()
+            args += (record[b"id"], record[b"ver"], sealed)
+        _, moved = await asked(self._store.scripts.run("archive", *args))
+        return int(moved)
+
+
+def _may_go(record: Record, cutoff_ms: int) -> bool:
+    state = State(record[b"state"].decode())
+    if state not in TERMINAL or int(record[b"upd"]) > cutoff_ms:
+        return False
+    # A refused order's money is still to be given back, unless it paid none here.
+    return state is not State.REJECTED or b"1" in (record.get(b"refunded"), record.get(b"given"))

@@ -1,0 +1,383 @@
+"""Old orders leave Redis and are found as before; wherever the move is cut short, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from antrean.orders import keys, listing
+from antrean.orders.archive import Archive
+from antrean.orders.archiver import Archiver
+from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.erasure import Eraser
+from antrean.orders.lease import alone
+from antrean.orders.ledger import Ledger
+from antrean.orders.listing import Filter
+from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused, body_json
+from antrean.orders.states import State
+from antrean.orders.store import OrderStore
+from antrean.orders.vault import Vault, VaultKey
+from orders_support import VAULT, World, new_order
+
+DAY_S = 86400
+
+
+class Objects(DocumentStore):
+    """A local object store that may fail at its next call of a kind, or forget half of what it is given."""
+
+    fail: str | None = None
+    tear = False
+
+    async def put(self, path: str, data: bytes) -> None:
+        self._may_fail("put")
+        await super().put(path, data[: len(data) // 2] if self.tear else data)
+
+    async def get(self, path: str) -> bytes | None:
+        self._may_fail("get")
+        return await super().get(path)
+
+    async def delete(self, path: str) -> None:
+        self._may_fail("delete")
+        await super().delete(path)
+
+    def _may_fail(self, kind: str) -> None:
+        if self.fail == kind:
+            raise DocumentStoreUnavailable("away")
+
+
+class Shelf:
+    """A world with an archive; `store` reads both."""
+
+    def __init__(self, redis: Redis, folder: Path) -> None:
+        self.world = World(redis)
+        made = Objects.from_url(folder.as_uri())
+        self.objects = Objects(made._store, folder)
+        self.archive = self.another_archive()
+        self.store = self.world.store
+        self.store.archive = self.archive
+        self.archiver = Archiver(self.store, self.archive, DAY_S)
+
+    def another_archive(self) -> Archive:
+        """As another process has it."""
+        return Archive(self.objects, lambda: alone(self.world.scripts, "archive"))
+
+    async def finished(self) -> dict[str, Order]:
+        """One order of each end: a purchase and an affix completed, one cancelled, one rejected and paid back."""
+        world = self.world
+        purchase, affix, cancelled = await world.submit(), await world.affix(), await world.submit()
+        await world.store.cancel(cancelled.id)
+        worker = world.worker()
+        for order in (purchase, affix, affix):
+            await worker.run(order.id)
+        rejected = await world.submit()
+        claim = await self.store.claim(rejected.id, "w", "1")
+        assert claim is not None
+        await self.store.begin(claim.order, "2", State.BUYING, "asking", 1)
+        await self.store.refuse(claim.order, "3", "reject", "12", "no", 1)
+        await Ledger(self.store).refund(rejected.id, "ops: paid back")
+        ends = {"purchase": purchase, "affix": affix, "cancelled": cancelled, "rejected": rejected}
+        return {name: await world.order(order.id) for name, order in ends.items()}
+
+    def later(self, seconds: float = DAY_S + 1) -> None:
+        self.world.now_ms += int(seconds * 1000)
+
+    async def move(self) -> None:
+        while await self.archiver.run_once():
+            pass
+
+    async def in_redis(self) -> set[str]:
+        found: Any = await self.world.redis.keys(keys.ORDER + "*")
+        return {key.decode().removeprefix(keys.ORDER) for key in found}
+
+    async def listed(self, limit: int = 50, **wanted: Any) -> list[Order]:
+        """All pages of a list."""
+        found: list[Order] = []
+        cursor: int | None = None
+        while True:
+            page = await listing.page(self.world.redis, Filter(**wanted), cursor, limit, self.archive)
+            found += page.orders
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+
+@pytest.fixture
+async def shelf(redis: Redis, tmp_path: Path) -> Shelf:
+    return Shelf(redis, tmp_path / "objects")
+
+
+async def test_every_end_is_found_after_the_move_as_it_was_before(shelf: Shelf) -> None:
+    ends = await shelf.finished()
+    waiting = await shelf.world.submit()
+    before = await shelf.listed()
+    totals = await shelf.world.totals()
+    shelf.later()
+    await shelf.move()
+    assert await shelf.in_redis() == {waiting.id}
+    for order in ends.values():
+        assert await shelf.store.get(order.id) == order
+        assert await shelf.store.by_ticket(order.ticket_token) == order
+    assert [order.id for order in await shelf.listed()] == [order.id for order in before]
+    assert await shelf.world.totals() == totals
+    assert await shelf.world.redis.hlen(keys.TICKETS) == 1
+
+
+async def test_what_has_not_ended_long_enough_ago_stays(shelf: Shelf) -> None:
+    await shelf.finished()
+    everything = await shelf.in_redis()
+    shelf.later(DAY_S - 60)
+    await shelf.move()
+    assert await shelf.in_redis() == everything
+
+
+async def test_a_refused_order_stays_until_its_money_was_given_back(shelf: Shelf) -> None:
+    order = await shelf.world.submit()
+    claim = await shelf.store.claim(order.id, "w", "1")
+    assert claim is not None
+    await shelf.store.begin(claim.order, "2", State.BUYING, "asking", 1)
+    await shelf.store.refuse(claim.order, "3", "reject", "12", "no", 1)
+    shelf.later()
+    await shelf.move()
+    assert await shelf.in_redis() == {order.id}
+    await Ledger(shelf.store).refund(order.id, "ops: paid back")
+    shelf.later()
+    await shelf.move()
+    assert await shelf.in_redis() == set()
+
+
+@pytest.mark.parametrize("kind", ["put", "get", "script"])
+async def test_a_move_cut_short_at_any_step_loses_nothing_and_is_made_up_for(
+    shelf: Shelf, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = await shelf.finished()
+    everything = await shelf.in_redis()
+    before = await shelf.listed()
+    shelf.later()
+    with monkeypatch.context() as patch:
+        if kind == "script":
+
+            async def lost(*_: object) -> Any:
+                raise RedisConnectionError("away")
+
+            run = shelf.store.scripts.run
+            patch.setattr(
+                shelf.store.scripts,
+                "run",
+                lambda name, *args: lost() if name == "archive" else run(name, *args),
+            )
+        else:
+            shelf.objects.fail = kind
+        with pytest.raises(StoreUnavailable):
+            await shelf.archiver.run_once()
+        shelf.objects.fail = None
+    assert await shelf.in_redis() == everything
+    assert [order.id for order in await shelf.listed()] == [order.id for order in before]
+    await shelf.move()
+    assert await shelf.in_redis() == set()
+    assert [order.id for order in await shelf.listed()] == [order.id for order in before]
+    for order in ends.values():
+        assert await shelf.store.get(order.id) == order
+
+
+async def test_a_store_that_keeps_half_of_what_it_is_given_loses_nothing(shelf: Shelf) -> None:
+    await shelf.finished()
+    everything = await shelf.in_redis()
+    shelf.later()
+    shelf.objects.tear = True
+    with pytest.raises(StoreUnavailable):
+        await shelf.archiver.run_once()
+    assert await shelf.in_redis() == everything
+    shelf.objects.tear = False
+    await shelf.move()
+    assert await shelf.in_redis() == set()
+
+
+async def test_an_order_that_changed_while_it_was_written_stays_and_the_later_record_counts(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = await shelf.finished()
+    order = ends["cancelled"]
+    shelf.later()
+    write = shelf.archive.write
+
+    async def and_then_erased(records: Any) -> None:
+        await write(records)
+        body = body_json(order.without_person, None)
+        await shelf.world.scripts.run("erase", order.id, "erased", body)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf.archive, "write", and_then_erased)
+        await shelf.archiver.run_once()
+    assert await shelf.in_redis() == {order.id}
+    shelf.later()
+    await shelf.move()
+    found = await shelf.store.get(order.id)
+    assert found is not None
+    assert found.erased_ms is not None
+
+
+async def test_the_key_of_an_archived_order_gives_the_same_order_and_no_other_body(shelf: Shelf) -> None:
+    first = (await shelf.store.submit(new_order(idempotency_key="k", fingerprint="a"))).order
+    await shelf.world.worker().run(first.id)
+    shelf.later()
+    await shelf.move()
+    again = await shelf.store.submit(new_order(idempotency_key="k", fingerprint="a"))
+    assert again.replayed
+    assert again.order == await shelf.store.get(first.id)
+    with pytest.raises(SubmitRefused, match="another body"):
+        await shelf.store.submit(new_order(idempotency_key="k", fingerprint="b"))
+    shelf.objects.fail = "get"
+    shelf.archive._kept.clear()
+    with pytest.raises(StoreUnavailable):
+        await shelf.store.submit(new_order(idempotency_key="k", fingerprint="a"))
+
+
+async def test_an_affix_may_use_an_archived_purchase_of_its_office_once(shelf: Shelf) -> None:
+    ends = await shelf.finished()
+    bought = ends["purchase"]
+    shelf.later()
+    await shelf.move()
+    with pytest.raises(SubmitRefused, match="no such purchase"):
+        await shelf.world.affix(purchase_order_id=bought.id, office="JKT-02")
+    assert bought.serial_number is not None
+    with pytest.raises(SubmitRefused, match="not one of this office"):
+        await shelf.world.affix(serial_number=bought.serial_number, office="JKT-02")
+    affix = await shelf.world.affix(purchase_order_id=bought.id)
+    assert affix.serial_number == bought.serial_number
+    with pytest.raises(SubmitRefused, match="used by another"):
+        await shelf.world.affix(purchase_order_id=bought.id)
+
+
+async def test_an_archived_order_can_neither_be_cancelled_nor_replayed_nor_refunded(shelf: Shelf) -> None:
+    order = (await shelf.finished())["rejected"]
+    shelf.later()
+    await shelf.move()
+    with pytest.raises(IllegalMove):
+        await shelf.store.cancel(order.id)
+    with pytest.raises(IllegalMove):
+        await shelf.store.replay(order.id, "auto", "ops")
+    with pytest.raises(IllegalMove):
+        await Ledger(shelf.store).refund(order.id, "ops: again")
+
+
+async def test_one_person_is_erased_from_the_archive_and_the_others_stay(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    ends = await shelf.finished()
+    order, other = ends["affix"], ends["purchase"]
+    shelf.later()
+    await shelf.move()
+    eraser = Eraser(shelf.store, shelf.world.documents)
+    for _ in range(2):
+        await eraser.erase(order.id, "erased by ops")
+    erased = await shelf.store.get(order.id)
+    assert erased is not None
+    assert (erased.personal, erased.masked) == (None, None)
+    assert erased.history[-1].note == "erased by ops"
+    assert erased.serial_number == order.serial_number
+    assert shelf.store.taxpayer_of(await shelf.world.order(other.id)).name == "Siti Aminah"
+    assert await shelf.another_archive().find(other.id) == other
+    paths = await shelf.objects.paths("archive")
+    assert len(paths) == 1
+    assert f"upload {order.document_id}" not in shelf.world.documents.kept
+
+
+async def test_people_erased_at_once_by_two_processes_from_one_segment_stay_erased(shelf: Shelf) -> None:
+    orders = [await shelf.world.submit() for _ in range(6)]
+    for order in orders:
+        await shelf.world.store.cancel(order.id)
+    shelf.later()
+    await shelf.move()
+    assert len(await shelf.objects.paths("archive")) == 1
+
+    async def erase(order: Order) -> None:
+        store = OrderStore(shelf.world.scripts, shelf.store._commit, shelf.world.limits, vault=VAULT)
+        store.archive = shelf.another_archive()
+        await Eraser(store, shelf.world.documents).erase(order.id, "asked|for\nat once")
+
+    await asyncio.gather(*(erase(order) for order in orders))
+    fresh = shelf.another_archive()
+    for order in orders:
+        found = await fresh.find(order.id)
+        assert found is not None
+        assert (found.masked, found.personal) == (None, None)
+        assert found.history[-1].note == "asked for at once"
+    assert len(await shelf.objects.paths("archive")) == 1
+
+
+async def test_a_copy_that_a_move_cut_short_left_in_the_archive_is_erased_too(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = (await shelf.finished())["cancelled"]
+    shelf.later()
+
+    async def lost(*_: object) -> int:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf.archiver, "_remove", lost)
+        with pytest.raises(StoreUnavailable):
+            await shelf.archiver.run_once()
+    copy = await shelf.archive.find(order.id)
+    assert copy is not None
+    assert copy.masked is not None
+    await Eraser(shelf.store, shelf.world.documents).erase(order.id, "asked for")
+    copy = await shelf.another_archive().find(order.id)
+    assert copy is not None
+    assert (copy.masked, copy.personal) == (None, None)
+
+
+async def test_the_archive_is_erased_when_the_time_of_its_orders_is_over(shelf: Shelf) -> None:
+    ends = await shelf.finished()
+    shelf.later()
+    await shelf.move()
+    eraser = Eraser(shelf.store, shelf.world.documents, retention_days=60)
+    await eraser.run_once()
+    assert (await shelf.world.order(ends["affix"].id)).erased_ms is None
+    shelf.later(60 * DAY_S)
+    await eraser.run_once()
+    assert all([(await shelf.world.order(o.id)).erased_ms for o in ends.values()])
+    assert await shelf.world.redis.zcard(keys.ERASE) == 0
+
+
+async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, redis: Redis) -> None:
+    order = (await shelf.finished())["purchase"]
+    shelf.later()
+    await shelf.move()
+    fresh = VaultKey("fresh", bytes(range(32)))
+    both = Vault([fresh, VaultKey("test", bytes(32))])
+    store = OrderStore(shelf.store.scripts, shelf.store._commit, shelf.world.limits, vault=both)
+    assert await shelf.archive.rewrite_all(store.resealed) == 4
+    assert await shelf.archive.rewrite_all(store.resealed) == 0
+    alone = OrderStore(shelf.store.scripts, shelf.store._commit, shelf.world.limits, vault=Vault([fresh]))
+    found = await shelf.archive.find(order.id)
+    assert found is not None
+    assert alone.taxpayer_of(found) == shelf.store.taxpayer_of(order)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_list_is_the_same_page_by_page_wherever_its_orders_are(shelf: Shelf, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(40):
+        order = await shelf.world.submit(
+            office=rng.choice(["MDN-01", "JKT-02"]), reference=rng.choice(["r", None])
+        )
+        if rng.random() < 0.7:
+            await shelf.store.cancel(order.id)
+        if rng.random() < 0.1:
+            shelf.later()
+            await shelf.move()
+    before = await shelf.listed()
+    assert len(before) == len({order.id for order in before}) == 40
+    shelf.later()
+    await shelf.move()
+    for limit in (1, 3, 7, 50):
+        for wanted in ({}, {"office": "MDN-01"}, {"state": State.CANCELLED}, {"reference": "r"}):
+            fits = [order.id for order in before if Filter(**wanted).fits(order)]
+            assert [order.id for order in await shelf.listed(limit, **wanted)] == fits
