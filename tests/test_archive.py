@@ -347,7 +347,10 @@ async def test_the_archive_is_erased_when_the_time_of_its_orders_is_over(shelf: 
 
 
 async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, redis: Redis) -> None:
-    order = (await shelf.finished())["purchase"]
+    ends = await shelf.finished()
+    order, clear = ends["purchase"], ends["cancelled"]
+    await redis.hdel(keys.ORDER + clear.id, "pii")  # as version 0.1 wrote it
+    await redis.hset(keys.ORDER + clear.id, "body", body_json(clear, shelf.store.taxpayer_of(clear)).decode())
     shelf.later()
     await shelf.move()
     fresh = VaultKey("fresh", bytes(range(32)))
@@ -359,6 +362,10 @@ async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, re
     found = await shelf.archive.find(order.id)
     assert found is not None
     assert alone.taxpayer_of(found) == shelf.store.taxpayer_of(order)
+    found = await shelf.archive.find(clear.id)
+    assert found is not None
+    assert isinstance(found.personal, bytes)
+    assert (found.masked, alone.taxpayer_of(found)) == (clear.masked, shelf.store.taxpayer_of(clear))
 
 
 @pytest.mark.parametrize("seed", range(4))
