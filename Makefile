@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long fuzz lint format mutants bench replay soak histories audit sbom lock clean
+.PHONY: help install up test test-long fuzz lint format mutants bench replay soak histories docs audit sbom lock clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -71,6 +71,10 @@ soak: install  ## An hour of load and random faults, with memory, files and keys
 
 histories: install  ## Many random histories of orders on virtual time; ANTREAN_TEST_HISTORIES
 	@ANTREAN_TEST_HISTORIES=$${ANTREAN_TEST_HISTORIES:-20000} $(BIN)/python -m pytest -s tests/test_simulation.py
+
+docs: install  ## The site, in build/site
+	@$(BIN)/python tests/state_pictures.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lock: install  ## Resolve anew what pyproject.toml asks for
 	@{ echo "# Made by \`make lock\` from pyproject.toml; change that and run it again."; \
