@@ -95,6 +95,7 @@ export default {
   "receipt.unsent.more": "Not sent yet; it will go by itself. Do not type it again.",
 
   "list.title": "Today's orders",
+  "list.table": "Table of orders",
   "list.search": "Find number, name, document",
   "list.empty": "No orders that fit yet. New orders appear here.",
   "list.number": "Number",
@@ -229,6 +230,7 @@ export default {
   "problem.not-refundable": "This order can not be refunded.",
   "problem.pool-empty": "There is no serial number to spare.",
   "problem.key-in-use": "This key is in use by this very request.",
+  "problem.key-fixed": "This key is fixed in the settings; change it there.",
   "problem.key-ended": "This key is at its end.",
   "problem.purchase-not-completed": "That purchase is not completed yet.",
   "problem.serial-in-use": "That serial number is in use.",

@@ -95,6 +95,7 @@ export default {
   "receipt.unsent.more": "Belum terkirim; akan dikirim dengan sendirinya. Jangan diketik ulang.",
 
   "list.title": "Pesanan hari ini",
+  "list.table": "Tabel pesanan",
   "list.search": "Cari nomor, nama, dokumen",
   "list.empty": "Belum ada pesanan yang cocok. Pesanan baru muncul di sini.",
   "list.number": "Nomor",
@@ -222,6 +223,7 @@ export default {
   "problem.not-refundable": "Pesanan ini tidak dapat dikembalikan uangnya.",
   "problem.pool-empty": "Tidak ada nomor seri cadangan.",
   "problem.key-in-use": "Kunci ini sedang dipakai oleh permintaan ini sendiri.",
+  "problem.key-fixed": "Kunci ini ditetapkan dalam pengaturan; ubah di sana.",
   "problem.key-ended": "Kunci ini sudah berakhir.",
   "problem.purchase-not-completed": "Pembelian itu belum selesai.",
   "problem.serial-in-use": "Nomor seri itu sudah dipakai.",
