@@ -49,6 +49,10 @@ from antrean.provider.translate import LoginFailed
 T = TypeVar("T")
 
 
+#: The pace goes by the round trips of these: a free question is answered in no time, whatever the load.
+TIMED = frozenset({"generate", "stamp"})
+
+
 class Adapter(Provider, Protocol):
     """A provider that can also be probed, and asked for its token apart."""
 
@@ -210,7 +214,7 @@ class ResilientProvider:
             finally:
                 took_s = self._clock() - started
                 self._watch(name, outcome_name(outcome), took_s)
-                settling = gate.settle_soon(permit, outcome, took_s)
+                settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED)
                 if outcome is not None:
                     # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
                     await asyncio.shield(settling)
