@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from antrean.orders.archive import Archive
 from antrean.orders.archiver import Archiver
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
+from antrean.orders.lease import alone
 from antrean.orders.ledger import Ledger
 from antrean.orders.listing import Filter
-from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
+from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused, body_json
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Vault, VaultKey
-from orders_support import World, new_order
+from orders_support import VAULT, World, new_order
 
 DAY_S = 86400
 
@@ -56,10 +58,14 @@ class Shelf:
         self.world = World(redis)
         made = Objects.from_url(folder.as_uri())
         self.objects = Objects(made._store, folder)
-        self.archive = Archive(self.objects)
+        self.archive = self.another_archive()
         self.store = self.world.store
         self.store.archive = self.archive
         self.archiver = Archiver(self.store, self.archive, DAY_S)
+
+    def another_archive(self) -> Archive:
+        """As another process has it."""
+        return Archive(self.objects, lambda: alone(self.world.scripts, "archive"))
 
     async def finished(self) -> dict[str, Order]:
         """One order of each end: a purchase and an affix completed, one cancelled, one rejected and paid back."""
@@ -198,12 +204,12 @@ async def test_an_order_that_changed_while_it_was_written_stays_and_the_later_re
     ends = await shelf.finished()
     order = ends["cancelled"]
     shelf.later()
-    eraser = Eraser(shelf.store, shelf.world.documents)
     write = shelf.archive.write
 
     async def and_then_erased(records: Any) -> None:
         await write(records)
-        await eraser.erase(order.id, "erased")
+        body = body_json(order.without_person, None)
+        await shelf.world.scripts.run("erase", order.id, "erased", body)
 
     with monkeypatch.context() as patch:
         patch.setattr(shelf.archive, "write", and_then_erased)
@@ -276,10 +282,55 @@ async def test_one_person_is_erased_from_the_archive_and_the_others_stay(
     assert erased.history[-1].note == "erased by ops"
     assert erased.serial_number == order.serial_number
     assert shelf.store.taxpayer_of(await shelf.world.order(other.id)).name == "Siti Aminah"
-    assert await Archive(shelf.objects).find(other.id) == other
+    assert await shelf.another_archive().find(other.id) == other
     paths = await shelf.objects.paths("archive")
     assert len(paths) == 1
     assert f"upload {order.document_id}" not in shelf.world.documents.kept
+
+
+async def test_people_erased_at_once_by_two_processes_from_one_segment_stay_erased(shelf: Shelf) -> None:
+    orders = [await shelf.world.submit() for _ in range(6)]
+    for order in orders:
+        await shelf.world.store.cancel(order.id)
+    shelf.later()
+    await shelf.move()
+    assert len(await shelf.objects.paths("archive")) == 1
+
+    async def erase(order: Order) -> None:
+        store = OrderStore(shelf.world.scripts, shelf.store._commit, shelf.world.limits, vault=VAULT)
+        store.archive = shelf.another_archive()
+        await Eraser(store, shelf.world.documents).erase(order.id, "asked|for\nat once")
+
+    await asyncio.gather(*(erase(order) for order in orders))
+    fresh = shelf.another_archive()
+    for order in orders:
+        found = await fresh.find(order.id)
+        assert found is not None
+        assert (found.masked, found.personal) == (None, None)
+        assert found.history[-1].note == "asked for at once"
+    assert len(await shelf.objects.paths("archive")) == 1
+
+
+async def test_a_copy_that_a_move_cut_short_left_in_the_archive_is_erased_too(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = (await shelf.finished())["cancelled"]
+    shelf.later()
+
+    async def lost(*_: object) -> int:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf.archiver, "_remove", lost)
+        with pytest.raises(StoreUnavailable):
+            await shelf.archiver.run_once()
+    copy = await shelf.archive.find(order.id)
+    assert copy is not None
+    assert copy.masked is not None
+    await Eraser(shelf.store, shelf.world.documents).erase(order.id, "asked for")
+    copy = await shelf.another_archive().find(order.id)
+    assert copy is not None
+    assert (copy.masked, copy.personal) == (None, None)
 
 
 async def test_the_archive_is_erased_when_the_time_of_its_orders_is_over(shelf: Shelf) -> None:
@@ -296,7 +347,10 @@ async def test_the_archive_is_erased_when_the_time_of_its_orders_is_over(shelf: 
 
 
 async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, redis: Redis) -> None:
-    order = (await shelf.finished())["purchase"]
+    ends = await shelf.finished()
+    order, clear = ends["purchase"], ends["cancelled"]
+    await redis.hdel(keys.ORDER + clear.id, "pii")  # as version 0.1 wrote it
+    await redis.hset(keys.ORDER + clear.id, "body", body_json(clear, shelf.store.taxpayer_of(clear)).decode())
     shelf.later()
     await shelf.move()
     fresh = VaultKey("fresh", bytes(range(32)))
@@ -308,6 +362,10 @@ async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, re
     found = await shelf.archive.find(order.id)
     assert found is not None
     assert alone.taxpayer_of(found) == shelf.store.taxpayer_of(order)
+    found = await shelf.archive.find(clear.id)
+    assert found is not None
+    assert isinstance(found.personal, bytes)
+    assert (found.masked, alone.taxpayer_of(found)) == (clear.masked, shelf.store.taxpayer_of(clear))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -32,6 +32,13 @@ async def _shown(gateway: Gateway, order_id: str) -> dict[str, Any]:
     return await _json(gateway, "GET", f"/v1/orders/{order_id}")
 
 
+async def test_the_backlog_is_the_one_of_this_moment(gateway: Gateway) -> None:
+    for number in range(1, 4):
+        await gateway.complete_purchase((await gateway.order())["id"])
+        backlog = await _json(gateway, "GET", "/v1/ops/backlog")
+        assert (backlog["by_state"]["completed"], backlog["by_state"]["queued"]) == (number, 0)
+
+
 async def test_an_order_that_waits_for_a_person_says_why_and_what_may_be_decided(gateway: Gateway) -> None:
     bought, lost = await gateway.order(), await gateway.order()
     await gateway.attention(bought["id"], bought=True)

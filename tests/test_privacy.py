@@ -265,6 +265,18 @@ async def test_an_erasure_that_was_cut_short_is_finished_at_the_next_step(world:
     assert world.documents.kept == {}
 
 
+async def test_an_erasure_tried_again_and_again_lets_go_of_its_upload_once(world: World) -> None:
+    first = await completed_affix(world)
+    await world.submit(kind="affix", document_id=first.document_id, placement=first.placement)
+    world.documents.broken = True
+    for _ in range(3):
+        with pytest.raises(OSError, match="disk full"):
+            await Eraser(world.store, world.documents).erase(first.id, "asked for")
+    world.documents.broken = False
+    await Eraser(world.store, world.documents).erase(first.id, "asked for")
+    assert f"upload {first.document_id}" in world.documents.kept
+
+
 async def test_a_document_that_can_not_be_deleted_does_not_keep_the_others(world: World) -> None:
     stuck, other = await completed_affix(world), await completed_affix(world)
     world.now_ms += RETENTION_DAYS * DAY_MS + 1

@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import personal
+
 ROOT = Path(__file__).resolve().parents[2]
 #: Cheapest first; a mutant is caught by the first that fails.
 SUITES = (
@@ -30,9 +32,10 @@ class Mutant:
     file: str
     old: str
     new: str
+    suites: tuple[tuple[str, ...], ...] = SUITES
 
 
-MUTANTS = (
+MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "generate is repeated after a lost answer",
         "orders/fulfil.py",
@@ -118,6 +121,11 @@ MUTANTS = (
         "    return Verdict.AGREES",
     ),
 )
+MUTANTS += tuple(Mutant(*fault, suites=personal.SUITES) for fault in personal.FAULTS)
+
+
+#: Changes nothing: what "catches" this would catch anything.
+CONTROL = Mutant("control", "orders/states.py", "class State(StrEnum):", "class State(StrEnum):")
 
 
 def caught_by(mutant: Mutant) -> str | None:
@@ -137,7 +145,7 @@ def caught_by(mutant: Mutant) -> str | None:
             "PYTHONDONTWRITEBYTECODE": "1",
             "ANTREAN_TEST_HISTORIES": HISTORIES,
         }
-        for suite in SUITES:
+        for suite in mutant.suites:
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite]
             if (
                 subprocess.run(
@@ -153,6 +161,9 @@ def main() -> int:
     """Try every mutant whose name holds the words given; 1 where one survives."""
     wanted = " ".join(sys.argv[1:])
     survivors = 0
+    if suite := caught_by(CONTROL):
+        print(f"{suite} fails on the unbroken source: nothing is shown")
+        return 1
     for mutant in MUTANTS:
         if wanted not in mutant.name:
             continue

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field("auto", description="auto (readable in a terminal, else JSON), json or console.")
 
+    otel_endpoint: str = Field(
+        "", description="OTLP/HTTP collector for traces (extra `otel`); empty: none are written."
+    )
+
     # Redis or Valkey
     redis_url: str = Field("", description="Redis/Valkey URL; empty: the embedded Valkey in the data dir.")
     redis_timeout_s: Seconds = Field(5, description="Longest wait for one answer of Redis, in seconds.")

@@ -8,6 +8,7 @@ from antrean.config.documents import build_documents
 from antrean.config.settings import Settings
 from antrean.orders.archive import Archive
 from antrean.orders.commit import Durability, GroupCommit
+from antrean.orders.lease import alone
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.vault import Vault
@@ -23,7 +24,7 @@ def build_store(
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
     commit = GroupCommit(scripts, "submit", durability)
-    archive = Archive(build_documents(settings))
+    archive = Archive(build_documents(settings), lambda: alone(scripts, "archive"))
     return OrderStore(scripts, commit, limits, vault=vault, archive=archive, intents=durability)
 
 

@@ -15,7 +15,7 @@ from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
 from antrean.provider.peruri import PeruriAdapter, PeruriConfig
 from antrean.provider.policy import BreakerRules, BreakerState
-from antrean.provider.resilience import ResilientProvider
+from antrean.provider.resilience import ResilientProvider, Watch, unwatched
 from antrean.provider.token import SharedToken
 
 
@@ -75,6 +75,8 @@ def build_adapter(settings: Settings, redis: Redis) -> PeruriAdapter:
     return PeruriAdapter(config, SharedToken(redis, keys.PROVIDER, config.account))
 
 
-def build_provider(settings: Settings, adapter: PeruriAdapter, breakers: Breakers) -> ResilientProvider:
-    """The adapter behind retry, breakers and limits."""
-    return ResilientProvider(adapter, breakers.provider, breakers.adapter)
+def build_provider(
+    settings: Settings, adapter: PeruriAdapter, breakers: Breakers, watch: Watch = unwatched
+) -> ResilientProvider:
+    """The adapter behind retry, breakers and limits; `watch` is told of every call."""
+    return ResilientProvider(adapter, breakers.provider, breakers.adapter, watch=watch)

@@ -13,6 +13,7 @@ from antrean.config.personal_keys import open_vault
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
+from antrean.config.tracing import build_trace
 from antrean.config.upstream import build_breakers
 from antrean.gateway import keys as api_keys
 from antrean.gateway.keys import KeyRing
@@ -91,6 +92,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
         },
         check_ready=check_ready,
         throughput=breakers.throughput,
+        trace=build_trace(settings, "gateway"),
         closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],
     )
 

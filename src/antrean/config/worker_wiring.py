@@ -19,10 +19,12 @@ from antrean.config.personal_keys import has_ring, load_vault, open_vault
 from antrean.config.redis_client import connect, connect_sync
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
+from antrean.config.tracing import build_trace, traced_turn, watching
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders import keys
 from antrean.orders.archiver import Archiver
 from antrean.orders.balance import BalanceWatch
+from antrean.orders.calls import CallTally
 from antrean.orders.commit import Durability
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
@@ -75,7 +77,8 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     store = build_store(settings, redis, durability, vault)
     breakers = build_breakers(settings, redis)
     adapter = build_adapter(settings, redis)
-    provider = build_provider(settings, adapter, breakers)
+    tally, trace = CallTally(redis), build_trace(settings, "worker")
+    provider = build_provider(settings, adapter, breakers, watching(tally.called, trace))
     checker = build_checker(settings)
     documents = build_documents(settings)
     fulfiller = Fulfiller(store, provider, documents, checker.verify_stamped, worker_id)
@@ -118,9 +121,11 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
     ]
 
+    run = traced_turn(fulfiller.run, trace)
+
     async def perform(job_id: str) -> object:
         async with asyncio.timeout(claim_max_ms / 1000):
-            return await fulfiller.run(order_of(job_id))
+            return await run(order_of(job_id))
 
     concurrency = settings.upstream_concurrency_max + settings.adapter_concurrency_max
 

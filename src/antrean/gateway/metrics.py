@@ -2,16 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from antrean.orders.calls import CallStats
 from antrean.orders.holding import Outlook, held
 from antrean.orders.outbox import OutboxCounts
 
 #: Bounds of the histogram in seconds; long polls end in the last ones.
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is asked for each reading. None: it can not be known."""
+
+    ledger_idr: Mapping[str, int]
+    ledger_difference_idr: int
+    oldest_age_s: float | None
+    concurrency_limit: int
+    disk_free_bytes: int | None
+    redis_replicas: int
+    calls: Mapping[str, CallStats]
+
+
+class _FactsCollector:
+    """Shows the facts of this reading."""
+
+    now: Facts | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client."""
+        facts = self.now
+        if facts is None:
+            return
+        money = GaugeMetricFamily("antrean_ledger_idr", "Rupiah by account of the ledger", labels=["account"])
+        for account, amount in facts.ledger_idr.items():
+            money.add_metric([account], amount)
+        yield money
+        for name, text, value in (
+            (
+                "antrean_ledger_difference_idr",
+                "Rupiah paid less the sum of its parts",
+                facts.ledger_difference_idr,
+            ),
+            ("antrean_oldest_order_age_seconds", "Age of the oldest open order", facts.oldest_age_s or 0),
+            ("antrean_concurrency_limit", "Upstream calls that may be in flight", facts.concurrency_limit),
+            ("antrean_disk_free_bytes", "Free space where the data dir is", facts.disk_free_bytes),
+            ("antrean_redis_replicas", "Replicas connected to the primary", facts.redis_replicas),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(name, text, value=value)
+        calls = CounterMetricFamily(
+            "antrean_upstream_calls", "Upstream calls ended", labels=["call", "outcome"]
+        )
+        times = HistogramMetricFamily(
+            "antrean_upstream_call_duration_seconds", "Time of a call", labels=["call"]
+        )
+        for call, stats in facts.calls.items():
+            for outcome, count in stats.outcomes.items():
+                calls.add_metric([call, outcome], count)
+            times.add_metric([call], list(stats.buckets), stats.sum_s)
+        yield calls
+        yield times
 
 
 class Metrics:
@@ -40,6 +97,8 @@ class Metrics:
         self._breaker = Gauge(
             "antrean_breaker_state", "1 for the state in force", ["breaker", "state"], registry=r
         )
+        self._facts = _FactsCollector()
+        r.register(self._facts)
         self._notices = Gauge(
             "antrean_webhook_notices", "Webhook notices on their way, and given up", ["state"], registry=r
         )
@@ -72,8 +131,11 @@ class Metrics:
         self._addresses.labels("failing").set(counts.failing)
         self._addresses.labels("disabled").set(counts.disabled)
 
-    def text(self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], watches: int) -> bytes:
+    def text(
+        self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], watches: int, facts: Facts
+    ) -> bytes:
         """The exposition format, with the queue as given."""
+        self._facts.now = facts
         situation = outlook.situation
         for state, count in situation.by_state.items():
             self._orders.labels(state).set(count)

@@ -38,4 +38,6 @@ class GatewayParts:
     check_ready: Callable[[], Awaitable[list[str]]]
     #: What the upstream's limits allow just now, all workers together.
     throughput: Callable[[], Awaitable[Throughput]]
+    #: Writes a span of an order; None: traces are off.
+    trace: Callable[[str, str, float, float, dict[str, str]], None] | None = None
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)

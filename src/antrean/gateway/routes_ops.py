@@ -68,7 +68,7 @@ async def backlog(request: web.Request) -> web.Response:
     """`GET /v1/ops/backlog`."""
     services = request.app[SERVICES]
     store = services.parts.store
-    outlook, pace = (await services.seen()).outlook, await services.pace()
+    outlook, pace = (await services.seen_now()).outlook, await services.pace()
     situation = outlook.situation
     oldest_ms = await store.oldest_ms()
     language = exchange.language(request)

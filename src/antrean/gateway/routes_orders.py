@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,6 +78,7 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
 
 
 async def _accept(services: Services, principal: Principal, key: str, body: Any) -> Accepted:
+    began = time.time()
     new = submissions.parse_order(
         body,
         office=principal.office,
@@ -92,6 +94,8 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
         raise Problem(refused.reason, refused.message) from None
     if not accepted.replayed:
         services.metrics.accepted(new.kind)
+        if services.parts.trace is not None:
+            services.parts.trace("accept", accepted.order.id, began, time.time(), {"antrean.kind": new.kind})
         log.debug("order accepted", order_id=accepted.order.id, office=new.office, kind=new.kind)
     return accepted
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from antrean.gateway import exchange
+from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
-from antrean.gateway.services import SERVICES
+from antrean.gateway.services import SERVICES, Services
+from antrean.orders.calls import read_calls
+from antrean.orders.ledger import PAID, PARTS, Ledger
+from antrean.orders.store import asked
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -27,10 +36,40 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text."""
     services = request.app[SERVICES]
-    seen = await services.seen()
     services.metrics.webhooks(await services.parts.outbox.counts())
-    text = services.metrics.text(seen.outlook, seen.breakers, services.parts.hub.watches)
+    seen, facts = await asyncio.gather(services.seen(), _facts(services))
+    text = services.metrics.text(seen.outlook, seen.breakers, services.parts.hub.watches, facts)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _facts(services: Services) -> Facts:
+    parts = services.parts
+    totals, calls, oldest_ms, throughput, replication, free_bytes = await asyncio.gather(
+        Ledger(parts.store).totals(),
+        read_calls(parts.redis),
+        parts.store.oldest_ms(),
+        asked(parts.throughput()),
+        asked(parts.redis.info("replication")),
+        asyncio.to_thread(_free_bytes, parts.settings.data_dir),
+    )
+    now_ms = time.time_ns() // 1_000_000
+    return Facts(
+        ledger_idr=totals,
+        ledger_difference_idr=totals[PAID] - sum(totals[part] for part in PARTS),
+        oldest_age_s=None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000),
+        concurrency_limit=throughput.limit,
+        disk_free_bytes=free_bytes,
+        redis_replicas=int(replication.get("connected_slaves", 0)),
+        calls=calls,
+    )
+
+
+def _free_bytes(folder: Path) -> int | None:
+    """Free space there; None where the folder does not exist."""
+    try:
+        return shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        return None
 
 
 ROUTES = (

@@ -82,6 +82,11 @@ class Services:
         """The queue and the breakers, at most OUTLOOK_S old. Raises StoreUnavailable."""
         return await self._seen.get()
 
+    async def seen_now(self) -> Seen:
+        """The same, looked at anew for the few who ask for numbers. Raises StoreUnavailable."""
+        self._seen.forget()
+        return await self._seen.get()
+
     async def pace(self) -> Pace:
         """Completions of the last minutes. Raises StoreUnavailable."""
         return await self._pace.get()

@@ -19,6 +19,7 @@ import heapq
 import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -82,8 +83,10 @@ class Segment:
 class Archive:
     """Reads and writes segments. Every method raises StoreUnavailable where the object store can not be reached."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, alone: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        """`alone`: a block in which no other process changes the archive."""
         self._objects = objects
+        self.alone = alone
         self._kept: OrderedDict[str, list[Record]] = OrderedDict()
 
     # ---- looking up
@@ -140,7 +143,7 @@ class Archive:
             await self._put(Segment(day, first, last, min(numbers), max(numbers), 0), group)
 
     async def rewrite(self, order_id: str, change: Callable[[Record], Record]) -> None:
-        """Change an order's record wherever it stands. One process at a time may do so."""
+        """Change an order's record wherever it stands."""
         wanted = order_id.encode()
         for segment in await self._segments(_day(ids.time_ms(order_id))):
             if segment.first <= order_id <= segment.last:
@@ -155,6 +158,13 @@ class Archive:
         return changed
 
     async def _rewrite(self, segment: Segment, change: Callable[[Record], Record]) -> int:
+        async with self.alone():
+            # Another process may have written it anew while we waited.
+            names = {dataclasses.replace(s, generation=0): s for s in await self._segments(segment.day)}
+            found = names.get(dataclasses.replace(segment, generation=0))
+            return await self._rewrite_alone(found, change) if found else 0
+
+    async def _rewrite_alone(self, segment: Segment, change: Callable[[Record], Record]) -> int:
         before = await self._read(segment) or []
         after = [change(dict(record)) for record in before]
         changed = sum(new != old for new, old in zip(after, before, strict=True))

@@ -40,14 +40,20 @@ class Archiver:
             )
         )
         records = await self._records([order_id for order_id, _ in rows])
-        old = [record for record in records if _may_go(record, cutoff_ms)]
+        old = [record[b"id"] for record in records if _may_go(record, cutoff_ms)]
         if old:
-            await self._archive.write(old)
-            log.info("archived", orders=await self._remove(old))
+            log.info("archived", orders=await self._move(old, cutoff_ms))
         # Orders are looked at by age: where the last was made after the cutoff, none behind it can have ended before.
         more = len(rows) == STEP_MAX and bool(records) and int(records[-1][b"made"]) <= cutoff_ms
         self._passed = int(rows[-1][1]) if more else 0
         return more
+
+    async def _move(self, order_ids: list[bytes], cutoff_ms: int) -> int:
+        # Alone, so that nobody is erased between the reading and the writing, and comes back in a segment.
+        async with self._archive.alone():
+            old = [record for record in await self._records(order_ids) if _may_go(record, cutoff_ms)]
+            await self._archive.write(old)
+            return await self._remove(old)
 
     async def _records(self, order_ids: list[bytes]) -> list[Record]:
         pipe = self._redis.pipeline(transaction=False)

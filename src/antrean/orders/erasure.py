@@ -6,14 +6,14 @@ again among those that are due, and every step of it may be done twice.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import structlog
 
 from antrean.orders import keys
 from antrean.orders.archive import Record
-from antrean.orders.codes import Code
-from antrean.orders.model import IllegalMove, body_json
+from antrean.orders.model import IllegalMove, Order, body_json
 from antrean.orders.store import OrderStore, asked
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ FAILURES_MAX = 5
 DAY_MS = 24 * 3600 * 1000
 #: What stands in the history.
 NOTE = "personal data erased, its time is over"
+#: What stands between the parts and the lines of a history.
+_UNFIT = re.compile(r"[|\r\n]")
 
 
 class Documents(Protocol):
@@ -73,26 +75,28 @@ class Eraser:
     async def erase(self, order_id: str, note: str) -> None:
         """Erase one order's personal data; the same where that was done before. Raises IllegalMove: not at its end."""
         order = await self._store.get(order_id)
-        if order is None or order.erased_ms is not None:
-            await asked(self._redis.zrem(keys.ERASE, order_id))
-            return
-        if not order.terminal:
-            raise IllegalMove("only an order at its end can be erased", order.state)
-        scripts = self._store.scripts
+        if order is not None:
+            if not order.terminal:
+                raise IllegalMove("only an order at its end can be erased", order.state)
+            if order.erased_ms is None:
+                await self._delete_documents(order)
+            body = body_json(order.without_person, None)
+            await asked(self._store.scripts.run("erase", order_id, note, body))
+            if self._store.archive is not None:
+                # Also where the record is in Redis: a move that was cut short leaves a copy in the archive.
+                now_ms = (await self._store.situation()).now_ms
+                await self._store.archive.rewrite(
+                    order_id, lambda record: _without_person(record, body, note, now_ms)
+                )
+        await asked(self._redis.zrem(keys.ERASE, order_id))
+
+    async def _delete_documents(self, order: Order) -> None:
         if order.document_id is not None:
-            _, unused = await asked(scripts.run("let_go", order_id, order.document_id))
+            _, unused = await asked(self._store.scripts.run("let_go", order.id, order.document_id))
             if unused:
                 await self._documents.delete_upload(order.document_id)
-        await self._documents.delete_stamped(order_id)
-        await self._documents.delete_qr(order_id)
-        body = body_json(order.without_person, None)
-        answer = await asked(scripts.run("erase", order_id, note, body))
-        if answer[0] == Code.MISSING and self._store.archive is not None:
-            now_ms = (await self._store.situation()).now_ms
-            await self._store.archive.rewrite(
-                order_id, lambda record: _without_person(record, body, note, now_ms)
-            )
-            await asked(self._redis.zrem(keys.ERASE, order_id))
+        await self._documents.delete_stamped(order.id)
+        await self._documents.delete_qr(order.id)
 
     async def _due(self, key: str, until_ms: int) -> list[str]:
         found = await asked(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=STEP_MAX))
@@ -107,8 +111,11 @@ class Eraser:
 
 def _without_person(record: Record, body: bytes, note: str, now_ms: int) -> Record:
     """An archived record as `erase.lua` leaves one that is not archived."""
+    if b"erased" in record:
+        return record
     record.pop(b"pii", None)
+    record.pop(b"hook", None)
     at, state = str(now_ms).encode(), record[b"state"].decode()
-    history = record[b"hist"] + f"\n{now_ms}|{state}|{note}".encode()
+    history = record[b"hist"] + f"\n{now_ms}|{state}|{_UNFIT.sub(' ', note)}".encode()
     version = str(int(record[b"ver"]) + 1).encode()
     return record | {b"body": body, b"erased": at, b"upd": at, b"ver": version, b"hist": history}

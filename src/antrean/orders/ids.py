@@ -64,6 +64,14 @@ def is_id(text: str) -> bool:
     return len(text) == 26 and all(c in ALPHABET for c in text)
 
 
+def number_of(order_id: str) -> int:
+    """The 128 bits of an id: 48 of time in ms, 80 random ones. Raises ValueError where it is none."""
+    value = 0
+    for character in order_id:
+        value = value << 5 | ALPHABET.index(character)
+    return value
+
+
 def is_token(text: str) -> bool:
     """Whether `text` has the form of a ticket token."""
     return len(text) == 20 and all(c in ALPHABET for c in text)

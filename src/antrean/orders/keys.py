@@ -52,6 +52,7 @@ WEBHOOK_SECRETS = ROOT + "whsecrets"  # hash: office → its webhook secrets, se
 ERASE = ROOT + "erase"  # zset: order id by the time of its end: its personal data is still here
 UPLOADS = ROOT + "uploads"  # zset: document id by the time when an upload that no order uses is forgotten
 ACCESS = ROOT + "access:"  # + order id → list: who looked at personal data, the newest first
+LEASE = ROOT + "lease:"  # + name of some work → who does it just now, with expiry
 RING = ROOT + "ring"  # hash: key id → the digest key sealed with it; so a wrong ring is noticed, too
 PROMISES = ROOT + "promises"  # hash: order id → JSON of the range of times it was given
 PROMISES_KEPT = ROOT + "promises:kept"  # hash: how promises turned out → how many
@@ -59,6 +60,9 @@ PROMISE_RATIOS = ROOT + "promises:ratios"  # list: real wait by promised middle,
 
 HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}
 BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was read), bought: SNs bought so far
+CALLS = (
+    ROOT + "calls"
+)  # hash: upstream calls of all workers, "<call>|n|<outcome>", "|le|<seconds>", "|ms|" → count
 EVENTS = ROOT + "events"  # pub/sub channel: "<order id> <version> <state>"
 API_KEYS = ROOT + "keys"  # hash: key id → JSON record with the hash of the secret
 API_KEYS_USED = ROOT + "keys:used"  # hash: key id → time (ms) of its last use

@@ -245,11 +245,14 @@ class OrderStore:
 
     def resealed(self, record: Record) -> Record:
         """The same for an archived record. Raises Unreadable."""
-        vault, old = self._need_vault(), record.get(b"pii")
-        if old is None or sealing_key(old) == vault.primary:
+        vault, order = self._need_vault(), Order.from_hash(record)
+        if order.personal is None:
             return record
-        place = _place(record[b"id"].decode())
-        return record | {b"pii": vault.seal(vault.open(old, place), place)}
+        if isinstance(order.personal, bytes) and sealing_key(order.personal) == vault.primary:
+            return record
+        taxpayer = self.taxpayer_of(order)
+        sealed = vault.seal(_personal_json(taxpayer), _place(order.id))
+        return record | {b"pii": sealed, b"body": body_json(order, taxpayer.masked)}
 
     async def _archived_purchase(self, new: NewOrder) -> str | None:
         """SN of the purchase that an affix names, where that is archived, completed and of the same office."""

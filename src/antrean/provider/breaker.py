@@ -28,7 +28,7 @@ from antrean.provider import scripts
 from antrean.provider.errors import ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
-from antrean.provider.pacing import BACKGROUND_MAX, HOLD_S
+from antrean.provider.pacing import HOLD_S
 from antrean.provider.policy import (
     BreakerRules,
     BreakerState,
@@ -186,20 +186,34 @@ class SharedBreaker:
             else:
                 await self.limiter.slot_freed(left_s)
 
-    async def settle(self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float) -> None:
+    async def settle(
+        self,
+        permit: Permit,
+        outcome: BaseException | Weight | None,
+        duration_s: float,
+        *,
+        timed: bool = True,
+    ) -> None:
         """End the call of `permit`: None for a good answer, else what it raised, or its weight.
+
+        `timed`: its duration tells how loaded the upstream is. Only calls of one kind can be compared.
 
         A permit of an earlier epoch gives back its lease and says nothing. Never raises, so that the result of the
         call is not lost with it; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
         """
-        await asyncio.shield(self.settle_soon(permit, outcome, duration_s))
+        await asyncio.shield(self.settle_soon(permit, outcome, duration_s, timed=timed))
 
     def settle_soon(
-        self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float
+        self,
+        permit: Permit,
+        outcome: BaseException | Weight | None,
+        duration_s: float,
+        *,
+        timed: bool = True,
     ) -> asyncio.Task[None]:
         """`settle`, begun and not waited for: it leaves in one write with what the caller asks Redis next."""
         self._leases.discard(permit.lease)
-        work = asyncio.ensure_future(self._settle(permit, outcome, duration_s))
+        work = asyncio.ensure_future(self._settle(permit, outcome, duration_s, timed))
         self._keep(work)
         return work
 
@@ -326,10 +340,10 @@ class SharedBreaker:
             await admission
         except REDIS_TROUBLE:
             return
-        await self._settle(Permit(lease, "", "0", False), Weight.NOTHING, 0.0)
+        await self._settle(Permit(lease, "", "0", False), Weight.NOTHING, 0.0, timed=False)
 
     async def _settle(
-        self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float
+        self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float, timed: bool
     ) -> None:
         weight = outcome if isinstance(outcome, Weight) else weigh(outcome)
         asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
@@ -344,13 +358,12 @@ class SharedBreaker:
                 permit.step,
                 weight.value,
                 slow,
-                duration_s,
+                duration_s if timed else -1,
                 int(asked_s * 1000),
                 window_ms,
                 self.limiter.start,
                 "1" if isinstance(outcome, Unavailable) and outcome.sent else "0",
                 int(HOLD_S * 1000),
-                BACKGROUND_MAX,
             )
             self._see(row[1])
             if row[0] == "counted":

@@ -51,7 +51,7 @@ class FleetLimiter:
     def judge(self, settled: list[str]) -> tuple[str | int | float, ...] | None:
         """Arguments for `pace.lua` when the step is due, from the tail of an answer of `settle.lua`."""
         step, limit, baseline, ceiling, hold_ms, background = settled[:6]
-        answers, rtt, rtt2, done, errors, used, age_ms, now_ms = settled[6:]
+        answers, rtt, rtt2, done, errors, busy, used, age_ms, now_ms = settled[6:]
         state = PaceState(
             float(limit), float(baseline), float(ceiling), float(hold_ms) / 1000, float(background)
         )
@@ -61,6 +61,7 @@ class FleetLimiter:
             rtt_square_sum=float(rtt2),
             done=int(done),
             errors=int(errors),
+            busy=int(busy),
             used_max=int(used),
             age_s=int(age_ms) / 1000,
             now_s=int(now_ms) / 1000,

@@ -4,7 +4,7 @@ Grows by an eighth (at least one) when the answers of a step are surely as quick
 limit was really used; shrinks in proportion when they are surely slower, and when calls fail. A step that is not
 sure goes on collecting: with few calls in flight one more is a large step, and a few answers that happened to be
 quick are no evidence. Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors
-for good health. Errors that come at every limit are no sign of load: only those beyond their usual share cut.
+for good health. "Too busy" always cuts; other errors may come at every limit: only those beyond their usual share do.
 
 The gentle growth is on purpose: an upstream that falls over when pushed past its capacity by a fifth shows slower
 answers or first refusals before, and a step smaller than that fifth leaves time to see them. One that counts its
@@ -41,10 +41,11 @@ SURE = 2.5
 #: after so many answers.
 FIRST_DOUBT = 0.005
 FIRST_ANSWERS = 16
-#: Weight of a step in the usual share of errors; with more than BACKGROUND_MAX of them, a single "too busy" says
-#: nothing.
+#: Weight of a step in the usual share of errors, which is taken for at least BACKGROUND_MIN.
 BACKGROUND_WEIGHT = 0.3
-BACKGROUND_MAX = 0.02
+BACKGROUND_MIN = 0.02
+#: From this share of a ceiling on, the limit is near it.
+NEAR = 0.95
 #: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
 HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
@@ -88,7 +89,8 @@ class Sample:
     """What one step measured.
 
     `answers`, `rtt_sum_s`, `rtt_square_sum`: good answers to calls that began in this step. `done`: all good
-    answers. `errors`: failures of calls begun since the last cut. `used_max`: most calls in flight at once.
+    answers. Of calls begun since the last cut, `busy`: those refused as too many, `errors`: those that failed
+    otherwise. `used_max`: most calls in flight at once.
     """
 
     answers: int
@@ -99,6 +101,7 @@ class Sample:
     used_max: int
     age_s: float
     now_s: float
+    busy: int = 0
 
 
 class _Pace(Enum):
@@ -113,7 +116,7 @@ def due(state: PaceState, sample: Sample) -> bool:
     """Has the step measured enough to be judged?"""
     if sample.age_s < STEP_S:
         return False
-    if sample.errors or sample.age_s >= STEP_MAX_S or sample.answers >= ENOUGH:
+    if sample.busy or sample.errors or sample.age_s >= STEP_MAX_S or sample.answers >= ENOUGH:
         return True
     if sample.answers < max(1, math.ceil(0.8 * math.floor(state.limit))):
         return False
@@ -127,7 +130,9 @@ def due(state: PaceState, sample: Sample) -> bool:
 
 def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceState:
     """The state for the next step."""
-    calls = sample.errors + sample.done
+    calls = sample.busy + sample.errors + sample.done
+    if sample.busy:
+        return _cut(state, max(0.5, 1.0 - sample.busy / calls), sample.now_s, bounds)
     share = sample.errors / calls if calls else 0.0
     excess = share - _usual(state.background, calls)
     background = state.background + BACKGROUND_WEIGHT * (share - state.background)
@@ -156,7 +161,7 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
 
 def _usual(background: float, calls: int) -> float:
     """The share of errors of a step that may be chance: two standard errors and half a call above the usual one."""
-    likely = min(max(background, BACKGROUND_MAX), 1.0 - BACKGROUND_MAX)
+    likely = min(max(background, BACKGROUND_MIN), 1.0 - BACKGROUND_MIN)
     return background + (2.0 * math.sqrt(likely * (1.0 - likely) * calls) + 0.5) / max(calls, 1)
 
 
@@ -186,7 +191,7 @@ def _pace(state: PaceState, sample: Sample) -> _Pace:
 
 def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
     step = max(1.0, GROWTH * state.limit)
-    if state.ceiling and state.limit + step >= state.ceiling:
+    if state.ceiling and state.limit + step >= NEAR * state.ceiling:
         if now_s < state.hold_until_s:
             return state
         step = 1.0

@@ -26,7 +26,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from tenacity.stop import stop_base
 
 from antrean.provider.breaker import NotAdmitted, SharedBreaker
-from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExhausted,
+    Rejected,
+    SerialUnusable,
+    Unavailable,
+)
 from antrean.provider.policy import Weight
 from antrean.provider.protocol import (
     CallMeter,
@@ -40,6 +47,10 @@ from antrean.provider.protocol import (
 from antrean.provider.translate import LoginFailed
 
 T = TypeVar("T")
+
+
+#: The pace goes by the round trips of these: a free question is answered in no time, whatever the load.
+TIMED = frozenset({"generate", "stamp"})
 
 
 class Adapter(Provider, Protocol):
@@ -60,6 +71,33 @@ class Adapter(Provider, Protocol):
     async def ensure_token(self) -> None:
         """Log in where nobody has. Raises Unavailable."""
         ...
+
+
+#: Told of every call that ended: its name, its outcome and how long it took, in seconds. Must not raise.
+Watch = Callable[[str, str, float], None]
+
+
+def unwatched(_call: str, _outcome: str, _took_s: float) -> None:
+    """Nobody watches."""
+
+
+def outcome_name(outcome: BaseException | Weight | None) -> str:
+    """`ok`, the kind of error, or `dropped` where the call was given up by its caller."""
+    match outcome:
+        case None:
+            return "ok"
+        case OutcomeUnknown():
+            return "unknown"
+        case Unavailable():
+            return "unavailable"
+        case QuotaExhausted():
+            return "quota_exhausted"
+        case Rejected():
+            return "rejected"
+        case SerialUnusable():
+            return "serial_unusable"
+        case _:
+            return "dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +126,9 @@ class ResilientProvider:
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        watch: Watch = unwatched,
     ) -> None:
+        self._watch = watch
         self._adapter = adapter
         self._provider = provider_breaker
         self._signing = adapter_breaker
@@ -100,28 +140,34 @@ class ResilientProvider:
 
     async def generate(self, request: GenerateRequest, meter: CallMeter) -> Generated:
         """See Provider. Repeated only while it provably did not happen."""
-        return await self._through(self._provider, lambda: self._adapter.generate(request, meter))
+        return await self._through(self._provider, "generate", lambda: self._adapter.generate(request, meter))
 
     async def stamp(self, request: StampRequest, meter: CallMeter) -> bytes:
         """See Provider. A token is had first, under the provider's breaker: a failing login is not the adapter's."""
         await self._have_token()
-        return await self._through(self._signing, lambda: self._adapter.stamp(request, meter))
+        return await self._through(self._signing, "stamp", lambda: self._adapter.stamp(request, meter))
 
     async def qr_image(self, serial_number: str, meter: CallMeter) -> bytes:
         """See Provider."""
-        return await self._through(self._provider, lambda: self._adapter.qr_image(serial_number, meter))
+        return await self._through(
+            self._provider, "qr_image", lambda: self._adapter.qr_image(serial_number, meter)
+        )
 
     async def serial_status(self, serial_number: str) -> SerialRecord | None:
         """See Provider."""
-        return await self._through(self._provider, lambda: self._adapter.serial_status(serial_number))
+        return await self._through(
+            self._provider, "serial_status", lambda: self._adapter.serial_status(serial_number)
+        )
 
     async def serial_page(self, page: int, size: int) -> SerialPage:
         """See Provider."""
-        return await self._through(self._provider, lambda: self._adapter.serial_page(page, size))
+        return await self._through(
+            self._provider, "serial_page", lambda: self._adapter.serial_page(page, size)
+        )
 
     async def balance(self) -> int:
         """See Provider."""
-        return await self._through(self._provider, self._adapter.balance)
+        return await self._through(self._provider, "balance", self._adapter.balance)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -133,7 +179,7 @@ class ResilientProvider:
         if await self._adapter.token_held():
             return
         try:
-            await self._through(self._provider, self._adapter.ensure_token)
+            await self._through(self._provider, "login", self._adapter.ensure_token)
         except NotAdmitted as error:
             # Not this call's breaker: the caller must wait, since the one it watches is closed.
             wait_s = error.retry_after_s or self._provider.rules.probe_interval_s
@@ -141,7 +187,7 @@ class ResilientProvider:
                 "no token can be had while the upstream is away", retry_after_s=wait_s
             ) from error
 
-    async def _through(self, gate: SharedBreaker, call: Callable[[], Awaitable[T]]) -> T:
+    async def _through(self, gate: SharedBreaker, name: str, call: Callable[[], Awaitable[T]]) -> T:
         last: ProviderError | None = None
 
         async def attempt() -> T:
@@ -166,7 +212,9 @@ class ResilientProvider:
                 outcome = None
                 return result
             finally:
-                settling = gate.settle_soon(permit, outcome, self._clock() - started)
+                took_s = self._clock() - started
+                self._watch(name, outcome_name(outcome), took_s)
+                settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED)
                 if outcome is not None:
                     # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
                     await asyncio.shield(settling)

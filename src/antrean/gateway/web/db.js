@@ -40,6 +40,14 @@ export function submit(entries, draftId = null) {
   });
 }
 
+/** What became of orders that were sent, in one step: those the gateway has are forgotten, the others kept anew. */
+export function settle(gone, kept) {
+  return transact(["outbox"], "readwrite", (tx) => {
+    for (const key of gone) tx.objectStore("outbox").delete(key);
+    for (const entry of kept) tx.objectStore("outbox").put(entry);
+  });
+}
+
 /** Runs alone among all tabs of this browser. Where a browser has no locks, the orders' own keys keep order. */
 export function alone(name, work) {
   return navigator.locks ? navigator.locks.request(name, work) : work();

@@ -5,7 +5,7 @@ import { outlook, placeOf, stateChip, stateOf } from "./states.js";
 import { isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
-const BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
+const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
 const SHOWN = 100;
 
 export class OrderList {
@@ -32,14 +32,18 @@ export class OrderList {
     this.element = h("section.card.list", { "aria-labelledby": "list-title" },
       h("header", {}, h("h2", { id: "list-title" }, t("list.title")), this.summary, h("span.spread"), this.search),
       this.unsent,
-      h("div.scroll", { tabindex: "0", role: "region", "aria-labelledby": "list-title" },
+      h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("list.table") },
         h("table", {},
           h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("list.number")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("list.state")), h("th", { scope: "col" }, t("list.time")), h("th", { scope: "col" }, h("span.unseen", {}, t("list.actions"))))),
           this.#body),
         this.empty),
       h("div.inside.tail", {}, this.more));
     outbox.addEventListener("change", () => this.#drawUnsent());
-    outbox.addEventListener("result", () => this.refresh());
+    // A batch brings a hundred answers in one breath: the list is asked for once.
+    outbox.addEventListener("result", () => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.refresh(), SOON_MS);
+    });
     document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
     addEventListener("session-back", () => this.refresh());
     addEventListener("online", () => this.refresh());

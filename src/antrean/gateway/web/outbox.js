@@ -108,44 +108,48 @@ export class Outbox extends EventTarget {
         await db.put("outbox", entry);
       }
       const order = await call("POST", "/v1/orders", { json: entry.body, headers: { "Idempotency-Key": entry.key }, timeoutMs: ANSWER_MS });
-      await this.#accepted(entry, order);
+      await this.#settle([[entry, order]], []);
     } catch (error) {
       if (!(error instanceof Problem) || error.passing || error.status === 401) throw error;
-      await this.#refused(entry, { kind: error.kind, errors: error.errors, status: error.status });
+      await this.#settle([], [[entry, error]]);
     }
   }
 
   async #sendMany(entries) {
     const orders = entries.map((entry) => ({ ...entry.body, idempotency_key: entry.key }));
     const { results } = await call("POST", "/v1/batches", { json: { orders }, timeoutMs: 60_000 });
+    const accepted = [], refused = [];
     let passing = null;
     for (const [index, result] of results.entries()) {
       if (result.status === 202) {
-        await this.#accepted(entries[index], result.order);
+        accepted.push([entries[index], result.order]);
         continue;
       }
       const problem = new Problem(result.status, result.problem);
       if (problem.passing) passing = problem;
-      else await this.#refused(entries[index], { kind: problem.kind, errors: problem.errors, status: problem.status });
+      else refused.push([entries[index], problem]);
     }
+    await this.#settle(accepted, refused);
     if (passing) throw passing;
   }
 
-  async #accepted(entry, order) {
-    await db.remove("outbox", entry.key);
-    this.#tell("result", { key: entry.key, order });
-    this.#tell("change");
-  }
-
-  async #refused(entry, problem) {
-    if (problem.kind === "idempotency-key-reused") {
-      // Another order was made with this key (a copied tab); of this one nothing was made.
-      await db.remove("outbox", entry.key);
-      await db.put("outbox", { ...entry, key: db.randomKey() });
-    } else {
-      await db.put("outbox", { ...entry, status: "refused", problem });
-      this.#tell("result", { key: entry.key, problem });
+  async #settle(accepted, refused) {
+    const gone = accepted.map(([entry]) => entry.key);
+    const kept = [], told = [];
+    for (const [entry, { kind, errors, status }] of refused) {
+      if (kind === "idempotency-key-reused") {
+        // Another order was made with this key (a copied tab); of this one nothing was made.
+        gone.push(entry.key);
+        kept.push({ ...entry, key: db.randomKey() });
+      } else {
+        const problem = { kind, errors, status };
+        kept.push({ ...entry, status: "refused", problem });
+        told.push({ key: entry.key, problem });
+      }
     }
+    await db.settle(gone, kept);
+    for (const [entry, order] of accepted) this.#tell("result", { key: entry.key, order });
+    for (const detail of told) this.#tell("result", detail);
     this.#tell("change");
   }
 

@@ -77,6 +77,6 @@ end
 
 -- Forget what the present step has measured and begin the next one.
 local function next_step()
-  redis.call('HDEL', KEYS[5], 'answers', 'rtt', 'rtt2', 'done', 'errors', 'used')
+  redis.call('HDEL', KEYS[5], 'answers', 'rtt', 'rtt2', 'done', 'errors', 'busy', 'used')
   redis.call('HSET', KEYS[5], 'step', int(num(L, 'step') + 1), 'step_since', int(NOW))
 end

@@ -3,14 +3,13 @@
 -- free slots so quickly that the limit bounded nothing. The first "too busy" tells how many calls in flight were
 -- not too many: the limit is that from here on, without waiting for the step to be judged.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
---       round trip (s), ms that the upstream asked all of us to wait, window (ms), limit at the start,
---       '1' for "too busy", ms to stay below the limit that was too much, background of errors above which errors are
---       no sign of load
+--       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked all of us to wait, window (ms), limit at the start,
+--       '1' for "too busy", ms to stay below the limit that was too much
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors,
---          answers, sum of round trips (s), sum of their squares, done, errors, used, age of the step (ms), now (ms)}
+--          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
-local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, background_max = unpack(ARGV)
+local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms = unpack(ARGV)
 
 local held = redis.call('ZREM', KEYS[6], lease)
 redis.call('ZREM', KEYS[3], lease)
@@ -23,7 +22,8 @@ if held == 0 or weight == 'nothing' or epoch ~= B.epoch then
 end
 
 local failed = weight ~= 'success'
-local at_once_ms = math.min(1000 * (num(L, 'baseline') - tonumber(rtt)), 5000)
+local timed = tonumber(rtt) >= 0
+local at_once_ms = timed and math.min(1000 * (num(L, 'baseline') - tonumber(rtt)), 5000) or 0
 local others = redis.call('ZCARD', KEYS[6])
 if failed and at_once_ms > 0 then redis.call('ZADD', KEYS[6], int(NOW + at_once_ms), 'after:' .. lease) end
 local bucket = int(math.floor(NOW / (tonumber(window_ms) / BUCKETS)))
@@ -42,18 +42,19 @@ if not L.step_since then
   redis.call('HSET', KEYS[5], 'step_since', L.step_since)
 end
 if failed then
-  if tonumber(step) >= num(L, 'cut_step') then add('errors', 1) end
+  if tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
   local limit = tonumber(L.limit or start)
-  if busy == '1' and others < limit and NOW >= num(L, 'hold_until')
-    and num(L, 'background') <= tonumber(background_max) then
+  if busy == '1' and others < limit and NOW >= num(L, 'hold_until') then
     L.limit = tostring(math.max(1, others))
     L.ceiling = tostring(limit)
     L.hold_until = int(NOW + tonumber(hold_ms))
-    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until)
+    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until,
+      'cut_step', int(num(L, 'step') + 1))
+    next_step()
   end
 else
   add('done', 1)
-  if tonumber(step) == num(L, 'step') then
+  if timed and tonumber(step) == num(L, 'step') then
     add('answers', 1)
     add('rtt', tonumber(rtt))
     add('rtt2', tonumber(rtt) * tonumber(rtt))
@@ -63,5 +64,5 @@ end
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
   int(calls), int(failures), int(slow_calls), B.refused, B.failed,
   int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0',
-  int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')),
+  int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}

@@ -1,0 +1,93 @@
+"""Many orders from a file: every row is checked before anything is sent, and no row is ever ordered twice."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from playwright.async_api import FilePayload, Page, expect
+
+from browser.desk import Desk, no_longer_kept
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+HEADINGS = ["jenis_dokumen", "nomor_dokumen", "tanggal", "nomor_identitas", "nama"]
+ROWS = 300
+#: Line of the file → what it says instead, and the words for it.
+BAD: dict[int, tuple[list[str], str]] = {
+    5: (["4b", "SK-5", "04/09/2024", "127101010190000", "Siti"], "NIK harus tepat 16 angka"),
+    40: (["4b", "SK-40", "31/02/2024", "1271010101900001", "Siti"], "tanggal/bulan/tahun"),
+    41: (["4b", "SK-41", "04/09/2024", "1,27101E+15", "Siti"], "lembar kerja"),
+    120: (["4b", "", "04/09/2024", "1271010101900001", "Siti"], "Harus diisi"),
+    200: (["4b", "SK-200", "04/09/2024", "1271014501900000", "Siti"], "0000"),
+    301: (["kertas 4b", "SK-301", "04/09/2099", "1271010101900001", ""], "masa depan"),
+}
+
+
+def payload(rows: list[list[str]], separator: str = ";") -> FilePayload:
+    """A file as a spreadsheet saves it here: semicolons, a byte-order mark, CRLF."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\r\n").writerows([HEADINGS, *rows])
+    return {
+        "name": "pesanan.csv",
+        "mimeType": "text/csv",
+        "buffer": b"\xef\xbb\xbf" + text.getvalue().encode(),
+    }
+
+
+def good(line: int) -> list[str]:
+    """A row that is right."""
+    dates = ("04/09/2024", "4-9-2024", "2024-09-04", "4 September 2024")
+    return ["4b", f"SK-{line}", dates[line % 4], "1271010101900001", f"Pemohon, Baris {line}"]
+
+
+async def bring(page: Page, file: FilePayload) -> None:
+    """Open the dialog and choose the file."""
+    if await page.locator("dialog.batch").count() == 0:
+        await page.click("#batch")
+    await page.set_input_files("#csv", [file])
+
+
+async def test_of_300_rows_the_bad_ones_are_named_and_the_good_ones_ordered_once(desk: Desk) -> None:
+    rows = [BAD[line][0] if line in BAD else good(line) for line in range(2, ROWS + 2)]
+    page = await desk.counter()
+    await bring(page, payload(rows))
+    dialog = page.locator("dialog.batch")
+    await expect(dialog).to_contain_text(f"{ROWS - len(BAD)} baris benar")
+    await expect(dialog).to_contain_text(f"{len(BAD)} baris salah")
+    for line, (_, words) in BAD.items():
+        row = dialog.locator("tbody tr").filter(has=page.get_by_role("rowheader", name=str(line), exact=True))
+        await expect(row).to_contain_text(words)
+    assert await desk.orders() == []
+    async with page.expect_download() as download:
+        await dialog.get_by_role("button", name="Unduh baris yang salah").click()
+    kept = (await (await download.value).path()).read_text("utf-8-sig")
+    assert list(csv.reader(io.StringIO(kept), delimiter=";"))[1:] == [row for row, _ in BAD.values()]
+
+    await dialog.get_by_role("button", name="Kirim 294").click()
+    await expect(dialog).to_contain_text("294 pesanan diterima, nomor 1 sampai 294")
+    assert len(await desk.orders()) == ROWS - len(BAD)
+    sent = [call for call in desk.api_calls() if call.startswith("POST")]
+    assert sent == ["POST /v1/batches"] * 3
+    await no_longer_kept(page, "outbox", desk.stack)
+    await page.keyboard.press("Escape")
+
+    # The corrected file, whole: only what is new in it is ordered.
+    await bring(page, payload([good(line) for line in range(2, ROWS + 2)]))
+    await dialog.get_by_role("button", name="Kirim 300").click()
+    await expect(dialog).to_contain_text("300 pesanan diterima, nomor 1 sampai 300")
+    assert len(await desk.orders()) == ROWS
+
+
+async def test_a_file_of_another_kind_is_refused_in_plain_words(desk: Desk) -> None:
+    page = await desk.counter()
+    await bring(page, {"name": "x.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})
+    await expect(page.locator("dialog.batch .notice")).to_contain_text("Judul kolom tidak dikenal")
+    await bring(page, payload([]))
+    await expect(page.locator("dialog.batch .notice")).to_contain_text("tidak berisi baris")
+    answer = await desk.context.request.get(
+        desk.base + str(await page.locator("dialog.batch a").get_attribute("href"))
+    )
+    example = await answer.body()
+    await bring(page, {"name": "contoh.csv", "mimeType": "text/csv", "buffer": example})
+    await expect(page.locator("dialog.batch")).to_contain_text("2 baris benar")

@@ -1,0 +1,187 @@
+"""The counter console: by keyboard alone, with dates as people write them, and with a stamp placed on a page."""
+
+from __future__ import annotations
+
+import io
+
+import pikepdf
+import pytest
+from playwright.async_api import expect
+
+from browser.desk import NAME, NIK, Desk, fill, kept, paper
+from stack import pdf_bytes
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_pages_load_without_a_key_a_call_or_an_error(desk: Desk) -> None:
+    order = await desk.submit()
+    for path, ready in (("/", "#key"), ("/ops", "#key"), (order["ticket"]["url"], "#share")):
+        page = await desk.open(path, ready)
+        assert desk.api_calls() == []
+        await page.close()
+
+
+async def test_a_key_signs_in_and_out_and_a_wrong_one_does_not(desk: Desk) -> None:
+    desk.expected = "401"
+    page = await desk.open("/", "#key")
+    await page.keyboard.type("not a key")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("tidak dikenal")
+    await page.fill("#key", desk.key)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#who")).to_contain_text(desk.office)
+    cookies = await desk.context.cookies()
+    assert [(c["name"], c["httpOnly"], c["sameSite"]) for c in cookies] == [("antrean", True, "Strict")]
+    await page.goto(f"{desk.base}/ops")
+    await expect(page.locator("main")).to_contain_text("untuk operasi")
+    await page.click("#sign-out")
+    await page.wait_for_selector("#key")
+    assert await desk.context.cookies() == []
+
+
+async def test_a_clerk_needs_no_mouse_and_dates_are_as_people_write_them(desk: Desk) -> None:
+    page = await desk.counter()
+    typed = ("4/9/2024", "4 September 2024", "04092024")
+    for number, date in enumerate(typed, 1):
+        await page.keyboard.type("1271 0101 0190 0001")
+        await page.keyboard.press("Enter")
+        await page.keyboard.type(NAME)
+        await page.keyboard.press("Enter")
+        await page.keyboard.type(f"SK-{number}/2024")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type(date)
+        await expect(page.locator("#document-date-hint")).to_have_text("Rabu, 4 September 2024")
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".receipt .figure")).to_have_text(str(number))
+        await expect(page.locator("#taxpayer-identity_number")).to_be_focused()
+    orders = await desk.until_orders("completed", 3)
+    assert {o["document"]["date"] for o in orders} == {"2024-09-04"}
+    assert {o["document"]["number"] for o in orders} == {f"SK-{n}/2024" for n in (1, 2, 3)}
+    # The list has moved by itself.
+    await expect(page.locator("tr[data-order] .state.good")).to_have_count(3)
+    assert await kept(page, "outbox") == []
+    assert await kept(page, "drafts") == []
+
+
+async def test_a_fault_is_shown_at_its_field_before_and_after_sending(desk: Desk) -> None:
+    desk.expected = "422"
+    page = await desk.counter()
+    await fill(page, "SK-1", nik="1271014501900000")
+    await page.keyboard.press("F9")
+    wrong = page.locator("[data-field='taxpayer.identity_number'].wrong")
+    await expect(wrong.locator(".error")).to_have_text("Empat angka terakhir NIK tidak boleh 0000")
+    await expect(page.locator("#taxpayer-identity_number")).to_be_focused()
+    await fill(page, "SK-1")
+    await page.click(".more summary")
+    await page.fill("#deadline", "31/12/2099")
+    await page.keyboard.press("F9")
+    # Only the gateway knows this rule.
+    await expect(page.locator("[data-field='deadline'].wrong .error")).to_contain_text("lima tahun")
+    assert await desk.orders() == []
+    assert await kept(page, "outbox") == []
+    await page.fill("#deadline", "")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("1")
+
+
+async def test_the_pages_rules_are_the_gateways(desk: Desk) -> None:
+    from antrean.gateway.identity import fault
+
+    samples = [
+        *((kind, number) for kind in ("KTP", "NPWP", "PASSPORT") for number in ("", "A1234567", "1" * 15)),
+        *(("KTP", f"{p:02}01014101900001") for p in range(100)),
+        *(("KTP", f"127101{d:02}{m:02}900001") for d in range(0, 75, 1) for m in (0, 1, 2, 4, 12, 13)),
+        ("KTP", "1271010101900000"),
+        ("KTP", "1200010101900001"),
+        ("KTP", "1271000101900001"),
+    ]
+    page = await desk.open("/", "#key")
+    found = await page.evaluate(
+        """async (samples) => {
+            const source = document.querySelector('script[type=module]').src.replace('console.js', 'rules.js');
+            const rules = await import(source);
+            return samples.map(([kind, number]) => rules.identityFault(kind, number));
+        }""",
+        samples,
+    )
+    ours = [fault(kind, number) for kind, number in samples]
+    assert found == [None if f is None else f[0] for f in ours]
+
+
+async def test_a_stamp_is_placed_by_keys_and_the_stamped_paper_comes_back(desk: Desk) -> None:
+    page = await desk.counter()
+    await page.keyboard.press("F4")
+    await page.set_input_files("#pdf", paper(pdf_bytes(3)))
+    await expect(page.locator(".sheet")).to_have_attribute("data-page", "1")
+    await page.locator(".stamp").focus()
+    await page.keyboard.press("PageDown")
+    await expect(page.locator(".sheet")).to_have_attribute("data-page", "2")
+    for key in ("ArrowLeft", "Shift+ArrowUp", "ArrowDown", "+"):
+        await page.keyboard.press(key)
+    await fill(page, "SK-7")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("1")
+    [order] = await desk.until_orders("completed", 1)
+    assert order["placement"] == {"page": 2, "x": 398, "y": 78, "width": 94, "height": 94}
+    link = page.locator("a[data-action=document]")
+    await expect(link).to_have_attribute("download", "surat-bermeterai.pdf")
+    answer = await desk.context.request.get(desk.base + str(await link.get_attribute("href")))
+    assert len(pikepdf.open(io.BytesIO(await answer.body())).pages) == 3
+
+
+async def test_a_stamp_is_dragged_and_stays_on_the_page(desk: Desk) -> None:
+    page = await desk.counter()
+    await page.keyboard.press("F4")
+    await page.set_input_files("#pdf", paper(pdf_bytes()))
+    await expect(page.locator(".sheet")).to_have_attribute("data-page", "1")
+    await page.locator(".stamp").scroll_into_view_if_needed()
+    box = await page.locator(".stamp").bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + 20, box["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 3000, box["y"] + 20, steps=3)
+    await page.mouse.up()
+    await fill(page, "SK-8")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("1")
+    [order] = await desk.orders()
+    assert order["placement"] == {"page": 1, "x": 505, "y": 60, "width": 90, "height": 90}
+
+
+async def test_a_pdf_with_a_password_is_refused_in_plain_words(desk: Desk) -> None:
+    desk.expected = "422"
+    pdf = pikepdf.open(io.BytesIO(pdf_bytes()))
+    locked = io.BytesIO()
+    pdf.save(locked, encryption=pikepdf.Encryption(owner="o", user="u"))
+    page = await desk.counter()
+    await page.set_input_files("#pdf", paper(locked.getvalue(), "rahasia.pdf"))
+    await expect(page.locator(".drop.wrong")).to_contain_text("berkata sandi")
+
+
+@pytest.mark.parametrize(("roll", "width_mm"), [("receipt", 80), ("sheet", 210)])
+async def test_a_ticket_is_printed_with_number_way_and_honest_time(
+    desk: Desk, roll: str, width_mm: int
+) -> None:
+    await desk.outage(True)
+    page = await desk.counter()
+    await page.evaluate(
+        "(roll) => { localStorage.setItem('antrean.paper', roll); window.print = () => { window.printed = true; }; }",
+        roll,
+    )
+    await fill(page, "SK-1")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("1")
+    await page.keyboard.press("F8")
+    await page.wait_for_function("window.printed")
+    ticket = page.locator(".print")
+    await expect(ticket.locator(".print-number")).to_have_text("1")
+    await expect(ticket).to_contain_text("terganggu sejak")
+    await expect(ticket).to_contain_text("Tidak perlu menunggu di loket")
+    await expect(ticket).to_contain_text(f"{desk.base}/t/")
+    assert await ticket.locator("img").evaluate("(img) => img.naturalWidth > 0")
+    assert NIK not in await ticket.inner_text()
+    printed = pikepdf.open(io.BytesIO(await page.pdf(prefer_css_page_size=True)))
+    assert len(printed.pages) == 1
+    assert float(printed.pages[0].mediabox[2]) == pytest.approx(width_mm / 25.4 * 72, abs=1)
+    await desk.outage(False)

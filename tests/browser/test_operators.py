@@ -1,0 +1,94 @@
+"""The dashboard: what it shows of an outage, and that every hand on the product gives a reason."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from browser.desk import Desk
+from stack import pdf_bytes
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_an_outage_is_seen_and_a_forced_breaker_has_a_reason(desk: Desk) -> None:
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".breaker")
+    provider = page.locator("[data-breaker=provider]")
+    await expect(provider.locator(".state")).to_have_text("Berjalan")
+    await provider.get_by_role("button", name="Paksa").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Paksa").click()
+    await expect(dialog.locator("[data-field=reason].wrong")).to_contain_text("Harus diisi")
+    await dialog.locator("#reason").fill("pemeliharaan server pusat")
+    await page.keyboard.press("Enter")
+    await expect(provider.locator(".state")).to_have_text("Terputus")
+    await expect(provider.locator(".forced")).to_contain_text("pemeliharaan server pusat")
+    await desk.submit()
+    await expect(page.locator(".situation")).to_contain_text("1 pesanan menunggu")
+    await expect(page.locator("[data-figure=open] dd").first).to_have_text("1")
+    await expect(page.locator(".band i[data-state=open]")).not_to_have_count(0)
+    await expect(page.locator("tbody th", has_text=desk.office)).to_be_visible()
+    await provider.get_by_role("button", name="Cabut").click()
+    await expect(provider.locator(".state")).to_have_text("Berjalan")
+    await desk.until_orders("completed", 1)
+    history = (await desk.stack.ops.get("/v1/ops/breaker/history")).json()["breakers"]["provider"]
+    assert any(change["reason"] == "pemeliharaan server pusat" for change in history)
+
+
+async def test_draining_is_paused_and_resumed_by_the_button(desk: Desk) -> None:
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".breaker")
+    await page.click("#pause")
+    await page.get_by_role("dialog").locator("#reason").fill("stok opname")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".situation")).to_contain_text("stok opname")
+    await expect(page.locator("#pause")).to_have_text("Lanjutkan")
+    await page.click("#pause")
+    await page.get_by_role("dialog").locator("#reason").fill("selesai")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#pause")).to_have_text("Hentikan sementara")
+    await expect(page.locator(".situation")).to_contain_text("Semua berjalan")
+
+
+async def test_deadlines_are_moved_with_dates_as_people_write_them(desk: Desk) -> None:
+    await desk.outage(True)
+    await desk.submit(deadline="2026-12-06T23:59:00+07:00")
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".breaker")
+    await page.click("#deadlines")
+    dialog = page.get_by_role("dialog")
+    await dialog.locator("#from").fill("6/12/2026")
+    await dialog.locator("#to").fill("10 Desember 2026")
+    await dialog.locator("#office").fill(desk.office)
+    await dialog.locator("#reason").fill("diundur oleh panitia")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Tenggat 1 pesanan digeser")).to_be_visible()
+    [order] = await desk.orders()
+    assert order["deadline"] == "2026-12-10T16:59:00.000Z"
+    await desk.outage(False)
+
+
+async def test_what_needs_a_person_is_on_top_with_evidence_and_decisions(desk: Desk) -> None:
+    await desk.stack.fault("sn_unusable", "stamp")
+    page = await desk.counter()
+    answer = await desk.stack.http.post(
+        "/v1/documents",
+        content=pdf_bytes(),
+        headers={"Content-Type": "application/pdf", "Authorization": f"Bearer {desk.key}"},
+    )
+    at = {"page": 1, "x": 400, "y": 60, "width": 90, "height": 90}
+    await desk.submit(kind="affix", document_id=answer.json()["id"], placement=at)
+    [order] = await desk.until_orders("attention", 1)
+    await expect(page.locator("tr[data-order] .state")).to_have_text("Diperiksa petugas")
+    await desk.stack.no_faults()
+    await desk.sign_in("ops")
+    ops = await desk.open("/ops", ".case")
+    case = ops.locator(f"[data-case='{order['id']}']")
+    await expect(case).to_contain_text(desk.office)
+    await expect(case).to_contain_text(order["serial_number"])
+    await case.get_by_role("button", name="Kembalikan ke antrean").click()
+    await ops.get_by_role("dialog").locator("#reason").fill("layanan sudah diperbaiki")
+    await ops.keyboard.press("Enter")
+    await expect(case).to_have_count(0)
+    await desk.until_orders("completed", 1)
