@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long fuzz lint format mutants bench replay soak histories docs audit sbom lock clean
+.PHONY: help install up test test-long fuzz lint format mutants bench screenshots replay soak audit sbom lock clean histories docs
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: $(STAMP)  ## Build .venv from requirements.lock; does nothing when it is up to date
 
@@ -65,6 +65,9 @@ sbom: install  ## Write dist/sbom.json: all that a running Antrean is made of (C
 	@mkdir -p dist
 	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o dist/sbom.json deploy/requirements.lock
 	@echo dist/sbom.json
+
+screenshots: install  ## Take the pictures in docs/pictures from a running product
+	@cd tests && ../$(BIN)/python -m browser.pictures
 
 soak: install  ## An hour of load and random faults, with memory, files and keys watched; SOAK_SECONDS, SOAK_SEED
 	@$(BIN)/python -m benchmarks.soak
