@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-long fuzz lint format mutants bench replay soak audit sbom lock clean
+.PHONY: help install up test test-long fuzz lint format mutants bench screenshots replay soak audit sbom lock clean histories docs
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: $(STAMP)  ## Build .venv from requirements.lock; does nothing when it is up to date
 
@@ -65,6 +65,19 @@ sbom: install  ## Write dist/sbom.json: all that a running Antrean is made of (C
 	@mkdir -p dist
 	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o dist/sbom.json deploy/requirements.lock
 	@echo dist/sbom.json
+
+screenshots: install  ## Take the pictures in docs/pictures from a running product
+	@cd tests && ../$(BIN)/python -m browser.pictures
+
+soak: install  ## An hour of load and random faults, with memory, files and keys watched; SOAK_SECONDS, SOAK_SEED
+	@$(BIN)/python -m benchmarks.soak
+
+histories: install  ## Many random histories of orders on virtual time; ANTREAN_TEST_HISTORIES
+	@ANTREAN_TEST_HISTORIES=$${ANTREAN_TEST_HISTORIES:-20000} $(BIN)/python -m pytest -s tests/test_simulation.py
+
+docs: install  ## The site, in build/site
+	@$(BIN)/python tests/state_pictures.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lock: install  ## Resolve anew what pyproject.toml asks for
 	@{ echo "# Made by \`make lock\` from pyproject.toml; change that and run it again."; \

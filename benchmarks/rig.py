@@ -41,6 +41,11 @@ class Rig:
         """The gateway's address."""
         return f"http://127.0.0.1:{self.settings.http_port}"
 
+    @property
+    def gateway(self) -> subprocess.Popen[bytes]:
+        """The gateway: the third process, after Valkey and the simulator."""
+        return self.processes[2]
+
     def run(self, *argv: str) -> subprocess.Popen[bytes]:
         """Start an `antrean` command beside us."""
         return self.start([sys.executable, "-m", "antrean", *argv])
@@ -52,6 +57,20 @@ class Rig:
         )
         self.processes.append(process)
         return process
+
+    async def listens(self, port: int, timeout_s: float = 30) -> None:
+        """Wait until a port takes connections."""
+        end = time.monotonic() + timeout_s
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
 
     async def answers(self, url: str, timeout_s: float = 30) -> None:
         """Wait until a GET is answered with 200."""
@@ -69,7 +88,8 @@ class Rig:
                 await asyncio.sleep(0.05)
 
 
-def _ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on just now."""
     sockets = [socket.socket() for _ in range(count)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))
@@ -83,7 +103,7 @@ def _ports(count: int) -> list[int]:
 async def rig(**settings: str) -> AsyncIterator[Rig]:
     """Valkey, simulator and gateway running; workers are the caller's to start."""
     folder = Path(tempfile.mkdtemp(prefix="antrean-bench-"))
-    port, sim_port = _ports(2)
+    port, sim_port = free_ports(2)
     origin = f"http://127.0.0.1:{sim_port}"
     own = {
         "DATA_DIR": str(folder),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 
+import pytest
 import redis as blocking_redis
 
 from antrean.config.settings import Settings
 from stack import purchase, running_stack
 
 
+@pytest.mark.long
 async def test_a_backup_taken_in_a_burst_is_restored_and_no_stamp_is_wasted() -> None:
     async with running_stack(workers=1) as stack:
         data = stack.folder / "data"

@@ -87,8 +87,9 @@ async def test_sealed_data_moved_to_another_order_does_not_open(world: World) ->
 async def as_version_0_1_wrote_it(world: World, order: Order) -> None:
     """The record with the person in clear in its body."""
     key = keys.ORDER + order.id
-    body = orjson.loads(await world.redis.hget(key, "body"))  # type: ignore[arg-type]
-    body["taxpayer"] = {"identity_type": "KTP", "identity_number": NIK, "name": NAME}
+    taxpayer = {"identity_type": "KTP", "identity_number": NIK, "name": NAME}
+    body = {"document": order.document, "taxpayer": taxpayer, "placement": order.placement}
+    body |= {"document_id": order.document_id} if order.document_id else {}
     await world.redis.hset(key, "body", orjson.dumps(body).decode())
     await world.redis.hdel(key, "pii")
 

@@ -158,6 +158,11 @@ def _ours(outcome: Outcome) -> list[str]:
 def write_report(outcomes: Sequence[Outcome]) -> str:
     """Markdown; the first outcome is Antrean's."""
     ours = outcomes[0]
+    dues = {order.number: order.due_s for order in ours.orders}
+    for other in outcomes[1:]:
+        # Due on a full minute, which fell otherwise in a run that began at another second.
+        for order in other.orders:
+            order.due_s = dues.get(order.number, order.due_s)
     head = (
         f"{ours.date}, seed {ours.seed}, {ours.cores} cores; {len(ours.orders):,} orders of {OFFICES} offices; "
         f"three days in {ours.span_s:.0f} seconds; the upstream takes {ours.full_per_s:.0f} purchases a second, "

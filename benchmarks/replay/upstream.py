@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,17 @@ class Upstream:
         """Switch from phase to phase; `started`: the monotonic time of second 0."""
         for phase in script.phases:
             await asyncio.sleep(max(0.0, started + phase.at_s - time.monotonic()))
-            async with self._http.put(f"{self.origin}/_sim/faults", json=script.faults(phase)) as answer:
-                answer.raise_for_status()
+            await self.set_faults(script.faults(phase))
             self.phases.append((time.monotonic() - started, phase.name, phase.health))
+
+    async def set_faults(self, faults: Sequence[Mapping[str, object]]) -> None:
+        """These faults, and no others."""
+        async with self._http.put(f"{self.origin}/_sim/faults", json=[dict(f) for f in faults]) as answer:
+            answer.raise_for_status()
+
+    async def lift_faults(self) -> None:
+        """None."""
+        await self.set_faults([])
 
     async def aclose(self) -> None:
         """Close the connection."""

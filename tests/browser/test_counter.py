@@ -166,18 +166,20 @@ async def test_a_ticket_is_printed_with_number_way_and_honest_time(
     await desk.outage(True)
     page = await desk.counter()
     await page.evaluate(
-        "(roll) => { localStorage.setItem('antrean.paper', roll); window.print = () => {}; }", roll
+        "(roll) => { localStorage.setItem('antrean.paper', roll); window.print = () => { window.printed = true; }; }",
+        roll,
     )
     await fill(page, "SK-1")
     await page.keyboard.press("F9")
     await expect(page.locator(".receipt .figure")).to_have_text("1")
     await page.keyboard.press("F8")
+    await desk.stack.until(lambda: page.evaluate("window.printed === true"))
     ticket = page.locator(".print")
     await expect(ticket.locator(".print-number")).to_have_text("1")
     await expect(ticket).to_contain_text("terganggu sejak")
     await expect(ticket).to_contain_text("Tidak perlu menunggu di loket")
     await expect(ticket).to_contain_text(f"{desk.base}/t/")
-    assert await ticket.locator("img").evaluate("(img) => img.complete && img.naturalWidth > 0")
+    assert await ticket.locator("img").evaluate("(img) => img.naturalWidth > 0")
     assert NIK not in await ticket.inner_text()
     printed = pikepdf.open(io.BytesIO(await page.pdf(prefer_css_page_size=True)))
     assert len(printed.pages) == 1

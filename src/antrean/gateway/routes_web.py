@@ -15,9 +15,10 @@ from antrean.gateway.problems import Problem
 from antrean.gateway.routes import Access, Handler, Route
 from antrean.gateway.services import SERVICES
 from antrean.gateway.sessions import is_https
+from antrean.gateway.tickets import Ticket
 from antrean.gateway.web_files import BUILD, FILES
 from antrean.orders import ids
-from antrean.orders.model import Order, StoreUnavailable
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.view import Look, render_ticket
 
 _NUMBER, _DATA = b"{number}", b"{ticket}"
@@ -33,12 +34,12 @@ async def static(request: web.Request) -> web.Response:
 
 async def ticket(request: web.Request) -> web.Response:
     """`GET /v1/tickets/{token}`: for the one who waits; no personal data."""
-    return exchange.json_response(await _shown_ticket(request, await _ticket_order(request)))
+    return exchange.json_response(await _shown_ticket(request, await _ticket(request)))
 
 
 async def ticket_qr(request: web.Request) -> web.Response:
     """`GET /v1/tickets/{token}/qr`: the address of the ticket's page as a QR code, SVG."""
-    order = await _ticket_order(request)
+    order = (await _ticket(request)).order
     base = request.app[SERVICES].base_url
     if not base:
         base = f"{'https' if is_https(request) else 'http'}://{request.host}"
@@ -60,7 +61,7 @@ async def ticket_page(request: web.Request) -> web.Response:
     """`GET /t/{token}`: the page with the ticket's state in it, so that it needs no second call to show it."""
     page = FILES["ticket.html"]
     try:
-        shown = await _shown_ticket(request, await _ticket_order(request))
+        shown = await _shown_ticket(request, await _ticket(request))
     except Problem:
         return FILES["missing.html"].response(request, keep=False, status=404)
     except StoreUnavailable:
@@ -75,19 +76,19 @@ def _with_ticket(page: bytes, number: str, shown: dict[str, Any] | None) -> web.
     return web.Response(body=body, content_type="text/html", charset="utf-8")
 
 
-async def _ticket_order(request: web.Request) -> Order:
+async def _ticket(request: web.Request) -> Ticket:
     token = request.match_info["token"]
-    order = await request.app[SERVICES].parts.store.by_ticket(token) if ids.is_token(token) else None
-    if order is None:
+    found = await request.app[SERVICES].tickets.of(token) if ids.is_token(token) else None
+    if found is None:
         raise Problem("not-found", "There is no such ticket.")
-    return order
+    return found
 
 
-async def _shown_ticket(request: web.Request, order: Order) -> dict[str, Any]:
+async def _shown_ticket(request: web.Request, ticket: Ticket) -> dict[str, Any]:
     services = request.app[SERVICES]
-    rank, seen, pace = await services.ranks.of(order), await services.seen(), await services.pace()
+    seen, pace = await services.seen(), await services.pace()
     look = Look(services.base_url, exchange.language(request))
-    return render_ticket(order, rank, seen.outlook, pace, look)
+    return render_ticket(ticket.order, ticket.rank, seen.outlook, pace, look)
 
 
 def _page(name: str) -> Handler:

@@ -19,6 +19,7 @@ from antrean.gateway.problems import Problem
 from antrean.gateway.ranks import Ranks
 from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S, Buckets
 from antrean.gateway.sessions import Sessions
+from antrean.gateway.tickets import Tickets
 from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta, lateness
 from antrean.orders.holding import Glance, Outlook
@@ -61,6 +62,7 @@ class Services:
         self.parts = parts
         self.metrics = Metrics()
         self.ranks = Ranks(parts.store)
+        self.tickets = Tickets(parts.store, self.ranks)
         self.access_log = AccessLog(parts.redis)
         self.sessions = Sessions(parts.redis)
         self.key_buckets = Buckets(parts.settings.key_rate_per_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as fields_of
 from typing import Any, Literal, Self
 
 import orjson
@@ -199,9 +200,8 @@ class Order:
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> Self:
         """Read a record. Raises KeyError or ValueError on one that no version of ours has written."""
         text = {k.decode(): v.decode() for k, v in raw.items() if k != b"pii"}
-        body: dict[str, Any] = orjson.loads(text["body"])
-        placement = body.get("placement")
-        seen = Taxpayer(**body["taxpayer"]) if "taxpayer" in body else None
+        body = _Body.read(orjson.loads(text["body"]))
+        seen = body.taxpayer
         personal = raw.get(b"pii") or seen
         code, _, message = text.get("err", "").partition("\n")
         intent = text.get("intent", "").split("|")
@@ -210,21 +210,21 @@ class Order:
             office=text["office"],
             kind="affix" if text["kind"] == "affix" else "purchase",
             state=State(text["state"]),
-            document=Document(**body["document"]),
+            document=body.document,
             masked=personal.masked if isinstance(personal, Taxpayer) else seen,
             personal=personal,
             erased_ms=int(text["erased"]) if "erased" in text else None,
-            document_id=body.get("document_id"),
-            placement=Placement(**placement) if placement else None,
+            document_id=body.document_id,
+            placement=body.placement,
             webhook_url=text.get("hook"),
             reference=text["ref"] or None,
             purchase_order_id=text.get("purchase") or None,
             deadline_ms=int(text["deadline"]) if text["deadline"] else None,
-            serial_number=text["sn"] or None,
+            serial_number=text.get("sn") or None,
             owns_serial=text.get("own") == "1",
             serial_given=text.get("given") == "1",
             fence=text["fence"],
-            owner=text["owner"],
+            owner=text.get("owner", ""),
             stamp_tried=text.get("tried") == "1",
             calls=int(text["calls"]),
             forgiven=int(text.get("forgiven") or 0),
@@ -249,14 +249,38 @@ def _history_line(line: str) -> HistoryEntry:
 
 def body_json(order: NewOrder | Order, taxpayer: Taxpayer | None) -> bytes:
     """The part of a submission that does not change, as it is stored; `taxpayer` masked, None to erase them."""
-    body: dict[str, Any] = {"document": order.document}
-    if taxpayer:
-        body["taxpayer"] = taxpayer
-    if order.document_id:
-        body["document_id"] = order.document_id
-    if order.placement:
-        body["placement"] = order.placement
-    return orjson.dumps(body)
+    parts = (order.document, taxpayer, order.placement)
+    fields = [None if part is None else [getattr(part, f.name) for f in fields_of(part)] for part in parts]
+    return orjson.dumps([*fields, order.document_id])
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """What `body_json` writes: a list without names, a third shorter than an object with them."""
+
+    document: Document
+    taxpayer: Taxpayer | None
+    placement: Placement | None
+    document_id: str | None
+
+    @classmethod
+    def read(cls, body: Any) -> _Body:
+        """Also the object with names that was written before."""
+        if isinstance(body, dict):
+            taxpayer, placement = body.get("taxpayer"), body.get("placement")
+            return cls(
+                Document(**body["document"]),
+                Taxpayer(**taxpayer) if taxpayer else None,
+                Placement(**placement) if placement else None,
+                body.get("document_id"),
+            )
+        document, taxpayer, placement, document_id = body
+        return cls(
+            Document(*document),
+            Taxpayer(*taxpayer) if taxpayer else None,
+            Placement(*placement) if placement else None,
+            document_id,
+        )
 
 
 class SubmitRefused(Exception):

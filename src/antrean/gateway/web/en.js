@@ -289,7 +289,7 @@ export default {
   "figure.miss.none": "none",
   "chart.open": "Orders not done",
   "chart.open.short": "not done",
-  "chart.pace": "Done a minute, and the limit of calls",
+  "chart.pace": "Pace and limit",
   "chart.pace.short": "done a minute",
   "chart.limit.short": "limit of calls",
   "chart.now": "now",

@@ -281,7 +281,7 @@ export default {
   "figure.miss.none": "tidak ada",
   "chart.open": "Pesanan yang belum selesai",
   "chart.open.short": "belum selesai",
-  "chart.pace": "Selesai per menit dan batas panggilan",
+  "chart.pace": "Laju dan batas",
   "chart.pace.short": "selesai per menit",
   "chart.limit.short": "batas panggilan",
   "chart.now": "sekarang",

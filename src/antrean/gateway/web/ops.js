@@ -132,8 +132,9 @@ class Dashboard {
 
   #misses(misses) {
     this.missCard.hidden = misses.length === 0;
-    this.misses.replaceChildren(...misses.slice(0, MISSES_SHOWN).map((miss) => h("li", {}, missWords(miss))));
-    if (misses.length > MISSES_SHOWN) this.misses.append(h("li.soft", {}, t("miss.more", { n: count(misses.length - MISSES_SHOWN) })));
+    const groups = grouped(misses);
+    this.misses.replaceChildren(...groups.slice(0, MISSES_SHOWN).map((miss) => h("li", {}, h("b", {}, miss.office), h("span", {}, missWords(miss)))));
+    if (groups.length > MISSES_SHOWN) this.misses.append(h("li.soft", {}, t("miss.more", { n: count(groups.length - MISSES_SHOWN) })));
   }
 
   #offices(byOffice) {
@@ -184,8 +185,22 @@ class Dashboard {
   }
 }
 
-/** One order that will miss its deadline, and how many are like it. */
-const missWords = (miss) => [miss.office, many("miss.orders", miss.orders), t("miss.deadline", { at: moment(miss.deadline) }), miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) })].join(" · ");
+/** Those of one office and one deadline together; the latest of them says when all are done. */
+function grouped(misses) {
+  const groups = new Map();
+  for (const miss of misses) {
+    const key = `${miss.office} ${miss.deadline}`;
+    const known = groups.get(key);
+    if (known === undefined) groups.set(key, { ...miss });
+    else {
+      known.orders += miss.orders;
+      known.expected_at = known.expected_at !== null && miss.expected_at !== null && miss.expected_at > known.expected_at ? miss.expected_at : known.expected_at;
+    }
+  }
+  return [...groups.values()];
+}
+
+const missWords = (miss) => [many("miss.orders", miss.orders), t("miss.deadline", { at: moment(miss.deadline) }), miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) })].join(" · ");
 
 function render(main) {
   main.className = "ops";

@@ -8,7 +8,7 @@ export function languageSwitch() {
   return h(
     "button.plain.compact",
     { type: "button", lang: other, "data-switch": "language", on: { click: () => { kept.set("language", other); location.reload(); } } },
-    other === "en" ? "English" : "Bahasa Indonesia",
+    other === "en" ? "English" : "Indonesia",
   );
 }
 

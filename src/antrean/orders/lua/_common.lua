@@ -106,7 +106,7 @@ local function notice(o, state)
   local v = redis.call('HMGET', o.key, 'number', 'ref', 'sn', 'err')
   local id = o.id .. '-' .. o.ver
   redis.call('HSET', K.NOTICES, id, cjson.encode({order = o.id, office = o.office, kind = o.kind, state = state,
-    at = NOW, since = NOW, url = o.hook, number = v[1], ref = v[2], sn = v[3], err = v[4] or '', tries = 0}))
+    at = NOW, since = NOW, url = o.hook, number = v[1], ref = v[2], sn = v[3] or '', err = v[4] or '', tries = 0}))
   redis.call('ZADD', K.NOTICES_DUE, int(NOW), id)
 end
 

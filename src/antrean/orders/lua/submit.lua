@@ -60,8 +60,10 @@ local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind
 note_line(o, S.QUEUED, 'accepted')
 redis.call('HSET', o.key, 'id', id, 'office', office, 'kind', kind, 'body', body, 'ref', reference,
   'deadline', deadline, 'score', score, 'seq', seq, 'number', number, 'token', token, 'made', int(NOW),
-  'sn', sn, 'given', sn ~= '' and '1' or '', 'purchase', purchase, 'fence', '0', 'owner', '', 'calls', '0',
-  'state', S.QUEUED, 'ver', '1', 'hist', o.hist, 'upd', int(NOW), 'pii', pii)
+  'fence', '0', 'calls', '0', 'state', S.QUEUED, 'ver', '1', 'hist', o.hist, 'upd', int(NOW), 'pii', pii)
+-- What most orders have none of takes no room in them.
+if sn ~= '' then redis.call('HSET', o.key, 'sn', sn, 'given', '1') end
+if purchase ~= '' then redis.call('HSET', o.key, 'purchase', purchase) end
 if hook ~= '' then redis.call('HSET', o.key, 'hook', hook) end
 if document ~= '' then
   redis.call('PERSIST', K.DOCUMENT .. document)

@@ -1,0 +1,146 @@
+"""Orders accepted per second, beside plainer servers that answer the same client, each in its turn, in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import sys
+import time
+
+import aiohttp
+import psutil
+from redis import Redis
+from rq import Queue
+
+from benchmarks.measure import Row, latency, spread, timed
+from benchmarks.rig import KEY, Rig, free_ports, rig
+
+ROUNDS, QUICK_ROUNDS = 3, 1
+ORDERS, QUICK_ORDERS = 4000, 600
+ENQUEUED = 1000
+#: The share of the top rate at which the wait of one order is looked at.
+LOAD = 0.5
+CONNECTIONS = (64, 1024)
+
+BODY = {
+    "kind": "purchase",
+    "document": {"type_code": "4b", "number": "SK-1", "date": "2024-09-04", "filename": "surat.pdf"},
+    "taxpayer": {"identity_type": "KTP", "identity_number": "1271010101900001", "name": "Siti Aminah"},
+}
+_keys = itertools.count()
+
+
+async def submit(session: aiohttp.ClientSession) -> None:
+    """One purchase with a key of its own. Raises RuntimeError where it is not accepted."""
+    headers = {"Idempotency-Key": f"b{next(_keys)}"}
+    async with session.post("/v1/orders", json=BODY, headers=headers) as answer:
+        await answer.read()
+        if answer.status != 202:
+            raise RuntimeError(f"{answer.status}: {await answer.text()}")
+
+
+def session(origin: str, connections: int) -> aiohttp.ClientSession:
+    """A client with so many connections."""
+    connector = aiohttp.TCPConnector(limit=connections)
+    return aiohttp.ClientSession(origin, connector=connector, headers={"Authorization": f"Bearer {KEY}"})
+
+
+async def fill(r: Rig, count: int) -> None:
+    """Orders to work on."""
+    async with session(r.origin, 64) as client:
+        await timed(count, 64, lambda _: submit(client))
+
+
+async def _rate(origin: str, count: int, connections: int) -> tuple[float, list[float]]:
+    async with session(origin, connections) as client:
+        await timed(min(count, connections), connections, lambda _: submit(client))
+        return await timed(count, connections, lambda _: submit(client))
+
+
+async def _at_half(origin: str, per_s: float, seconds: float) -> list[float]:
+    """Latencies at a fixed rate of arrivals, counted from when each was due."""
+    async with session(origin, 256) as client:
+        latencies: list[float] = []
+
+        async def one(due: float) -> None:
+            await submit(client)
+            latencies.append(time.perf_counter() - due)
+
+        start = time.perf_counter()
+        tasks = []
+        for number in range(int(per_s * seconds)):
+            due = start + number / per_s
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            tasks.append(asyncio.create_task(one(due)))
+        await asyncio.gather(*tasks)
+        return latencies
+
+
+def _enqueue(redis_url: str) -> float:
+    queue = Queue("bench", connection=Redis.from_url(redis_url))
+    started = time.perf_counter()
+    for number in range(ENQUEUED):
+        queue.enqueue("benchmarks.accept.submit", number)
+    return ENQUEUED / (time.perf_counter() - started)
+
+
+def _cpu_s(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+async def accept(quick: bool) -> list[Row]:
+    """Rows of accepting."""
+    rounds, count = (QUICK_ROUNDS, QUICK_ORDERS) if quick else (ROUNDS, ORDERS)
+    rows: list[Row] = []
+    async with rig() as r:
+        url = r.settings.effective_redis_url
+        origins = {"antrean": r.origin}
+        for kind, port in zip(("constant", "multi"), free_ports(2), strict=True):
+            r.start([sys.executable, "-m", "benchmarks.plain_servers", kind, str(port), url])
+            origins[kind] = f"http://127.0.0.1:{port}"
+            await r.listens(port)
+        for connections in CONNECTIONS:
+            rates: dict[str, list[float]] = {name: [] for name in origins}
+            waits: list[float] = []
+            cpu_s = 0.0
+            for _ in range(rounds):
+                for name, origin in origins.items():
+                    before = _cpu_s(r.gateway.pid)
+                    rate, latencies = await _rate(origin, count, connections)
+                    rates[name].append(rate)
+                    if name == "antrean":
+                        waits += latencies
+                        cpu_s += _cpu_s(r.gateway.pid) - before
+            ours = statistics.median(rates["antrean"])
+            for name, words in (("constant", "aiohttp, a constant"), ("multi", "aiohttp, one durable MULTI")):
+                rows.append(
+                    Row(
+                        f"accepted/s, {connections} connections",
+                        spread(rates["antrean"]),
+                        f"{words}: {spread(rates[name])}",
+                        f"{ours / statistics.median(rates[name]):.2f}",
+                    )
+                )
+            rows.append(
+                Row(
+                    f"- wait at the top rate, {connections} connections, p50 / p99 / p99.9 ms",
+                    latency(waits),
+                    f"gateway CPU {1000 * cpu_s / (rounds * count):.2f} ms an order",
+                )
+            )
+            if connections == CONNECTIONS[0]:
+                at_half = await _at_half(r.origin, LOAD * ours, 2 if quick else 6)
+                rows.append(Row("- wait at half of that rate, ms", latency(at_half)))
+        enqueued = await asyncio.to_thread(_enqueue, url)
+        rows.append(
+            Row(
+                "accepted/s, 1,024 connections",
+                spread(rates["antrean"]),
+                f"rq enqueue one by one: {enqueued:.0f}",
+                f"{ours / enqueued:.2f}",
+            )
+        )
+    return rows

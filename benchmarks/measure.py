@@ -1,0 +1,49 @@
+"""What every measurement shares: calls at a fixed concurrency, quantiles, and rows of the table."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: what was measured, what was seen, and beside what."""
+
+    what: str
+    seen: str
+    beside: str = ""
+    ratio: str = ""
+
+
+async def timed(
+    count: int, at_once: int, call: Callable[[int], Awaitable[None]]
+) -> tuple[float, list[float]]:
+    """Run `call` `count` times, `at_once` at a time; answers calls per second and the latencies in seconds."""
+    numbers = iter(range(count))
+    latencies: list[float] = []
+
+    async def lane() -> None:
+        for number in numbers:
+            started = time.perf_counter()
+            await call(number)
+            latencies.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(lane() for _ in range(at_once)))
+    return count / (time.perf_counter() - started), latencies
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Median, and the least and greatest."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def latency(latencies_s: Sequence[float]) -> str:
+    """p50, p99 and p99.9 in milliseconds."""
+    cuts = statistics.quantiles(latencies_s, n=1000)
+    return " / ".join(f"{1000 * cuts[n - 1]:.1f}" for n in (500, 990, 999))

@@ -1,0 +1,107 @@
+"""Open streams: how soon a change is seen by the one who follows its order; and what readers of a ticket cost Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from typing import Any
+
+import aiohttp
+import orjson
+import psutil
+
+from antrean.config.redis_client import connect
+from benchmarks.accept import BODY, session
+from benchmarks.measure import Row, latency, timed
+from benchmarks.rig import Rig, rig
+
+STREAMS, QUICK_STREAMS = 5000, 200
+CHANGES, QUICK_CHANGES = 500, 50
+CHANGES_PER_S = 100
+READERS, QUICK_READERS = 10_000, 500
+
+
+async def status(quick: bool) -> list[Row]:
+    """Rows of streams and of ticket readers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)), hard))
+    streams, changes = (QUICK_STREAMS, QUICK_CHANGES) if quick else (STREAMS, CHANGES)
+    async with rig() as r:
+        return [
+            await _streams(r, streams, changes),
+            await _readers(r, QUICK_READERS if quick else READERS),
+        ]
+
+
+async def _accepted(client: aiohttp.ClientSession, count: int) -> list[dict[str, Any]]:
+    orders: list[dict[str, Any]] = []
+
+    async def one(number: int) -> None:
+        async with client.post("/v1/orders", json=BODY, headers={"Idempotency-Key": f"s{number}"}) as answer:
+            orders.append(orjson.loads(await answer.read()))
+
+    await timed(count, 64, one)
+    return orders
+
+
+async def _streams(r: Rig, count: int, changes: int) -> Row:
+    waits: list[float] = []
+    changed_at: dict[str, float] = {}
+    opened = 0
+    async with session(r.origin, 0) as client:
+        orders = await _accepted(client, count)
+
+        async def follow(order_id: str) -> None:
+            nonlocal opened
+            timeout = aiohttp.ClientTimeout(total=None)
+            async with client.get(f"/v1/orders/{order_id}/events", timeout=timeout) as stream:
+                opened += 1
+                async for line in stream.content:
+                    if line.startswith(b"data:") and b'"state":"cancelled"' in line:
+                        waits.append(time.perf_counter() - changed_at[order_id])
+
+        tasks = [asyncio.create_task(follow(order["id"])) for order in orders]
+        while opened < count:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(2)
+        rss_mb = psutil.Process(r.gateway.pid).memory_info().rss / 1e6
+        for order in orders[:changes]:
+            changed_at[order["id"]] = time.perf_counter()
+            async with client.post(f"/v1/orders/{order['id']}/cancel") as answer:
+                await answer.read()
+            await asyncio.sleep(1 / CHANGES_PER_S)
+        end = time.monotonic() + 20
+        while len(waits) < changes and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return Row(
+        f"{count:,} open streams: a change is seen after, p50 / p99 / p99.9 ms",
+        latency(waits),
+        f"{len(waits)} of {changes} seen, from the cancel call's start; gateway {rss_mb:.0f} MB",
+    )
+
+
+async def _readers(r: Rig, count: int) -> Row:
+    redis = connect(r.settings.effective_redis_url, r.settings)
+    async with session(r.origin, 64) as client:
+        token = (await _accepted(client, 1))[0]["ticket"]["token"]
+
+        async def read(_: int) -> None:
+            async with client.get(f"/v1/tickets/{token}") as answer:
+                await answer.read()
+
+        await read(0)
+        await redis.config_resetstat()
+        rate, latencies = await timed(count, 64, read)
+        seen: Any = await redis.info("commandstats")
+    await redis.aclose()
+    commands = sum(row["calls"] for row in seen.values())
+    return Row(
+        f"{count:,} readers of one ticket",
+        f"{rate:.0f}/s, {latency(latencies)} ms",
+        f"{commands} commands of Redis in all",
+        f"{commands / count:.3f} a reader",
+    )
