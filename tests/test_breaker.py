@@ -206,6 +206,29 @@ async def test_a_rejection_is_a_good_trial_and_a_lost_answer_is_not(
     assert (await breaker.status()).state is CLOSED
 
 
+async def test_a_free_question_is_no_trial(breaker: SharedBreaker, clock: Clock) -> None:
+    await half_opened(breaker, clock)
+    with pytest.raises(NotAdmitted, match="tried out"):
+        await breaker.admit(order=False)
+    assert (await admitted(breaker)).trial
+
+
+async def test_after_a_failed_trial_an_order_is_waited_for_longer_than_an_interval(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    await half_opened(breaker, clock)
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    clock.pass_s(10)
+    assert not await breaker.claim_probe()
+    clock.pass_s(20)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    assert (await breaker.status()).state is CLOSED
+
+
 @pytest.mark.parametrize(
     "outcome", [Weight.NOTHING, asyncio.CancelledError(), Unavailable("open", refused_by_breaker=True)]
 )

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
-from antrean.gateway.keys import CACHE_S, KeyRing, Role, ensure_first_keys
+from antrean.gateway.keys import CACHE_S, KeyRing, Role, ensure_first_keys, register_given_keys
 from antrean.orders import keys
 from gateway_support import OFFICE, Gateway, running_gateway
 
@@ -105,6 +105,19 @@ async def test_first_keys_are_made_once_and_bootstrap_keys_work(redis: Redis, se
     assert principal.role is Role.OPS
     assert await ensure_first_keys(ring, fixed) == []
     assert len(await ring.list()) == 3
+
+
+async def test_a_gateway_alone_takes_the_bootstrap_keys_and_a_revoked_one_stays_revoked(
+    redis: Redis, settings: Settings
+) -> None:
+    given = "a bootstrap key of more than 32 characters"
+    fixed = settings.model_copy(update={"bootstrap_ops_key": type(settings.upstream_password)(given)})
+    ring = KeyRing(redis)
+    assert await register_given_keys(ring, fixed) == {Role.OPS}
+    assert await ring.verify(given) is not None
+    await ring.revoke((await ring.list())[0].id)
+    await register_given_keys(ring, fixed)
+    assert await ring.verify(given) is None
 
 
 async def _made(gateway: Gateway, **body: Any) -> dict[str, Any]:

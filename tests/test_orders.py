@@ -307,6 +307,33 @@ async def test_every_write_of_a_worker_can_be_repeated_after_a_lost_answer(world
     assert (await world.store.situation()).by_state[State.COMPLETED] == 1
 
 
+async def test_an_adapter_that_is_away_for_long_sends_no_order_to_a_person(world: World) -> None:
+    order = await world.affix()
+    await world.worker().run(order.id)
+    for number in range(30):
+        world.upstream.faults["stamp"] = [Unavailable("busy", sent=True)]
+        await world.worker(f"w{number}").run(order.id)
+        world.now_ms += 60_000
+        await world.sweep()
+    assert (await world.order(order.id)).state is State.BOUGHT
+    await world.worker("last").run(order.id)
+    assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_a_list_whose_pages_count_from_0_is_read_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await world.submit()
+    world.upstream.faults["generate"] = ["lost"]
+    await world.worker().run(order.id)
+    assert (await world.order(order.id)).state is State.UNKNOWN
+    from_1 = world.upstream.serial_page
+    monkeypatch.setattr(world.upstream, "serial_page", lambda page, size: from_1(page + 1, size))
+    world.now_ms += 200_000
+    await world.resolver.run_once()
+    assert (await world.order(order.id)).state is State.BOUGHT
+
+
 async def test_a_dead_worker_s_stamping_goes_back_to_the_front_with_the_same_sn(world: World) -> None:
     order = await world.affix()
     await world.worker().run(order.id)

@@ -63,6 +63,8 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     durability = await durability_of(redis, settings)
     vault = await open_vault(settings, redis)
     store = build_store(settings, redis, durability, vault)
+    ring = KeyRing(redis)
+    await api_keys.register_given_keys(ring, settings)
     documents = DocumentStore.from_url(settings.effective_document_store)
     breakers = build_breakers(settings, redis)
     pdf = PdfChecker(pages_max=settings.document_pages_max)
@@ -84,7 +86,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
         uploads=Uploads(store.scripts, GroupCommit(store.scripts, "upload", durability), documents),
         pdf=pdf,
         hub=EventHub(redis),
-        keys=KeyRing(redis),
+        keys=ring,
         outbox=Outbox(store.scripts, vault),
         breakers={
             "provider": BreakerPort(breakers.provider),

@@ -163,6 +163,7 @@ async def _answer(
         raise Problem(name, "The request can not be read.") from None
     except StoreUnavailable as error:
         log.warning("the order store is away", why=str(error))
+        services.store_is_away()
         raise Problem(
             "unavailable", "The order store does not answer. Try again with the same key."
         ) from None

@@ -229,18 +229,22 @@ async def ensure_first_keys(ring: KeyRing, settings: Settings) -> list[tuple[Rol
 
     Answers role, office and text of each key made here; none where there were keys already.
     """
-    given = (
-        (Role.TERMINAL, settings.bootstrap_terminal_key),
-        (Role.OPS, settings.bootstrap_ops_key),
-    )
     empty = not await ring.list()
-    made = []
-    for role, secret in given:
+    given = await register_given_keys(ring, settings)
+    return [
+        (role, FIRST_OFFICE, await ring.create(role, FIRST_OFFICE))
+        for role in (Role.TERMINAL, Role.OPS)
+        if empty and role not in given
+    ]
+
+
+async def register_given_keys(ring: KeyRing, settings: Settings) -> set[Role]:
+    """Take in the bootstrap keys that are set; answers for which roles there is one."""
+    given = {Role.TERMINAL: settings.bootstrap_terminal_key, Role.OPS: settings.bootstrap_ops_key}
+    for role, secret in given.items():
         if secret is not None:
             await ring.register(secret.get_secret_value(), role, FIRST_OFFICE)
-        elif empty:
-            made.append((role, FIRST_OFFICE, await ring.create(role, FIRST_OFFICE)))
-    return made
+    return {role for role, secret in given.items() if secret is not None}
 
 
 def _digest(text: str) -> str:

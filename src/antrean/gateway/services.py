@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 OUTLOOK_S = 0.25
 #: The same for whether orders can be kept durably, and for the pace of the last minutes.
 READY_S = 1.0
+#: A check of readiness that takes longer than this, in seconds, is a no.
+READY_TIMEOUT_S = 1.5
 PACE_S = 1.0
 #: Spans of ten seconds in which a pace is looked for where nothing was completed lately: as long as they are kept.
 LAST_KNOWN_SPANS = 120
@@ -155,8 +157,16 @@ class Services:
         limit = pace.throughput.limit
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
 
+    def store_is_away(self) -> None:
+        """A request has just seen it: the next one that asks for readiness looks anew."""
+        self._ready.forget()
+
     async def _look_at_readiness(self) -> list[str]:
-        reasons = await self.parts.check_ready()
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                reasons = await self.parts.check_ready()
+        except TimeoutError:
+            reasons = [f"the order store or the document store did not answer in {READY_TIMEOUT_S:g} seconds"]
         if reasons:
             log.warning("not ready to accept orders", reasons=reasons)
         return reasons

@@ -40,10 +40,13 @@ T = TypeVar("T")
 INTENT_MAX_S = 3.0
 #: Longest that a result is held in memory for a Redis that is away, in seconds.
 RECORD_MAX_S = 120.0
-#: Upstream calls for one order after which stamping is given to a person.
+#: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
+#: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person.
 STAMP_CALLS_MAX = 12
 #: After a call that did not happen, an order takes its turn again after about this many seconds.
 RETRY_WAIT_S = 1.0
+#: The same after the trial of a half-open breaker: the next trial is another order's.
+TRIAL_WAIT_S = 10.0
 #: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
 UNREADABLE_WAIT_S = 15.0
 
@@ -295,7 +298,7 @@ class Fulfiller:
             verb = "reject" if order.serial_given and turn.sent else "attend"
             return await self._refuse(turn, verb, error.code, error.message)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
-            if turn.tries >= STAMP_CALLS_MAX and turn.sent:
+            if isinstance(error, OutcomeUnknown) and not error.on_trial and turn.tries >= STAMP_CALLS_MAX:
                 return await self._refuse(turn, "attend", "stamping-failed", error.message)
             return await self._unavailable(turn, error)
         except ValueError as error:
@@ -332,15 +335,20 @@ class Fulfiller:
 
     async def _release(self, turn: _Turn, note: str, wait_s: float = 0) -> Outcome:
         op = self._op()
-        await self._record(lambda: self._store.release(turn.order, op, note, turn.meter.calls, wait_s))
+        await self._record(
+            lambda: self._store.release(turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven)
+        )
         return Outcome.RELEASED
 
     async def _unavailable(self, turn: _Turn, error: ProviderError) -> Outcome:
         """Back in line: at once where a breaker refused (the dispatcher waits for it), else after a short wait."""
         if isinstance(error, Unavailable) and error.refused_by_breaker:
             return await self._release(turn, "")
+        if error.on_trial or not isinstance(error, OutcomeUnknown):
+            turn.forgive()
         asked_s = getattr(error, "retry_after_s", None) or 0.0
-        wait_s = min(max(asked_s, RETRY_WAIT_S), 60.0) * self._rng.uniform(0.5, 1.5)
+        least_s = TRIAL_WAIT_S if error.on_trial else RETRY_WAIT_S
+        wait_s = min(max(asked_s, least_s), 60.0) * self._rng.uniform(0.5, 1.5)
         return await self._release(turn, error.message, wait_s)
 
     async def _store_trouble(self, turn: _Turn, error: OSError) -> Outcome:
@@ -377,9 +385,14 @@ class _Turn:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.meter = CallMeter(calls=order.calls)
+        self.forgiven = order.forgiven
         self.sent = False
 
     @property
     def tries(self) -> int:
-        """Upstream calls since the order was submitted or ops put it back."""
-        return self.meter.calls - self.order.forgiven
+        """Upstream calls that count against the order."""
+        return self.meter.calls - self.forgiven
+
+    def forgive(self) -> None:
+        """The calls of this turn do not count."""
+        self.forgiven += self.meter.calls - self.order.calls

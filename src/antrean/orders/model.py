@@ -117,7 +117,7 @@ class Order:
     owner: str
     #: An earlier stamping of this SN on this document may have reached the adapter.
     stamp_tried: bool
-    #: Upstream calls made for it; of these, made before ops put it back.
+    #: Upstream calls made for it; of these, those that do not count against it.
     calls: int
     forgiven: int
     intent_at_ms: int | None

@@ -16,7 +16,7 @@ from antrean.orders.codes import Code
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.witness import Verdict, judge
-from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.errors import ProviderError, Rejected, Unavailable
 from antrean.provider.protocol import Provider, SerialRecord
 
 log = structlog.get_logger(__name__)
@@ -92,7 +92,11 @@ class Resolver:
         return False
 
     async def walk(self, floor_ms: int) -> Walk:
-        """Read the list, newest first, back to `floor_ms`; take in every SN of ours that nobody has recorded."""
+        """Read the list, newest first, back to `floor_ms`; take in every SN of ours that nobody has recorded.
+
+        Pages count from 1 or from 0 (assumed: sources differ), so a page 0 is asked for last: where pages count from
+        1 it shows nothing new, or is refused.
+        """
         walk = Walk()
         seen: set[str] = set()
         for page in range(1, PAGES_MAX + 1):
@@ -106,7 +110,22 @@ class Resolver:
             if answer.last or not fresh or past_floor:
                 walk.complete = True
                 break
+        if walk.complete:
+            await self._page_zero(seen, walk)
         return walk
+
+    async def _page_zero(self, seen: set[str], walk: Walk) -> None:
+        try:
+            answer = await self._provider.serial_page(0, PAGE_SIZE)
+        except Unavailable as error:
+            if error.refused_by_breaker:
+                raise
+            return
+        except Rejected:
+            return
+        fresh = [r for r in answer.records if r.serial_number not in seen]
+        walk.rows += len(fresh)
+        await self._take_in(fresh, walk)
 
     async def _take_in(self, rows: list[SerialRecord], walk: Walk) -> None:
         ours = {r.serial_number: r for r in rows if order_id_of(r.file)}

@@ -150,8 +150,10 @@ class SharedBreaker:
 
     # ---- calls
 
-    async def admit(self, wait_s: float = 0.0, *, retry: bool = False) -> Permit | None:
+    async def admit(self, wait_s: float = 0.0, *, retry: bool = False, order: bool = True) -> Permit | None:
         """The right to make one call, waiting at most `wait_s` seconds for a free slot.
+
+        `order`: it is a call for an order, and so may be the trial of a half-open breaker; a free question is not.
 
         None where `retry` is set and the retry budget is spent. Raises NotAdmitted: with `refused_by_breaker`
         where the breaker is open, its trials are taken, no slot came free or Redis is away; without it, and with
@@ -161,7 +163,7 @@ class SharedBreaker:
         end = loop.time() + wait_s
         while True:
             lease = uuid.uuid4().hex
-            code, state, epoch, step, wait_ms, _reason = await self._admit_once(lease, retry)
+            code, state, epoch, step, wait_ms, _reason = await self._admit_once(lease, retry, order)
             self._see(state)
             left_s = end - loop.time()
             asked_s = int(wait_ms) / 1000
@@ -311,7 +313,7 @@ class SharedBreaker:
 
     # ---- inside
 
-    async def _admit_once(self, lease: str, retry: bool) -> list[str]:
+    async def _admit_once(self, lease: str, retry: bool, order: bool) -> list[str]:
         limits = self.limiter.rules
         work = asyncio.ensure_future(
             self._run(
@@ -323,6 +325,7 @@ class SharedBreaker:
                 "1" if retry else "0",
                 limits.retry_share,
                 limits.retry_tokens_max,
+                "1" if order else "0",
             )
         )
         try:

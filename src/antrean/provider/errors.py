@@ -23,6 +23,9 @@ class ProviderError(Exception):
     `message` is fit to be shown to a clerk: no secret, no personal data.
     """
 
+    #: It came of the one call that a half-open breaker let through: it says little of the order.
+    on_trial = False
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message

@@ -49,7 +49,9 @@ from antrean.provider.translate import LoginFailed
 T = TypeVar("T")
 
 
-#: The pace goes by the round trips of these: a free question is answered in no time, whatever the load.
+#: Calls for orders: they alone are trials of a half-open breaker, since a server may answer free questions and do
+#: nothing else. The pace goes by those whose round trip shows the load.
+ORDER_CALLS = frozenset({"generate", "stamp", "qr_image"})
 TIMED = frozenset({"generate", "stamp"})
 
 
@@ -192,7 +194,7 @@ class ResilientProvider:
 
         async def attempt() -> T:
             nonlocal last
-            permit = await gate.admit(self._slot_wait_s, retry=last is not None)
+            permit = await gate.admit(self._slot_wait_s, retry=last is not None, order=name in ORDER_CALLS)
             if permit is None:
                 assert last is not None
                 raise _BudgetSpent(last)
@@ -206,6 +208,7 @@ class ResilientProvider:
                 last = error
                 raise
             except ProviderError as error:
+                error.on_trial = permit.trial
                 outcome = last = error
                 raise
             else:

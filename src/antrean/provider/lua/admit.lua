@@ -1,9 +1,10 @@
 -- Lets one call through the breaker and into the limit, or says why not; grants nothing in part.
 -- ARGV: now, lease, lease length (ms), trials at once when half-open, limit at the start,
---       '1' for a repetition of a call, retry tokens earned by a call, most retry tokens
+--       '1' for a repetition of a call, retry tokens earned by a call, most retry tokens, '1' for an order's call (a
+--       free question is no trial: a server may answer it and still do nothing)
 -- Answer: {code, state, epoch, step, ms to wait, reason}
 --   code: granted · trial (granted as a half-open trial) · open · trials_taken · later (Retry-After) · full · no_budget
-local _, lease, lease_ms, trials_max, start, is_retry, earned, tokens_max = unpack(ARGV)
+local _, lease, lease_ms, trials_max, start, is_retry, earned, tokens_max, order = unpack(ARGV)
 
 local function answer(code, wait_ms)
   return {code, EFFECTIVE, B.epoch, int(num(L, 'step')), int(wait_ms or 0), B.ov_reason or B.reason}
@@ -20,7 +21,9 @@ if redis.call('ZSCORE', KEYS[6], lease) then
 end
 
 local trial = EFFECTIVE == 'half_open'
-if trial and redis.call('ZCARD', KEYS[3]) >= tonumber(trials_max) then return answer('trials_taken') end
+if trial and (order ~= '1' or redis.call('ZCARD', KEYS[3]) >= tonumber(trials_max)) then
+  return answer('trials_taken')
+end
 if num(L, 'not_before') > NOW then return answer('later', num(L, 'not_before') - NOW) end
 
 local limit = math.max(1, math.floor(tonumber(L.limit or start)))
