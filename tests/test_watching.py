@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -50,10 +51,10 @@ def test_every_outcome_of_a_call_has_a_name_of_its_own() -> None:
     ]  # fmt: skip
 
 
-async def test_metrics_tell_of_calls_money_and_health_and_are_well_formed() -> None:
-    async with running_stack(workers=1) as stack:
+async def test_metrics_and_logs_of_a_run_tell_of_calls_money_and_each_order_and_of_no_person() -> None:
+    async with running_stack(workers=1, log_level="DEBUG", log_format="json") as stack:
         for _ in range(3):
-            await stack.submit(purchase())
+            order = await stack.submit(purchase())
         await stack.all_completed()
 
         async def counted() -> bool:
@@ -62,6 +63,13 @@ async def test_metrics_tell_of_calls_money_and_health_and_are_well_formed() -> N
 
         await stack.until(counted, 30)
         text = (await stack.ops.get("/metrics")).text
+        written = stack.log()
+    lines = [json.loads(line) for line in written.splitlines() if f'"order_id": "{order["id"]}"' in line]
+    assert [line["event"] for line in lines] == ["order accepted", "turn ended"]
+    assert lines[0]["request_id"]
+    assert lines[1]["outcome"] == "completed"
+    assert "1271010101900001" not in written
+    assert "Siti Aminah" not in written
     assert 'antrean_ledger_idr{account="bought_unused"} 30000.0' in text
     assert "antrean_ledger_difference_idr 0.0" in text
     assert 'antrean_upstream_call_duration_seconds_count{call="generate"} 3.0' in text

@@ -173,7 +173,7 @@ async def test_a_ticket_is_printed_with_number_way_and_honest_time(
     await page.keyboard.press("F9")
     await expect(page.locator(".receipt .figure")).to_have_text("1")
     await page.keyboard.press("F8")
-    await page.wait_for_function("window.printed")
+    await desk.stack.until(lambda: page.evaluate("window.printed === true"))
     ticket = page.locator(".print")
     await expect(ticket.locator(".print-number")).to_have_text("1")
     await expect(ticket).to_contain_text("terganggu sejak")

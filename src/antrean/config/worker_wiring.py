@@ -53,6 +53,7 @@ DISPATCH_EVERY_S = 0.03
 SWEEP_EVERY_S = 1.0
 PROBE_LOOK_EVERY_S = 0.2
 RESOLVE_EVERY_S = 0.5
+TALLY_EVERY_S = 1.0
 CALIBRATE_EVERY_S = 1.0
 #: With what a step sends at most this bounds what webhooks take of the leader's time: 2 ms of CPU each, measured.
 WEBHOOKS_EVERY_S = 0.25
@@ -109,6 +110,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
             PROBE_LOOK_EVERY_S,
         ),
         Loop("quota", QuotaProbe(store, provider).run_once, settings.probe_interval_s),
+        Loop("calls", tally.flush, TALLY_EVERY_S, leader_only=False),
         Loop("resolve", resolver.run_once, RESOLVE_EVERY_S),
         Loop(
             "balance",

@@ -103,11 +103,13 @@ class Fulfiller:
                 return Outcome.SKIPPED
             turn = _Turn(claim.order)
             try:
-                return await self._go_on(turn, claim.pool)
+                outcome = await self._go_on(turn, claim.pool)
             except ClaimLost as lost:
                 log.warning("claim lost", why=str(lost))
                 await self._let_go(turn)
-                return Outcome.LOST
+                outcome = Outcome.LOST
+            log.debug("turn ended", outcome=outcome.value, calls=turn.meter.calls)
+            return outcome
 
     async def _let_go(self, turn: _Turn) -> None:
         """Give up a claim that may be ours all the same: after a failover the record may stand a few steps back.

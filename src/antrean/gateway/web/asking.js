@@ -1,4 +1,5 @@
 // A dialog that asks for what a decision needs, the reason first: who decides says why, and it goes on record.
+import { ruleWords } from "./api.js";
 import { h, icon } from "./dom.js";
 import { Fields, ruled } from "./fields.js";
 import { t } from "./words.js";
@@ -29,7 +30,7 @@ export function ask({ title, text, fields = [], confirm, danger = false, send })
           done = true;
           dialog.close();
         } catch (error) {
-          const strangers = own.show((error.errors ?? []).map((e) => [e.field, e.message]));
+          const strangers = own.show((error.errors ?? []).map((e) => [e.field, ruleWords(e)]));
           message.replaceChildren(h("div.notice.bad", {}, icon("warn"), h("p", {}, strangers.join(" ") || error.words || t("problem.unreachable"))));
         } finally {
           button.disabled = false;

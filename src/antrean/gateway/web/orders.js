@@ -16,6 +16,8 @@ export class OrderList {
   #timer = 0;
   #body = h("tbody");
   #limit = SHOWN;
+  #asking = false;
+  #again = false;
 
   /** `fix(entry)`: put a refused entry back into the form. */
   constructor(outbox, { fix, line, holding, seen }) {
@@ -62,7 +64,24 @@ export class OrderList {
     return this.#orders.find((order) => order.id === id) ?? null;
   }
 
+  /** Ask now; while an answer is on its way, once more after it: it may be older than what one wants to see. */
   async refresh() {
+    if (this.#asking) {
+      this.#again = true;
+      return;
+    }
+    this.#asking = true;
+    try {
+      do {
+        this.#again = false;
+        await this.#ask();
+      } while (this.#again);
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  async #ask() {
     clearTimeout(this.#timer);
     let pause = FAILED_MS;
     try {

@@ -26,6 +26,11 @@ export async function printTicket(order) {
   );
   document.body.append(sheet);
   document.body.dataset.print = paper();
+  // What is printed next by the browser's own menu is the page again.
+  addEventListener("afterprint", () => {
+    sheet.remove();
+    delete document.body.dataset.print;
+  }, { once: true });
   await qr.decode().catch(() => {}); // Without the picture the address is still there to be typed.
   window.print();
 }
