@@ -20,7 +20,7 @@ from antrean.config.settings import Settings
 from antrean.gateway.keys import KeyRing, Role
 from stack import free_ports
 
-START_S = 20
+START_S = 60
 OFFICE = "MDN-01"
 
 
