@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from pathlib import Path
 from typing import Any
@@ -388,3 +389,15 @@ async def test_a_list_is_the_same_page_by_page_wherever_its_orders_are(shelf: Sh
         for wanted in ({}, {"office": "MDN-01"}, {"state": State.CANCELLED}, {"reference": "r"}):
             fits = [order.id for order in before if Filter(**wanted).fits(order)]
             assert [order.id for order in await shelf.listed(limit, **wanted)] == fits
+
+
+async def test_only_the_record_that_was_archived_is_removed(shelf: Shelf) -> None:
+    order = (await shelf.finished())["cancelled"]
+    assert isinstance(order.personal, bytes)
+    sealed = hashlib.sha1(order.personal).hexdigest()
+    for version, digest in ((order.version - 1, sealed), (order.version, hashlib.sha1(b"").hexdigest())):
+        _, moved = await shelf.store.scripts.run("archive", order.id, version, digest)
+        assert moved == 0
+    assert order.id in await shelf.in_redis()
+    _, moved = await shelf.store.scripts.run("archive", order.id, order.version, sealed)
+    assert moved == 1

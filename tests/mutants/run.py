@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import old_orders
 import personal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +123,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
 )
 MUTANTS += tuple(Mutant(*fault, suites=personal.SUITES) for fault in personal.FAULTS)
+MUTANTS += tuple(Mutant(*fault, suites=old_orders.SUITES) for fault in old_orders.FAULTS)
 
 
 #: Changes nothing: what "catches" this would catch anything.
