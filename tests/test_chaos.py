@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import redis as blocking_redis
@@ -73,13 +74,15 @@ async def test_a_worker_killed_at_each_named_point_buys_nothing_twice_and_loses_
         await stack.ops.delete(forced)
         to_buy = [await stack.submit(purchase()) for _ in kill_point.PURCHASE_STEPS * 2]
 
-        points = [f"{when}-{step}" for step in kill_point.STAMP_STEPS for when in ("before", "after")]
-        for order, point in zip(to_stamp, points, strict=True):
-            await _die_at(worker, order["id"], point)
-        points = [f"{when}-{step}" for step in kill_point.PURCHASE_STEPS for when in ("before", "after")]
-        for order, point in zip(to_buy, points, strict=True):
-            await _die_at(worker, order["id"], point)
+        steps = (*kill_point.STAMP_STEPS, *kill_point.PURCHASE_STEPS)
+        points = [f"{when}-{step}" for step in steps for when in ("before", "after")]
+        room = asyncio.Semaphore(3)
 
+        async def die(order: dict[str, Any], point: str) -> None:
+            async with room:
+                await _die_at(worker, order["id"], point)
+
+        await asyncio.gather(*map(die, [*to_stamp, *to_buy], points))
         worker.send_signal(signal.SIGCONT)
         await stack.all_completed(90)
         await stack.assert_books_agree()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import Any
 
@@ -14,8 +13,8 @@ from stack import Stack, purchase, running_stack
 PROBE_S = 1.0
 #: Seconds that generate takes at the upstream of the steps; the more, the more calls in flight one rate needs.
 ANSWER_S = 0.5
-#: Share of each step's capacity that must be in use ten seconds after it.
-USED_LEAST = float(os.environ.get("ANTREAN_TEST_CAPACITY_USED", "0.4"))
+#: Share of each step's capacity that must be in use ten seconds after it, on a machine that does nothing else.
+USED_LEAST = 0.9
 
 
 async def state_of(stack: Stack, breaker: str = "provider") -> str:
@@ -40,12 +39,11 @@ async def held_attempts(stack: Stack) -> int:
     return sum(row["attempts"] for row in rows if row["state"] == "queued")
 
 
-@pytest.mark.parametrize("mode", ["down", "hang"])
-async def test_four_workers_spend_nothing_on_an_outage_and_go_on_at_once_after_it(mode: str) -> None:
+async def test_four_workers_spend_nothing_on_an_outage_and_go_on_at_once_after_it() -> None:
     async with running_stack(workers=4, upstream_timeout_s="1") as stack:
         await asyncio.gather(*(stack.submit(purchase()) for _ in range(20)))
         await stack.all_completed()
-        await stack.sim.put("/_sim/outage", json={"on": True, "mode": mode})
+        await stack.sim.put("/_sim/outage", json={"on": True, "mode": "hang"})
 
         async def opened() -> bool:
             await stack.submit(purchase())
@@ -82,6 +80,7 @@ async def test_four_workers_spend_nothing_on_an_outage_and_go_on_at_once_after_i
         await stack.assert_books_agree()
 
 
+@pytest.mark.long
 async def test_a_capacity_that_comes_back_in_steps_is_used_and_never_pushed_until_it_falls_over() -> None:
     """20, 50, 100 orders a second; a fifth more in a second and nothing is answered for a while.
 
@@ -113,7 +112,6 @@ async def test_a_capacity_that_comes_back_in_steps_is_used_and_never_pushed_unti
             # From the tenth second on.
             used[per_s] = (counts[12] - counts[9]) / 3 / per_s
             assert await state_of(stack) == "closed", used
-        # What is reached depends on who else is on this machine; ANTREAN_TEST_CAPACITY_USED=0.9 asks for more.
         assert min(used.values()) >= USED_LEAST, used
 
 

@@ -17,6 +17,8 @@ from benchmarks.replay.script import write_script
 #: The three days, in seconds: with the draining after them about a minute. `make replay` is the long one.
 SPAN_S = float(os.environ.get("REPLAY_SECONDS", "40"))
 ORDERS = 240
+#: Fewer calls meet a fault in the short one than `make replay` asks for.
+LEAST_FAULTS = {"hang": 1, "down": 5, "refuse": 1, "capacity": 1, "lost_answer": 1}
 
 
 async def test_the_days_of_september_2024_lose_nothing_and_buy_nothing_twice() -> None:
@@ -24,7 +26,7 @@ async def test_the_days_of_september_2024_lose_nothing_and_buy_nothing_twice() -
     with family() as processes:
         outcome = await with_antrean.run(script, processes, patience_s=120)
 
-    assert broken_promises(outcome) == []
+    assert broken_promises(outcome, LEAST_FAULTS) == []
     assert outcome.counts["completed"] == ORDERS
     assert outcome.counts["stamped"] >= 10
     assert {what for _, what in outcome.kills} == {"worker", "gateway", "valkey"}

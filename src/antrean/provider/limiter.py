@@ -29,7 +29,7 @@ class LimitRules:
     """
 
     bounds: PaceBounds
-    lease_s: float = 10.0
+    lease_s: float = 3.0
     retry_share: float = 0.1
     retry_tokens_max: float = 20.0
     asked_wait_max_s: float = 30.0
