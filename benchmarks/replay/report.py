@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.replay.best import Best, best_schedule, places
@@ -171,7 +171,7 @@ def write_report(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([head, "", *_comparison(outcomes), "", "## Antrean's run", "", *_ours(ours), ""])
 
 
-def faults_seen(outcome: Outcome, least: dict[str, int]) -> list[str]:
+def faults_seen(outcome: Outcome, least: Mapping[str, int]) -> list[str]:
     """Which faults befell fewer calls than they should have, for a run that must not pass by missing them."""
     hits = outcome.fault_hits
     return [f"{kind}: {hits.get(kind, 0)} of {n}" for kind, n in least.items() if hits.get(kind, 0) < n]
