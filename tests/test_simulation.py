@@ -18,7 +18,7 @@ import structlog
 from simulation.history import History
 
 #: Histories in the test run, shared by as many processes; `make soak` plays them for hours.
-HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "1200"))
+HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "2000"))
 PROCESSES = 2
 FIRST_SEED = 20_240_903
 
