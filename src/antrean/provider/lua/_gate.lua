@@ -80,3 +80,9 @@ local function next_step()
   redis.call('HDEL', KEYS[5], 'answers', 'rtt', 'rtt2', 'done', 'errors', 'busy', 'used')
   redis.call('HSET', KEYS[5], 'step', int(num(L, 'step') + 1), 'step_since', int(NOW))
 end
+
+-- The same after a cut: failures of calls begun before it say nothing of the smaller limit.
+local function next_step_after_cut()
+  next_step()
+  redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1))
+end

@@ -25,7 +25,6 @@ set('reason', reason)
 set('refused', '0')
 set('failed', '0')
 redis.call('DEL', KEYS[2], KEYS[3])
-next_step()
-redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1))
+next_step_after_cut()
 remember('move', from, to, reason, actor)
 return {'moved', to, B.epoch}

@@ -7,6 +7,5 @@ local _, step, limit, baseline, ceiling, hold_until, background, cut = unpack(AR
 if int(num(L, 'step')) ~= step then return {'ignored'} end
 redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', ceiling, 'hold_until', hold_until,
   'background', background)
-next_step()
-if cut == '1' then redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1)) end
+if cut == '1' then next_step_after_cut() else next_step() end
 return {'moved'}

@@ -3,8 +3,8 @@
 -- free slots so quickly that the limit bounded nothing. The first "too busy" tells how many calls in flight were
 -- not too many: the limit is that from here on, without waiting for the step to be judged.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
---       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked all of us to wait, window (ms), limit at the start,
---       '1' for "too busy", ms to stay below the limit that was too much
+--       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked
+--       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
@@ -48,9 +48,8 @@ if failed then
     L.limit = tostring(math.max(1, others))
     L.ceiling = tostring(limit)
     L.hold_until = int(NOW + tonumber(hold_ms))
-    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until,
-      'cut_step', int(num(L, 'step') + 1))
-    next_step()
+    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until)
+    next_step_after_cut()
   end
 else
   add('done', 1)
