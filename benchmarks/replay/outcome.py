@@ -43,6 +43,7 @@ class Promise:
     latest_s: float
     done_s: float
     at_acceptance: bool
+    position: int
 
 
 @dataclass(slots=True)

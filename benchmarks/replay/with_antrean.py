@@ -92,7 +92,7 @@ class AntreanRun:
         self.script = script
         self.accepted: dict[str, tuple[int, float]] = {}
         self.documents: dict[int, str] = {}
-        self.promised: list[tuple[str, float, float, float, bool]] = []
+        self.promised: list[tuple[str, float, float, float, bool, int]] = []
         self.no_promise = 0
         self.samples: list[Sample] = []
         self.kills: list[tuple[float, str]] = []
@@ -159,7 +159,7 @@ class AntreanRun:
             self.no_promise += 1
             return
         earliest, latest = (self._since_start(order["eta"][end]) for end in ("earliest", "latest"))
-        self.promised.append((order["id"], self._now_s(), earliest, latest, at_acceptance))
+        self.promised.append((order["id"], self._now_s(), earliest, latest, at_acceptance, order["position"]))
 
     async def _sample(self) -> None:
         while True:
@@ -251,8 +251,8 @@ class AntreanRun:
             )  # fmt: skip
         done_s = {order_id: _completed_at(record) for order_id, record in records.items()}
         promises = [
-            Promise(shown, earliest, latest, self._since_start(done_at), first)
-            for order_id, shown, earliest, latest, first in self.promised
+            Promise(shown, earliest, latest, self._since_start(done_at), first, position)
+            for order_id, shown, earliest, latest, first, position in self.promised
             if (done_at := done_s.get(order_id))
         ]
         totals = ledger["totals_idr"]
