@@ -21,6 +21,7 @@ from antrean.gateway.parts import GatewayParts
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.events import EventHub
+from antrean.orders.layout import require_known_layout
 from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.uploads import Uploads
@@ -57,9 +58,10 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     """All that a gateway works with.
 
     Raises RedisError or StoreUnavailable where the server cannot be asked how it keeps things, WrongRing where its
-    orders are encrypted with other keys.
+    orders are encrypted with other keys, NewerLayout where a later release wrote them.
     """
     redis = connect(settings.effective_redis_url, settings)
+    await require_known_layout(redis)
     durability = await durability_of(redis, settings)
     vault = await open_vault(settings, redis)
     store = build_store(settings, redis, durability, vault)

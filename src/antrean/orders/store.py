@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from antrean.orders import ids, keys
+from antrean.orders import ids, keys, layout
 from antrean.orders.archive import Archive, Record
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
@@ -534,10 +534,12 @@ def _record(flat: list[bytes]) -> Order:
 
 
 async def asked(question: Awaitable[Any]) -> Any:
-    """The answer, or StoreUnavailable in place of anything that Redis or the way to it did."""
+    """The answer, NewerLayout, or StoreUnavailable in place of anything that Redis or the way to it did."""
     try:
         return await question
     except (RedisError, OSError, TimeoutError) as error:
+        if isinstance(error, ResponseError) and (newer := layout.refusal(error)):
+            raise newer from None
         raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
 
 
