@@ -14,9 +14,9 @@ from antrean.gateway import exchange
 from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
 from antrean.gateway.services import SERVICES, Services
+from antrean.orders.asking import asked
 from antrean.orders.calls import read_calls
 from antrean.orders.ledger import PAID, PARTS, Ledger
-from antrean.orders.store import asked
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -47,7 +47,7 @@ async def _facts(services: Services) -> Facts:
     totals, calls, oldest_ms, throughput, replication, free_bytes = await asyncio.gather(
         Ledger(parts.store).totals(),
         read_calls(parts.redis),
-        parts.store.oldest_ms(),
+        parts.store.lanes.oldest_ms(),
         asked(parts.throughput()),
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),

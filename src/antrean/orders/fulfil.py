@@ -151,7 +151,7 @@ class Fulfiller:
             if serial is not None:
                 return await self._after_purchase(turn, Generated(serial, None))
         try:
-            taxpayer = self._store.taxpayer_of(order)
+            taxpayer = self._store.personal.taxpayer_of(order)
         except Unreadable as error:
             log.error("who pays can not be read", why=str(error))
             return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
