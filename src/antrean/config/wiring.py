@@ -18,6 +18,7 @@ from antrean.config.upstream import build_breakers
 from antrean.gateway import keys as api_keys
 from antrean.gateway.keys import KeyRing
 from antrean.gateway.parts import GatewayParts
+from antrean.gateway.ports import RetryBudget
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.events import EventHub
@@ -52,6 +53,11 @@ class BreakerPort:
     async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The last changes, newest first."""
         return [dataclasses.asdict(change) for change in await self._breaker.history(limit)]
+
+    async def retry_budget(self) -> RetryBudget:
+        """The fleet's retries of this breaker's calls."""
+        _, limit = await self._breaker.look()
+        return RetryBudget(limit.retry_tokens, limit.retries, limit.retries_refused)
 
 
 async def gateway_parts(settings: Settings) -> GatewayParts:
