@@ -65,6 +65,10 @@ class World:
         assert order is not None
         return order
 
+    async def rank(self, order: Order) -> int | None:
+        """How many stand before it in its own lane; None where it waits in none."""
+        return (await self.store.lanes.ranks([order]))[0]
+
     async def beat(self, *workers: str) -> None:
         """Signs of life."""
         for worker in workers:

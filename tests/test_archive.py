@@ -282,7 +282,7 @@ async def test_one_person_is_erased_from_the_archive_and_the_others_stay(
     assert (erased.personal, erased.masked) == (None, None)
     assert erased.history[-1].note == "erased by ops"
     assert erased.serial_number == order.serial_number
-    assert shelf.store.taxpayer_of(await shelf.world.order(other.id)).name == "Siti Aminah"
+    assert shelf.store.personal.taxpayer_of(await shelf.world.order(other.id)).name == "Siti Aminah"
     assert await shelf.another_archive().find(other.id) == other
     paths = await shelf.objects.paths("archive")
     assert len(paths) == 1
@@ -351,22 +351,27 @@ async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, re
     ends = await shelf.finished()
     order, clear = ends["purchase"], ends["cancelled"]
     await redis.hdel(keys.ORDER + clear.id, "pii")  # as version 0.1 wrote it
-    await redis.hset(keys.ORDER + clear.id, "body", body_json(clear, shelf.store.taxpayer_of(clear)).decode())
+    await redis.hset(
+        keys.ORDER + clear.id, "body", body_json(clear, shelf.store.personal.taxpayer_of(clear)).decode()
+    )
     shelf.later()
     await shelf.move()
     fresh = VaultKey("fresh", bytes(range(32)))
     both = Vault([fresh, VaultKey("test", bytes(32))])
     store = OrderStore(shelf.store.scripts, shelf.store._commit, shelf.world.limits, vault=both)
-    assert await shelf.archive.rewrite_all(store.resealed) == 4
-    assert await shelf.archive.rewrite_all(store.resealed) == 0
+    assert await shelf.archive.rewrite_all(store.personal.resealed_record) == 4
+    assert await shelf.archive.rewrite_all(store.personal.resealed_record) == 0
     alone = OrderStore(shelf.store.scripts, shelf.store._commit, shelf.world.limits, vault=Vault([fresh]))
     found = await shelf.archive.find(order.id)
     assert found is not None
-    assert alone.taxpayer_of(found) == shelf.store.taxpayer_of(order)
+    assert alone.personal.taxpayer_of(found) == shelf.store.personal.taxpayer_of(order)
     found = await shelf.archive.find(clear.id)
     assert found is not None
     assert isinstance(found.personal, bytes)
-    assert (found.masked, alone.taxpayer_of(found)) == (clear.masked, shelf.store.taxpayer_of(clear))
+    assert (found.masked, alone.personal.taxpayer_of(found)) == (
+        clear.masked,
+        shelf.store.personal.taxpayer_of(clear),
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

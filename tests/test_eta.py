@@ -94,7 +94,7 @@ async def test_a_long_lane_is_sampled_and_the_samples_stand_for_all(redis: Redis
     for number in range(120):
         await world.store.submit(new_order(deadline_ms=NOW_MS + 60_000 * number))
     await world.store.submit(new_order())
-    dues = await world.store.dues()
+    dues = await world.store.lanes.dues()
     assert 40 <= len(dues) <= 60
     assert sum(due.orders for due in dues) == pytest.approx(120, abs=20)
     assert [due.rank for due in dues] == sorted(due.rank for due in dues)

@@ -55,7 +55,7 @@ async def test_an_affix_is_bought_then_stamped_in_its_own_turn(world: World) -> 
     assert await world.worker().run(order.id) is Outcome.BOUGHT
     waiting = await world.order(order.id)
     assert waiting.state is State.BOUGHT
-    assert await world.store.rank(waiting) == 0
+    assert await world.rank(waiting) == 0
     assert await world.worker("w2").run(order.id) is Outcome.COMPLETED
     assert (await world.totals())["stamped"] == 10000
     assert f"stamped {order.id}" in world.documents.kept
@@ -96,7 +96,7 @@ async def test_deadlines_come_first_then_age(world: World) -> None:
     later_due = await world.submit(deadline_ms=world.now_ms + 7_200_000)
     first_due = await world.submit(deadline_ms=world.now_ms + 3_600_000)
     second_due = await world.submit(deadline_ms=world.now_ms + 3_600_000)
-    ranks = [await world.store.rank(o) for o in (first_due, second_due, later_due, late)]
+    ranks = [await world.rank(o) for o in (first_due, second_due, later_due, late)]
     assert ranks == [0, 1, 2, 3]
 
 
@@ -119,11 +119,11 @@ async def test_not_sent_goes_back_to_its_place_and_no_attempt_is_used(world: Wor
     order = await world.submit()
     claim = await world.store.claim(order.id, "w1", "op1")
     assert claim is not None
-    assert await world.store.rank(order) is None
+    assert await world.rank(order) is None
     await world.store.release(claim.order, "op2", "", 0)
     back = await world.order(order.id)
     assert (back.state, back.calls, states(back)) == (State.QUEUED, 0, ["queued"])
-    assert await world.store.rank(back) == 0
+    assert await world.rank(back) == 0
 
 
 async def test_unavailable_puts_back_with_a_wait(world: World) -> None:
@@ -132,7 +132,7 @@ async def test_unavailable_puts_back_with_a_wait(world: World) -> None:
     assert await world.worker().run(order.id) is Outcome.RELEASED
     back = await world.order(order.id)
     assert (back.state, back.calls) == (State.QUEUED, 1)
-    assert await world.store.rank(back) is None
+    assert await world.rank(back) is None
     world.now_ms += 2000
     await world.beat("w1")
     assert (await world.sweep()).due == 1
@@ -156,7 +156,7 @@ async def test_a_used_up_quota_holds_purchases_and_costs_the_order_nothing(world
     assert await world.worker().run(order.id) is Outcome.RELEASED
     assert "quota_exhausted" in (await world.store.situation()).holds
     assert await world.worker().run(order.id) is Outcome.SKIPPED
-    assert (await world.store.rank(await world.order(order.id))) == 0
+    assert (await world.rank(await world.order(order.id))) == 0
     await world.store.unhold("quota_exhausted", "test")
     assert await world.worker().run(order.id) is Outcome.COMPLETED
 
@@ -191,7 +191,7 @@ async def test_what_is_not_on_the_list_after_settling_was_not_bought(world: Worl
 
 async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: World) -> None:
     order = await world.submit()
-    await world.store.set_baseline(world.upstream.quota, 0)
+    await world.store.account.set_baseline(world.upstream.quota, 0)
     world.upstream.lists_new = False
     world.upstream.faults["generate"] = ["lost"]
     await world.worker().run(order.id)
@@ -353,11 +353,11 @@ async def test_a_dead_worker_s_stamping_goes_back_to_the_front_with_the_same_sn(
 async def test_a_dispatched_order_without_a_job_is_back_in_seconds(world: World) -> None:
     order = await world.submit()
     assert await world.store.dispatch([("buy:MDN-01", 1)], {}) == [order.id]
-    assert await world.store.rank(order) is None
+    assert await world.rank(order) is None
     world.now_ms += 3001
     assert (await world.sweep(jobs=(order.id,))).restored == 0
     assert (await world.sweep()).restored == 1
-    assert await world.store.rank(order) == 0
+    assert await world.rank(order) == 0
 
 
 async def test_an_unusable_sn_waits_for_a_person_and_replay_may_take_one_from_the_pool(world: World) -> None:
@@ -430,7 +430,7 @@ async def test_deadlines_move_in_bulk_and_the_line_with_them(world: World) -> No
     stamping = await world.affix(deadline_ms=due)
     await world.worker().run(stamping.id)
     assert await world.store.postpone(due, due + 1, due + 4 * day_ms, "MDN-01", "ops: moved to the 10th") == 4
-    assert [await world.store.rank(await world.order(o.id)) for o in (later, *first, free)] == [0, 1, 2, 3, 4]
+    assert [await world.rank(await world.order(o.id)) for o in (later, *first, free)] == [0, 1, 2, 3, 4]
     assert (await world.order(first[0].id)).deadline_ms == due + 4 * day_ms
     assert (await world.order(stamping.id)).deadline_ms == due + 4 * day_ms
     assert (await world.order(other.id)).deadline_ms == due

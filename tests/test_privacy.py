@@ -16,6 +16,7 @@ from antrean.orders.commit import GroupCommit
 from antrean.orders.erasure import DAY_MS, Eraser
 from antrean.orders.fulfil import Outcome
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused, Taxpayer
+from antrean.orders.resealing import reseal
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable, Vault, VaultKey, sealing_key
@@ -67,7 +68,7 @@ async def test_number_and_name_are_nowhere_in_redis_in_clear(world: World) -> No
     assert order.id.encode() in kept
     for secret in (NIK, NAME, "Aminah", "Siti"):
         assert secret.encode() not in kept
-    assert world.store.taxpayer_of(await world.order(affixed.id)) == PERSON
+    assert world.store.personal.taxpayer_of(await world.order(affixed.id)) == PERSON
 
 
 async def test_the_record_shows_them_masked_without_a_key(world: World) -> None:
@@ -81,7 +82,7 @@ async def test_sealed_data_moved_to_another_order_does_not_open(world: World) ->
     one, two = await world.submit(), await world.submit()
     await world.redis.hset(keys.ORDER + two.id, "pii", await world.redis.hget(keys.ORDER + one.id, "pii"))
     with pytest.raises(Unreadable):
-        world.store.taxpayer_of(await world.order(two.id))
+        world.store.personal.taxpayer_of(await world.order(two.id))
 
 
 async def as_version_0_1_wrote_it(world: World, order: Order) -> None:
@@ -99,7 +100,7 @@ async def test_records_in_clear_are_still_read_bought_for_and_masked(world: Worl
     await as_version_0_1_wrote_it(world, order)
     found = await world.order(order.id)
     assert found.masked == order.masked
-    assert world.store.taxpayer_of(found) == PERSON
+    assert world.store.personal.taxpayer_of(found) == PERSON
     await world.beat("w1")
     assert await world.worker().run(order.id) is Outcome.COMPLETED
 
@@ -114,17 +115,17 @@ async def test_a_change_of_keys_seals_every_record_anew_and_the_old_key_can_go(w
     await before.cancel(erased.id)
     await Eraser(before, world.documents).erase(erased.id, "asked for")
 
-    assert both.taxpayer_of(await world.order(order.id)) == PERSON
-    assert [await both.reseal(o.id) for o in (order, clear, erased)] == [True, True, False]
-    assert [await both.reseal(o.id) for o in (order, clear, erased)] == [False, False, False]
+    assert both.personal.taxpayer_of(await world.order(order.id)) == PERSON
+    assert [await reseal(both, o.id) for o in (order, clear, erased)] == [True, True, False]
+    assert [await reseal(both, o.id) for o in (order, clear, erased)] == [False, False, False]
     for sealed_anew in (order, clear):
         found = await world.order(sealed_anew.id)
         assert isinstance(found.personal, bytes)
         assert sealing_key(found.personal) == "new"
-        assert after.taxpayer_of(found) == PERSON
+        assert after.personal.taxpayer_of(found) == PERSON
     assert NIK.encode() not in await everything(world.redis)
     with pytest.raises(Unreadable):
-        before.taxpayer_of(await world.order(order.id))
+        before.personal.taxpayer_of(await world.order(order.id))
 
     # Repeats are told from reuses before and after.
     for store in (both, after):
@@ -194,7 +195,7 @@ async def test_when_its_time_is_over_person_and_documents_go_and_the_books_stay(
     await world.assert_books_balance()
     assert not await world.redis.zcard(keys.ERASE)
     with pytest.raises(Unreadable):
-        world.store.taxpayer_of(erased)
+        world.store.personal.taxpayer_of(erased)
     kept = await everything(world.redis)
     assert not any(trace in kept for trace in (b"1271****", b"S***", b"surat.pdf"))
 

@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from antrean.config.durability import Finding, Level
 from antrean.config.settings import Settings
 from antrean.orders import keys
+from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import asked
 from antrean.orders.vault import KEY_BYTES, Unreadable, Vault, VaultKey, parse_ring
 
 log = structlog.get_logger(__name__)

@@ -25,8 +25,8 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.cached import Cached
 from antrean.orders import keys
+from antrean.orders.asking import asked
 from antrean.orders.model import StoreUnavailable
-from antrean.orders.store import asked
 
 #: A gateway trusts what it has read of a key for this long, in seconds; whoever ends a key waits for it.
 CACHE_S = 0.5

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from antrean.orders.lanes import lane_of
 from antrean.orders.model import Order, StoreUnavailable
-from antrean.orders.store import OrderStore, lane_of
+from antrean.orders.store import OrderStore
 
 #: Orders asked for in one round trip.
 BATCH_MAX = 500
@@ -39,7 +40,7 @@ class Ranks:
 
     async def _ask_batch(self, batch: list[tuple[Order, asyncio.Future[int | None]]]) -> None:
         try:
-            ranks = await self._store.ranks([order for order, _ in batch])
+            ranks = await self._store.lanes.ranks([order for order, _ in batch])
         except StoreUnavailable as error:
             for _, future in batch:
                 if not future.done():

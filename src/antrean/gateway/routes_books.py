@@ -170,7 +170,7 @@ async def deadlines(request: web.Request) -> web.Response:
 async def lift_balance_hold(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/holds/balance_unexplained`: a person has explained the balance; purchases go on."""
     parts = request.app[SERVICES].parts
-    lifted = await parts.store.accept_balance(_actor(request))
+    lifted = await parts.store.account.accept_balance(_actor(request))
     request.app[SERVICES].breakers_changed()
     return exchange.json_response({"lifted": lifted})
 

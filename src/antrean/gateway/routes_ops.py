@@ -11,9 +11,9 @@ from antrean.gateway.ports import BreakerView
 from antrean.gateway.problems import Problem
 from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.services import SERVICES
+from antrean.orders.asking import asked
 from antrean.orders.holding import PAUSED, held, text
 from antrean.orders.lateness import Miss
-from antrean.orders.store import asked
 from antrean.orders.view import rfc3339
 
 #: Orders that will miss their deadline, shown at a time.
@@ -70,7 +70,7 @@ async def backlog(request: web.Request) -> web.Response:
     store = services.parts.store
     outlook, pace = (await services.seen_now()).outlook, await services.pace()
     situation = outlook.situation
-    oldest_ms = await store.oldest_ms()
+    oldest_ms = await store.lanes.oldest_ms()
     language = exchange.language(request)
     holds = held(outlook)
     late = await services.misses()

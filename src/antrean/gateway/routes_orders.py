@@ -192,7 +192,7 @@ async def list_orders(request: web.Request) -> web.Response:
     page = await listing.page(
         parts.redis, wanted, int(cursor) if cursor else None, limit, parts.store.archive
     )
-    ranks = await services.parts.store.ranks(page.orders)
+    ranks = await services.parts.store.lanes.ranks(page.orders)
     seen, pace = await services.seen(), await services.pace()
     look = look_of(request, services)
     shown = [
@@ -318,7 +318,7 @@ def look_of(request: web.Request, services: Services) -> Look:
 
     def reveal(order: Order) -> Taxpayer | None:
         try:
-            taxpayer = services.parts.store.taxpayer_of(order)
+            taxpayer = services.parts.store.personal.taxpayer_of(order)
         except Unreadable as error:
             log.error("who pays can not be read", order_id=order.id, why=str(error))
             return None

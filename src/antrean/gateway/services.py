@@ -22,12 +22,12 @@ from antrean.gateway.sessions import Sessions
 from antrean.gateway.tickets import Tickets
 from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta, lateness
+from antrean.orders.asking import asked
 from antrean.orders.holding import Glance, Outlook
 from antrean.orders.lateness import Miss
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.pace import PaceReader
 from antrean.orders.promises import Promises
-from antrean.orders.store import asked
 from antrean.orders.view import Pace
 
 log = structlog.get_logger(__name__)
@@ -148,7 +148,7 @@ class Services:
         if per_s is None:
             per_s = eta.last_known(await store.completions(situation.now_ms, LAST_KNOWN_SPANS))
         waiting = {office: lane.waiting for office, lane in situation.offices.items()}
-        return lateness.misses(await store.dues(), waiting, situation.weights, per_s, situation.now_ms)
+        return lateness.misses(await store.lanes.dues(), waiting, situation.weights, per_s, situation.now_ms)
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.

@@ -18,7 +18,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.store import asked
+from antrean.orders.asking import asked
 
 #: Life of a session in seconds: a long working day.
 SESSION_S = 12 * 3600

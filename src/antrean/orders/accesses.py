@@ -9,7 +9,7 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.store import asked
+from antrean.orders.asking import asked
 
 #: Entries kept for one order, the newest, and for how long after the last one, in seconds.
 KEPT_MAX = 200

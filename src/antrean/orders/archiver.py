@@ -12,8 +12,9 @@ import structlog
 
 from antrean.orders import keys
 from antrean.orders.archive import Archive, Record
+from antrean.orders.asking import asked
 from antrean.orders.states import TERMINAL, State
-from antrean.orders.store import OrderStore, asked
+from antrean.orders.store import OrderStore
 
 log = structlog.get_logger(__name__)
 

@@ -28,9 +28,9 @@ class BalanceWatch:
     async def run_once(self) -> bool:
         """One look; True where it is to be repeated soon. Raises StoreUnavailable, ProviderError."""
         before = await self._store.situation()
-        books = await self._store.account()
+        books = await self._store.account.read()
         balance = await self._provider.balance()
-        account = await self._store.account()
+        account = await self._store.account.read()
         after = await self._store.situation()
         on_the_way = max(s.by_state[State.BUYING] + s.unknown for s in (before, after))
         unnamed = account.unnamed(balance)
@@ -57,5 +57,5 @@ class BalanceWatch:
         if quiet:
             if unnamed is not None and unnamed < 0:
                 log.info("balance went up", stamps=-unnamed)
-            await self._store.set_baseline(balance, account.bought)
+            await self._store.account.set_baseline(balance, account.bought)
         return False

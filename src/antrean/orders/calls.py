@@ -13,7 +13,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.store import asked
+from antrean.orders.asking import asked
 
 #: Upper bounds of the histogram, in seconds.
 BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from antrean.orders.layout import NewerLayout
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -150,7 +151,7 @@ class Fulfiller:
             if serial is not None:
                 return await self._after_purchase(turn, Generated(serial, None))
         try:
-            taxpayer = self._store.taxpayer_of(order)
+            taxpayer = self._store.personal.taxpayer_of(order)
         except Unreadable as error:
             log.error("who pays can not be read", why=str(error))
             return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
@@ -363,6 +364,8 @@ class Fulfiller:
         while True:
             try:
                 return await write()
+            except NewerLayout:
+                raise
             except StoreUnavailable:
                 if loop.time() + pause_s > end:
                     raise

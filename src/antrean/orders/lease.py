@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from antrean.orders import keys
+from antrean.orders.asking import asked
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import asked
 
 #: A lease ends by itself after this, in ms: far longer than any work under one.
 LEASE_MS = 60_000

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from antrean.orders import keys
+from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.model import IllegalMove
 from antrean.orders.resolve import order_id_of
 from antrean.orders.states import State
-from antrean.orders.store import OrderStore, asked
+from antrean.orders.store import OrderStore
 from antrean.provider.protocol import Provider
 
 #: The accounts that a citizen's payment can be in, and the sum of all payments.

@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.archive import Archive
+from antrean.orders.asking import asked
 from antrean.orders.model import Order
 from antrean.orders.states import State
-from antrean.orders.store import asked
 
 #: Orders looked at in one round trip, and in one call at most: a filter that fits little ends with a cursor.
 CHUNK = 500

@@ -8,10 +8,10 @@ from typing import Literal
 import orjson
 
 from antrean.orders import keys
+from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.notices import DISABLE_MS, Endpoint, Notice, Secrets
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import asked
 from antrean.orders.vault import Vault, sealing_key
 
 #: Notices that were given up and are kept for a replay; the oldest give way.

@@ -129,7 +129,7 @@ class Resolver:
 
     async def _take_in(self, rows: list[SerialRecord], walk: Walk) -> None:
         ours = {r.serial_number: r for r in rows if order_id_of(r.file)}
-        unrecorded = await self._store.unrecorded(list(ours))
+        unrecorded = await self._store.account.unrecorded(list(ours))
         for serial, row in ours.items():
             order_id = order_id_of(row.file)
             assert order_id is not None
@@ -154,7 +154,7 @@ class Resolver:
             return
         before = await self._store.situation()
         balance = await self._provider.balance()
-        account = await self._store.account()
+        account = await self._store.account.read()
         after = await self._store.situation()
         # Others whose outcome is not known either, and too fresh to be proven: their stamps have no name yet.
         fresh = sum(after.now_ms - other.since_ms < self._settle_ms for other in self._cases.values())

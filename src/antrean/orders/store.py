@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import orjson
-from redis.exceptions import RedisError
-
 from antrean.orders import ids, keys
-from antrean.orders.archive import Archive, Record
+from antrean.orders.account import AccountBooks
+from antrean.orders.archive import Archive
+from antrean.orders.asking import asked as asked
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
-from antrean.orders.lateness import SAMPLES, Due
+from antrean.orders.lanes import Lanes, score_minute
 from antrean.orders.model import (
     ClaimLost,
     IllegalMove,
@@ -23,21 +22,17 @@ from antrean.orders.model import (
     Order,
     StoreUnavailable,
     SubmitRefused,
-    Taxpayer,
     body_json,
 )
+from antrean.orders.personal import Personal
 from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
-from antrean.orders.vault import Unreadable, Vault, sealing_key
-from antrean.orders.witness import Account, Baseline
+from antrean.orders.vault import Vault
 
 #: Orders given a new deadline in one step.
 POSTPONE_MAX = 500
 IDEMPOTENCY_S = 60 * 24 * 3600
-#: Minutes are counted from 2024 so that 25 bits last until 2087; the last one stands for "no deadline".
-_EPOCH_MIN = 1_704_067_200_000 // 60_000
-_NO_DEADLINE_MIN = 2**25 - 1
 
 _REFUSALS: dict[Code, tuple[str, str]] = {
     Code.KEY_REUSED: (
@@ -96,19 +91,6 @@ class Claim:
     pool: int
 
 
-def score_minute(deadline_ms: int | None) -> int:
-    """The part of a lane's score that the deadline makes, in minutes."""
-    if deadline_ms is None:
-        return _NO_DEADLINE_MIN
-    return min(max(deadline_ms // 60_000 - _EPOCH_MIN, 0), _NO_DEADLINE_MIN - 1)
-
-
-def minutes_until(score: float, now_ms: int) -> float | None:
-    """Minutes until the deadline in a lane's score, negative when late; None where there is none."""
-    minute = int(score) >> 28
-    return None if minute == _NO_DEADLINE_MIN else minute + _EPOCH_MIN - now_ms / 60_000
-
-
 def key_digest(idempotency_key: str) -> str:
     """What is kept of an idempotency key."""
     return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
@@ -143,7 +125,9 @@ class OrderStore:
         self._limits = limits
         self._new_id = new_id or (lambda: ids.new_id(time.time_ns() // 1_000_000))
         self._new_token = new_token
-        self._vault = vault
+        self.personal = Personal(vault)
+        self.lanes = Lanes(scripts)
+        self.account = AccountBooks(scripts)
         self.archive = archive
         self._intents = intents or Durability()
 
@@ -164,8 +148,8 @@ class OrderStore:
         """
         order_id = self._new_id()
         token = self._new_token(ids.time_ms(order_id))
-        vault = self._need_vault()
-        masked, sealed = new.taxpayer.masked, vault.seal(_personal_json(new.taxpayer), _place(order_id))
+        masked, sealed = new.taxpayer.masked, self.personal.seal(order_id, new.taxpayer)
+        digest = self.personal.vault.digest(new.fingerprint)
 
         def args(archived_serial: str) -> tuple[Arg, ...]:
             return (
@@ -174,7 +158,7 @@ class OrderStore:
                 key_digest(new.idempotency_key),
                 IDEMPOTENCY_S,
                 # Repeats of before fingerprints were keyed are known as well.
-                f"{vault.digest(new.fingerprint)} {new.fingerprint}",
+                f"{digest} {new.fingerprint}",
                 new.kind,
                 body_json(new, masked),
                 new.reference or "",
@@ -212,48 +196,6 @@ class OrderStore:
             return Order.from_hash(raw)
         return await self.archive.find(order_id) if self.archive else None
 
-    def taxpayer_of(self, order: Order) -> Taxpayer:
-        """Who pays, in full. Raises Unreadable: the keys here do not open it, or it was erased."""
-        if isinstance(order.personal, Taxpayer):
-            return order.personal
-        if order.personal is None or order.masked is None:
-            raise Unreadable("it was erased")
-        number, name = orjson.loads(self._need_vault().open(order.personal, _place(order.id)))
-        return Taxpayer(order.masked.identity_type, number, name)
-
-    async def reseal(self, order_id: str) -> bool:
-        """Seal the order's personal data with the key that encrypts now; False where it is already, or erased.
-
-        Raises Unreadable.
-        """
-        vault = self._need_vault()
-        order = await self.get(order_id)
-        if order is None or order.personal is None:
-            return False
-        old = order.personal
-        if isinstance(old, bytes) and sealing_key(old) == vault.primary:
-            return False
-        taxpayer = self.taxpayer_of(order)
-        code, *_ = await self._run(
-            "reseal",
-            order_id,
-            old if isinstance(old, bytes) else "",
-            vault.seal(_personal_json(taxpayer), _place(order_id)),
-            body_json(order, taxpayer.masked),
-        )
-        return bool(code == Code.OK)
-
-    def resealed(self, record: Record) -> Record:
-        """The same for an archived record. Raises Unreadable."""
-        vault, order = self._need_vault(), Order.from_hash(record)
-        if order.personal is None:
-            return record
-        if isinstance(order.personal, bytes) and sealing_key(order.personal) == vault.primary:
-            return record
-        taxpayer = self.taxpayer_of(order)
-        sealed = vault.seal(_personal_json(taxpayer), _place(order.id))
-        return record | {b"pii": sealed, b"body": body_json(order, taxpayer.masked)}
-
     async def _archived_purchase(self, new: NewOrder) -> str | None:
         """SN of the purchase that an affix names, where that is archived, completed and of the same office."""
         if self.archive is None or new.purchase_order_id is None:
@@ -262,11 +204,6 @@ class OrderStore:
         if bought is None or bought.office != new.office or bought.kind != "purchase":
             return None
         return bought.serial_number if bought.state is State.COMPLETED else None
-
-    def _need_vault(self) -> Vault:
-        if self._vault is None:
-            raise RuntimeError("this store was built without the ring of keys")
-        return self._vault
 
     async def by_ticket(self, token: str) -> Order | None:
         """The order that a ticket token stands for, or None."""
@@ -313,26 +250,6 @@ class OrderStore:
                 passed += seen - step if leaves else seen
         return moved
 
-    async def rank(self, order: Order) -> int | None:
-        """How many stand before it in its own lane; None where it waits in none."""
-        name = lane_of(order)
-        return None if name is None else await asked(self._redis.zrank(name, order.id))
-
-    async def ranks(self, orders: Sequence[Order]) -> list[int | None]:
-        """The rank of each, in one round trip."""
-        lanes = [lane_of(order) for order in orders]
-        pipe = self._redis.pipeline(transaction=False)
-        for name, order in zip(lanes, orders, strict=True):
-            if name is not None:
-                pipe.zrank(name, order.id)
-        answers = iter(await asked(pipe.execute()))
-        return [None if name is None else next(answers) for name in lanes]
-
-    async def oldest_ms(self) -> int | None:
-        """About when the oldest open order was accepted, as `oldest.lua` finds it; None where none is open."""
-        _, made = await self._run("oldest", _NO_DEADLINE_MIN << 28)
-        return int(made) if made else None
-
     async def completions(self, now_ms: int, buckets: int) -> list[int]:
         """Orders completed in each of the last `buckets` spans of 10 seconds; the first span is still running."""
         span = now_ms // 10_000
@@ -343,18 +260,6 @@ class OrderStore:
         """The order that is `rank`-th (from 0) of those of an office that wait to be bought, or None."""
         found = await asked(self._redis.zrange(keys.LANE_BUY + office, rank, rank))
         return await self.get(found[0].decode()) if found else None
-
-    async def dues(self) -> list[Due]:
-        """Orders that wait and have a deadline, the samples of every lane."""
-        found: list[Due] = []
-        flat = await self._run("due", _NO_DEADLINE_MIN << 28, SAMPLES)
-        for lane, count, rows in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-            each = max(1, round(count / max(len(rows) // 4, 1)))
-            for order_id, office, rank, deadline in zip(*(rows[i::4] for i in range(4)), strict=True):
-                found.append(
-                    Due(order_id.decode(), lane.decode(), office.decode(), int(rank), int(deadline), each)
-                )
-        return found
 
     async def situation(self) -> Situation:
         """One look at lanes, counts and holds."""
@@ -438,36 +343,11 @@ class OrderStore:
         rows = await asked(self._redis.zrange(keys.UNKNOWN, 0, most - 1, withscores=True))
         return [(order_id.decode(), int(since)) for order_id, since in rows]
 
-    async def unrecorded(self, serial_numbers: Sequence[str]) -> set[str]:
-        """Which of these SNs neither an order nor the pool has."""
-        if not serial_numbers:
-            return set()
-        owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, list(serial_numbers)))
-        pooled = await asked(self._redis.hmget(keys.POOL, list(serial_numbers)))
-        return {
-            sn for sn, o, p in zip(serial_numbers, owners, pooled, strict=True) if o is None and p is None
-        }
-
-    async def account(self) -> Account:
-        """What our books say of the upstream account: the last balance, and what was bought since."""
-        raw = await asked(self._redis.hgetall(keys.BALANCE))
-        numbers = {k.decode(): int(v) for k, v in raw.items()}
-        base = Baseline(numbers["value"], numbers["base"], numbers["at"]) if "value" in numbers else None
-        return Account(base, numbers.get("bought", 0))
-
-    async def set_baseline(self, balance: int, bought: int) -> None:
-        """Remember a balance that our books explain."""
-        await self._run("baseline", balance, bought)
-
     async def waiting_for_a_person(self, most: int) -> list[Order]:
         """Orders in attention, the longest first."""
         found = await asked(self._redis.zrange(keys.ATTENTION, 0, most - 1))
         orders = [await self.get(order_id.decode()) for order_id in found]
         return [order for order in orders if order is not None]
-
-    async def accept_balance(self, actor: str) -> bool:
-        """A person has explained the balance: it is taken as it is from now on, and purchases go on."""
-        return bool((await self._run("accept_balance", actor))[0] == Code.OK)
 
     async def restore(self, order_id: str) -> None:
         """Put a dispatched order that was not claimed back into its lane."""
@@ -521,30 +401,5 @@ class OrderStore:
             raise ClaimLost(f"{name} of {order_id}: {Code(code).name.lower()}")
 
 
-def _personal_json(taxpayer: Taxpayer) -> bytes:
-    return orjson.dumps([taxpayer.identity_number, taxpayer.name])
-
-
-def _place(order_id: str) -> str:
-    return f"order:{order_id}"
-
-
 def _record(flat: list[bytes]) -> Order:
     return Order.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
-
-
-async def asked(question: Awaitable[Any]) -> Any:
-    """The answer, or StoreUnavailable in place of anything that Redis or the way to it did."""
-    try:
-        return await question
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
-
-
-def lane_of(order: Order) -> str | None:
-    """The lane where an unclaimed order of this state waits, as `lane` in _common.lua has it."""
-    if order.state is State.QUEUED:
-        return keys.LANE_STAMP if order.serial_number else keys.LANE_BUY + order.office
-    if order.state is State.BOUGHT:
-        return keys.LANE_STAMP if order.kind == "affix" else keys.LANE_FETCH
-    return None

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import orjson
 
 from antrean.orders import ids, keys
+from antrean.orders.asking import asked
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore
 from antrean.orders.placement import PageRun
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import asked
 
 #: An upload that no order uses is forgotten after this time, in seconds; `submit.lua` lifts it.
 UNUSED_S = 7 * 24 * 3600

@@ -12,9 +12,10 @@ from redis.exceptions import RedisError
 from rq import Queue
 
 from antrean.orders import fairness
+from antrean.orders.lanes import minutes_until
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.situation import Situation
-from antrean.orders.store import OrderStore, minutes_until
+from antrean.orders.store import OrderStore
 from antrean.workers.jobs import job_for
 
 log = structlog.get_logger(__name__)

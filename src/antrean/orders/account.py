@@ -1,0 +1,45 @@
+"""Our books of the upstream account: which SNs have an owner, and the last balance that was explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antrean.orders import keys
+from antrean.orders.asking import asked
+from antrean.orders.codes import Code
+from antrean.orders.scripts import Scripts
+from antrean.orders.witness import Account, Baseline
+
+
+class AccountBooks:
+    """Reads and notes what is known of the account. Every method raises StoreUnavailable."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+
+    async def unrecorded(self, serial_numbers: Sequence[str]) -> set[str]:
+        """Which of these SNs neither an order nor the pool has."""
+        if not serial_numbers:
+            return set()
+        owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, list(serial_numbers)))
+        pooled = await asked(self._redis.hmget(keys.POOL, list(serial_numbers)))
+        return {
+            sn for sn, o, p in zip(serial_numbers, owners, pooled, strict=True) if o is None and p is None
+        }
+
+    async def read(self) -> Account:
+        """The last explained balance, and what was bought since."""
+        raw = await asked(self._redis.hgetall(keys.BALANCE))
+        numbers = {k.decode(): int(v) for k, v in raw.items()}
+        base = Baseline(numbers["value"], numbers["base"], numbers["at"]) if "value" in numbers else None
+        return Account(base, numbers.get("bought", 0))
+
+    async def set_baseline(self, balance: int, bought: int) -> None:
+        """Remember a balance that our books explain."""
+        await asked(self._scripts.run("baseline", balance, bought))
+
+    async def accept_balance(self, actor: str) -> bool:
+        """A person has explained the balance: it is taken as it is from now on, and purchases go on."""
+        code, *_ = await asked(self._scripts.run("accept_balance", actor))
+        return bool(code == Code.OK)
