@@ -209,15 +209,12 @@ def _enqueue(command: list[str], env: dict[str, str]) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Stop a worker and what it started."""
-    family = (
-        [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
-    )
-    for each in family:
-        try:
-            each.kill()
-        except psutil.NoSuchProcess:
-            continue
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.kill()
     process.wait(10)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _last_line(said: bytes) -> str:

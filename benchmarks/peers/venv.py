@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -28,10 +27,11 @@ def bin_of(lock_name: str) -> Path:
         return home / "bin"
     shutil.rmtree(home, ignore_errors=True)
     python = home / "bin" / "python"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    make = [sys.executable, "-m", "venv", str(home)]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        for command in ([sys.executable, "-m", "venv", home], [*pip, "-r", lock]):
-            subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_S, env=os.environ)
+        for command in (make, [*pip, "--require-hashes", "-r", str(lock)]):
+            subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_S)
     except (subprocess.SubprocessError, OSError) as error:
         said = getattr(error, "stderr", None) or b""
         last = said.decode(errors="replace").strip().splitlines()[-1:] or [type(error).__name__]
