@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+import sys
 from typing import Any
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
 from antrean.orders import keys
@@ -22,6 +22,7 @@ from antrean.orders.ledger import PAID, PARTS, Ledger
 from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
 from antrean.orders.situation import Situation
 from antrean.orders.states import MOVES, TERMINAL, State
+from beside import Beside
 from orders_support import World
 
 #: Examples of 30 steps each in the test run.
@@ -35,9 +36,11 @@ class OrderModel(RuleBasedStateMachine):
 
     loop: asyncio.AbstractEventLoop
     redis: Redis
+    examples = 0
 
     @initialize(affix=st.booleans())
     def accept(self, affix: bool) -> None:
+        OrderModel.examples += 1
         self.do(self.redis.flushdb())
         self.world = World(self.redis)
         self.store = self.world.store
@@ -301,16 +304,30 @@ class OrderModel(RuleBasedStateMachine):
             assert totals["bought_unused"] == 10_000
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _server(quick_valkey_url: str) -> Iterator[None]:
+def play(url: str, examples: int) -> None:
+    """Run the model and print how many examples it had; the example that fails is raised and printed."""
     OrderModel.loop = uvloop.new_event_loop()
-    OrderModel.redis = Redis.from_url(quick_valkey_url, protocol=2)
-    yield
+    OrderModel.redis = Redis.from_url(url, protocol=2)
+    run_state_machine_as_test(
+        OrderModel,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
     OrderModel.loop.run_until_complete(OrderModel.redis.aclose())
     OrderModel.loop.close()
+    print(f"examples={OrderModel.examples}")
 
 
-TestOrderModel = OrderModel.TestCase
-TestOrderModel.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@pytest.mark.beside("model", lambda url: [sys.executable, __file__, f"{url}?db=3", str(EXAMPLES)])
+def test_every_verb_at_every_state_does_what_the_table_says(beside: Beside) -> None:
+    (output,) = beside.outputs("model")
+    played = int(output.rpartition("examples=")[2])
+    assert played >= EXAMPLES
+
+
+if __name__ == "__main__":
+    play(sys.argv[1], int(sys.argv[2]))
