@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -70,12 +69,7 @@ async def turn(order_id: str, point: str) -> None:
 def _forked(order_id: str, point: str) -> int:
     pid = os.fork()
     if pid == 0:
-        try:
-            asyncio.run(turn(order_id, point))
-        except Exception:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
+        asyncio.run(turn(order_id, point))  # does not come back: it is killed or it raises
     return pid
 
 
