@@ -80,7 +80,7 @@ def drain(line: Line, seed: int, orders: int = 6000) -> list[Turned]:
             )
             span = eta.estimate(
                 lambda come, position=position: position + come / 2,  # type: ignore[misc]
-                tuple(counts), now_s % eta.SPAN_S, course=course, ratios=tuple(ratios),
+                tuple(counts), now_s % eta.SPAN_S, course=course, spread=eta.learnt(ratios),
             )  # fmt: skip
             if span is not None:
                 open_promises.append((done + position, Promise.of(span, now_s * 1000)))

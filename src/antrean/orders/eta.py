@@ -125,6 +125,27 @@ def last_known(completed: Sequence[int]) -> float | None:
     return sum(busy) / (len(busy) * SPAN_S) if busy else None
 
 
+def quantile(ascending: Sequence[float], share: float) -> float:
+    """The value below which `share` of the values lie, between the two that are nearest."""
+    at = share * (len(ascending) - 1)
+    below = math.floor(at)
+    above = min(below + 1, len(ascending) - 1)
+    return ascending[below] + (at - below) * (ascending[above] - ascending[below])
+
+
+def learnt(ratios: Sequence[float]) -> tuple[float, float]:
+    """How far real waits lie from what the pace says, as factors for the near and the far end.
+
+    `ratios`: real wait by middle, of the last ranges that no stop fell into.
+    """
+    known = sorted((*ratios, *PRIOR))
+    near, far = quantile(known, BEFORE), quantile(known, 1 - AFTER)
+    return min(max(near, NEAR[0]), NEAR[1]), min(max(far, FAR[0]), FAR[1])
+
+
+NOTHING_LEARNT = learnt(())
+
+
 def estimate(
     place_after: Callable[[float], float],
     completed: Sequence[int],
@@ -132,13 +153,12 @@ def estimate(
     *,
     capacity_per_s: float = 0.0,
     course: Course = CALM,
-    ratios: Sequence[float] = (),
+    spread: tuple[float, float] = NOTHING_LEARNT,
 ) -> Range | None:
     """When an order is done; None where that is not known.
 
     `place_after`: its place in line (1 = next), when so many others will have come. `capacity_per_s`: calls that the
-    upstream's limit and round trip allow; few were completed where few were asked for. `ratios`: of the last ranges
-    that no stop fell into, real wait by middle.
+    upstream's limit and round trip allow; few were completed where few were asked for. `spread`: see `learnt`.
     """
     rate = max(per_second(completed, elapsed_s) or 0.0, CAPACITY_SHARE * capacity_per_s)
     if rate <= 0 or course.lately >= UNSTEADY:
@@ -148,19 +168,9 @@ def estimate(
     for _ in range(ROUNDS):
         wait_s = min(place_after(course.arrivals_per_s * wait_s) / rate, RUSH_MAX * alone_s)
     middle_s = TURN_S + wait_s
-    known = sorted((*ratios, *PRIOR))
-    near = min(max(quantile(known, BEFORE), NEAR[0]), NEAR[1])
-    far = min(max(quantile(known, 1 - AFTER), FAR[0]), FAR[1])
+    near, far = spread
     latest_s = TURN_S + far * middle_s + course.stopped_s(wait_s)
     if latest_s > HORIZON_S:
         return None
     best = max(rate, BEST_SHARE * max(completed[1:], default=0) / SPAN_S)
     return Range(near * place / best, latest_s, middle_s)
-
-
-def quantile(ascending: Sequence[float], share: float) -> float:
-    """The value below which `share` of the values lie, between the two that are nearest."""
-    at = share * (len(ascending) - 1)
-    below = math.floor(at)
-    above = min(below + 1, len(ascending) - 1)
-    return ascending[below] + (at - below) * (ascending[above] - ascending[below])

@@ -30,4 +30,4 @@ class PaceReader:
         """The pace at `now_ms` by the server's clock. Raises StoreUnavailable."""
         completed = await self._store.completions(now_ms, eta.SPANS)
         throughput, course = await asked(self._throughput()), await self._course.read(now_ms)
-        return Pace(now_ms, tuple(completed), throughput, course, await self._promises.ratios())
+        return Pace(now_ms, tuple(completed), throughput, course, eta.learnt(await self._promises.ratios()))

@@ -20,13 +20,13 @@ _WITH_SERIAL = frozenset({State.BOUGHT, State.STAMPING, State.COMPLETED, State.R
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pace:
     """Completions by span of 10 seconds, the running one first, at `now_ms`; what the upstream allows; how orders come
-    and how the line stopped; and how the times promised before turned out (real wait by promised middle)."""
+    and how the line stopped; and how the times promised before turned out (`eta.learnt`)."""
 
     now_ms: int
     completed: tuple[int, ...]
     throughput: eta_rule.Throughput = eta_rule.NOT_KNOWN
     course: eta_rule.Course = eta_rule.CALM
-    ratios: tuple[float, ...] = ()
+    spread: tuple[float, float] = eta_rule.NOTHING_LEARNT
 
     @property
     def elapsed_s(self) -> float:
@@ -46,7 +46,7 @@ class Pace:
             self.elapsed_s,
             capacity_per_s=self.throughput.per_s(stamped=stamped),
             course=self.course,
-            ratios=self.ratios,
+            spread=self.spread,
         )
 
 
