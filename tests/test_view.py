@@ -95,12 +95,12 @@ def with_hold(*reasons: str) -> Outlook:
 def test_an_estimate_is_a_range_in_order_that_grows_with_the_position(
     place: int, completed: list[int], elapsed_s: float
 ) -> None:
-    span = eta.estimate(InOrder(place).after, completed, elapsed_s)
+    span = eta.estimate(InOrder(place).after, tuple(completed), elapsed_s)
     if sum(completed) < eta.LEAST:
         assert span is None
     if span is not None:
         assert 0 < span.earliest_s < span.latest_s <= eta.HORIZON_S
-        further = eta.estimate(InOrder(place + 1).after, completed, elapsed_s)
+        further = eta.estimate(InOrder(place + 1).after, tuple(completed), elapsed_s)
         assert further is None or further.earliest_s > span.earliest_s
 
 

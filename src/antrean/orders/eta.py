@@ -8,6 +8,7 @@ of late. How far a pace may wander was learnt from the ranges given before (prom
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -146,9 +147,15 @@ def learnt(ratios: Sequence[float]) -> tuple[float, float]:
 NOTHING_LEARNT = learnt(())
 
 
+@functools.lru_cache(maxsize=64)
+def _rates(completed: tuple[int, ...], elapsed_s: float) -> tuple[float, float]:
+    """Completed a second of late, and at best: the same for all orders that are looked at in one moment."""
+    return per_second(completed, elapsed_s) or 0.0, max(completed[1:], default=0) / SPAN_S
+
+
 def estimate(
     place_after: Callable[[float], float],
-    completed: Sequence[int],
+    completed: tuple[int, ...],
     elapsed_s: float,
     *,
     capacity_per_s: float = 0.0,
@@ -160,7 +167,8 @@ def estimate(
     `place_after`: its place in line (1 = next), when so many others will have come. `capacity_per_s`: calls that the
     upstream's limit and round trip allow; few were completed where few were asked for. `spread`: see `learnt`.
     """
-    rate = max(per_second(completed, elapsed_s) or 0.0, CAPACITY_SHARE * capacity_per_s)
+    seen_per_s, best_per_s = _rates(completed, elapsed_s)
+    rate = max(seen_per_s, CAPACITY_SHARE * capacity_per_s)
     if rate <= 0 or course.lately >= UNSTEADY:
         return None
     place = place_after(0)
@@ -172,5 +180,4 @@ def estimate(
     latest_s = TURN_S + far * middle_s + course.stopped_s(wait_s)
     if latest_s > HORIZON_S:
         return None
-    best = max(rate, BEST_SHARE * max(completed[1:], default=0) / SPAN_S)
-    return Range(near * place / best, latest_s, middle_s)
+    return Range(near * place / max(rate, BEST_SHARE * best_per_s), latest_s, middle_s)

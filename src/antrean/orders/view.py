@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -60,6 +61,7 @@ class Look:
     reveal: Callable[[Order], Taxpayer | None] | None = None
 
 
+@functools.lru_cache(maxsize=4096)
 def rfc3339(ms: int) -> str:
     """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`."""
     stamp = datetime.fromtimestamp(ms / 1000, UTC)
