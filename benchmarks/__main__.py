@@ -1,6 +1,6 @@
 """`make bench`: how fast, beside the plainest things that do the same, in one run; writes docs/benchmarks.md.
 
-    python -m benchmarks [--quick] [accept drain status memory startup]
+    python -m benchmarks [--quick] [accept drain peers status memory startup]
 
 Everything runs on this machine's cores, client included; compare the ratios, not the numbers of two machines.
 A quick run prints its table and writes nothing.
@@ -24,15 +24,19 @@ from benchmarks.accept import accept
 from benchmarks.drain import drain
 from benchmarks.measure import Row
 from benchmarks.memory import memory
+from benchmarks.peers.question import peers
 from benchmarks.startup import startup
 from benchmarks.status import status
 
-QUESTIONS: dict[str, Callable[[bool], Coroutine[None, None, list[Row]]]] = {
-    "accept": accept,
-    "drain": drain,
-    "status": status,
-    "memory": memory,
-    "startup": startup,
+Ask = Callable[[bool], Coroutine[None, None, list[Row]]]
+#: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
+QUESTIONS: dict[str, tuple[Ask, float]] = {
+    "accept": (accept, 240),
+    "drain": (drain, 240),
+    "peers": (peers, 360),
+    "status": (status, 120),
+    "memory": (memory, 360),
+    "startup": (startup, 90),
 }
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -65,21 +69,34 @@ def _write(name: str, rows: list[Row]) -> None:
     PAGE.write_text(text[:start] + _section(name, rows) + text[end:])
 
 
-def main() -> None:
-    """Measure what is asked for, or all."""
+async def _asked(name: str, quick: bool) -> list[Row]:
+    ask, bound_s = QUESTIONS[name]
+    async with asyncio.timeout(bound_s):
+        return await ask(quick)
+
+
+def main() -> int:
+    """Measure what is asked for, or all; 1 where a question had no answer."""
     quick = "--quick" in sys.argv
     wanted = [name for name in sys.argv[1:] if name in QUESTIONS] or list(QUESTIONS)
     console = Console(width=150)
+    failed = False
     for name in wanted:
         started = time.monotonic()
-        rows = asyncio.run(QUESTIONS[name](quick))
+        try:
+            rows = asyncio.run(_asked(name, quick))
+        except Exception as error:  # noqa: BLE001 - the other questions are still to be asked
+            console.print_exception()
+            rows = [Row("**FAILED, not measured**", f"{type(error).__name__}: {error}"[:200])]
+            failed = True
         table = Table("what", "seen", "beside", "ratio", box=None, title=name)
         for row in rows:
             table.add_row(row.what, row.seen, row.beside, row.ratio)
         console.print(table, f"({time.monotonic() - started:.0f} s)")
         if not quick:
             _write(name, rows)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

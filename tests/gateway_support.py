@@ -17,6 +17,7 @@ from antrean.config.settings import Settings
 from antrean.gateway.app import create_app
 from antrean.gateway.keys import KeyRing, Role
 from antrean.gateway.parts import GatewayParts
+from antrean.gateway.ports import RetryBudget
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore
 from antrean.orders.eta import Throughput
@@ -72,6 +73,9 @@ class ScriptedBreaker:
 
     async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:
         return [][:limit]
+
+    async def retry_budget(self) -> RetryBudget:
+        return RetryBudget(2.5, 3, 1)
 
 
 @dataclass

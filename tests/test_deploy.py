@@ -15,6 +15,7 @@ import yaml
 from antrean.config.embedded_valkey import render_config
 from antrean.config.settings import Settings
 from antrean.gateway.metrics import Facts, Metrics
+from antrean.gateway.ports import RetryBudget
 from antrean.orders.calls import CallStats
 from antrean.orders.holding import Glance, Outlook
 from antrean.orders.situation import Situation
@@ -87,9 +88,8 @@ NOTHING = Situation(
 
 
 def metric_names() -> set[str]:
-    facts = Facts(
-        {"paid": 0}, 0, None, 1, 1, 0, {"generate": CallStats({"ok": 1}, (("0.1", 1), ("+Inf", 1)), 0.1)}
-    )
+    calls = {"generate": CallStats({"ok": 1}, (("0.1", 1), ("+Inf", 1)), 0.1)}
+    facts = Facts({"paid": 0}, 0, None, 1, 1, 0, calls, {"provider": RetryBudget(2.5, 3, 1)})
     metrics = Metrics()
     metrics.answered("GET", "/healthz", 200, 0.001)
     metrics.accepted("purchase")

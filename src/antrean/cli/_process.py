@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Exit code for a setting that is wrong.
 EXIT_SETTINGS = 2
+#: Exit code for data that a later release wrote: starting again does not help.
+EXIT_LAYOUT = 3
 
 ready_fd_option = click.option(
     "--ready-fd", type=int, hidden=True, help="Where to tell `up` that it is ready."
@@ -23,6 +25,12 @@ class SettingsError(click.ClickException):
     """A setting that breaks its rule. Shown without a traceback and without the value, which may be secret."""
 
     exit_code = EXIT_SETTINGS
+
+
+class TooOld(click.ClickException):
+    """This release does not know the layout of the data."""
+
+    exit_code = EXIT_LAYOUT
 
 
 def read_settings() -> Settings:

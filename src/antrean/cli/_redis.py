@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from antrean.cli._process import read_settings
+from antrean.cli._process import TooOld, read_settings
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -22,6 +22,7 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     import asyncio
 
     from antrean.config.redis_client import connect
+    from antrean.orders.layout import NewerLayout, require_known_layout
     from antrean.orders.model import StoreUnavailable
 
     settings = read_settings()
@@ -29,12 +30,15 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     async def main() -> T:
         redis = connect(settings.effective_redis_url, settings)
         try:
+            await require_known_layout(redis)
             return await work(settings, redis)
         finally:
             await redis.aclose()
 
     try:
         return asyncio.run(main())
+    except NewerLayout as error:
+        raise TooOld(str(error)) from error
     except StoreUnavailable as error:
         raise click.ClickException(
             f"{error}. Is `antrean up` running with the same settings (ANTREAN_DATA_DIR, ANTREAN_REDIS_URL)?"

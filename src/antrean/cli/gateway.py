@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from antrean.cli._process import announcer, ready_fd_option, start_process
+from antrean.cli._process import TooOld, announcer, ready_fd_option, start_process
 
 
 @click.command()
@@ -14,8 +14,11 @@ def command(ready_fd: int | None) -> None:
     settings = start_process()
     from antrean.config.personal_keys import WrongRing
     from antrean.gateway.server import run
+    from antrean.orders.layout import NewerLayout
 
     try:
         run(settings, announcer(ready_fd))
+    except NewerLayout as error:
+        raise TooOld(str(error)) from error
     except WrongRing as error:
         raise click.ClickException(str(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from antrean.cli._process import start_process
+from antrean.cli._process import TooOld, start_process
 
 
 @click.command()
@@ -16,9 +16,12 @@ def command() -> None:
     import asyncio
 
     from antrean.config.launch import Launch, StartError
+    from antrean.orders.layout import NewerLayout
 
     settings = start_process()
     try:
         asyncio.run(Launch(settings, click.echo).run())
+    except NewerLayout as error:
+        raise TooOld(str(error)) from error
     except StartError as error:
         raise click.ClickException(str(error)) from error

@@ -20,6 +20,7 @@ from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.orders import layout
 from antrean.orders.model import StoreUnavailable
 
 #: Deadlines, tokens and leases are compared with other machines' clocks; a `Date` header tells whole seconds.
@@ -50,9 +51,29 @@ async def _redis(settings: Settings) -> list[Finding]:
         findings = await check_durability(client, replicas_min=settings.redis_replicas_min)
         if any(f.check == "reachable" and f.level is Level.FAIL for f in findings):
             return findings
-        return [*findings, await _redis_clock(client), await _ring(settings, client)]
+        return [
+            *findings,
+            await _layout(client),
+            await _redis_clock(client),
+            await _ring(settings, client),
+        ]
     finally:
         await client.aclose()
+
+
+async def _layout(client: redis.asyncio.Redis) -> Finding:
+    try:
+        found = await layout.layout_of(client)
+    except StoreUnavailable as error:
+        return Finding("layout of the data", Level.WARN, str(error), "Ask again when Redis answers.")
+    if found > layout.READS:
+        advice = (
+            "Start the release that wrote it, or a later one; to go back, restore a backup from before it."
+        )
+        return Finding(
+            "layout of the data", Level.FAIL, f"{found}; this release knows up to {layout.READS}", advice
+        )
+    return Finding("layout of the data", Level.OK, f"{found}; this release writes {layout.WRITES}")
 
 
 async def _ring(settings: Settings, client: redis.asyncio.Redis) -> Finding:

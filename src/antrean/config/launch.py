@@ -29,6 +29,7 @@ from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
+from antrean.orders.layout import require_known_layout
 
 #: The account that the simulator is started with; it guards nothing.
 SIMULATOR_USER = "antrean"
@@ -164,7 +165,10 @@ class Launch:
         self._stop.set()
 
     async def run(self) -> None:
-        """Start all, keep it running until interrupted, stop all. Raises StartError; then all is stopped again."""
+        """Start all, keep it running until interrupted, stop all.
+
+        Raises StartError, and NewerLayout where a later release wrote the orders; then all is stopped again.
+        """
         loop = asyncio.get_running_loop()
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         for signum in signals:
@@ -235,6 +239,7 @@ class Launch:
             await _all(start(spec) for spec in (plan.valkey, plan.simulator) if spec is not None)
             if plan.valkey is None:
                 await self._wait_for_redis(client)
+            await require_known_layout(client)
             for finding in fails(await check_durability(client, replicas_min=settings.redis_replicas_min)):
                 self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
             keys: FirstKeys = []

@@ -18,9 +18,11 @@ from antrean.config.upstream import build_breakers
 from antrean.gateway import keys as api_keys
 from antrean.gateway.keys import KeyRing
 from antrean.gateway.parts import GatewayParts
+from antrean.gateway.ports import RetryBudget
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.events import EventHub
+from antrean.orders.layout import require_known_layout
 from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.uploads import Uploads
@@ -52,14 +54,20 @@ class BreakerPort:
         """The last changes, newest first."""
         return [dataclasses.asdict(change) for change in await self._breaker.history(limit)]
 
+    async def retry_budget(self) -> RetryBudget:
+        """The fleet's retries of this breaker's calls."""
+        _, limit = await self._breaker.look()
+        return RetryBudget(limit.retry_tokens, limit.retries, limit.retries_refused)
+
 
 async def gateway_parts(settings: Settings) -> GatewayParts:
     """All that a gateway works with.
 
     Raises RedisError or StoreUnavailable where the server cannot be asked how it keeps things, WrongRing where its
-    orders are encrypted with other keys.
+    orders are encrypted with other keys, NewerLayout where a later release wrote them.
     """
     redis = connect(settings.effective_redis_url, settings)
+    await require_known_layout(redis)
     durability = await durability_of(redis, settings)
     vault = await open_vault(settings, redis)
     store = build_store(settings, redis, durability, vault)

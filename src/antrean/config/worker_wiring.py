@@ -29,6 +29,7 @@ from antrean.orders.commit import Durability
 from antrean.orders.course import CourseLog
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
+from antrean.orders.layout import NewerLayout, require_known_layout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.outbox import Outbox
 from antrean.orders.pace import PaceReader
@@ -153,7 +154,10 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
 
 
 def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
-    """Run a worker until SIGTERM or SIGINT. Raises WrongRing where its keys are not those of the orders."""
+    """Run a worker until SIGTERM or SIGINT.
+
+    Raises WrongRing where its keys are not those of the orders, NewerLayout where a later release wrote them.
+    """
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -179,7 +183,10 @@ async def _durability(settings: Settings) -> Durability:
 async def _open_vault(settings: Settings) -> Vault:
     redis = connect(settings.effective_redis_url, settings)
     try:
+        await require_known_layout(redis)
         return await open_vault(settings, redis)
+    except NewerLayout:
+        raise
     except StoreUnavailable as error:
         if not has_ring(settings):
             raise

@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from antrean.gateway.ports import RetryBudget
 from antrean.orders.calls import CallStats
 from antrean.orders.holding import Outlook, held
 from antrean.orders.outbox import OutboxCounts
@@ -28,6 +29,7 @@ class Facts:
     disk_free_bytes: int | None
     redis_replicas: int
     calls: Mapping[str, CallStats]
+    retries: Mapping[str, RetryBudget]
 
 
 class _FactsCollector:
@@ -69,6 +71,22 @@ class _FactsCollector:
             times.add_metric([call], list(stats.buckets), stats.sum_s)
         yield calls
         yield times
+        left = GaugeMetricFamily(
+            "antrean_retry_budget",
+            "Retries that may be made now: a call earns a tenth of one, at most 20 are kept",
+            labels=["breaker"],
+        )
+        retries = CounterMetricFamily(
+            "antrean_retries",
+            "Upstream calls repeated, or refused by the budget",
+            labels=["breaker", "outcome"],
+        )
+        for name, budget in facts.retries.items():
+            left.add_metric([name], budget.left)
+            retries.add_metric([name, "made"], budget.made)
+            retries.add_metric([name, "refused"], budget.refused)
+        yield left
+        yield retries
 
 
 class Metrics:

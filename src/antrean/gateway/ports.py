@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RetryBudget:
+    """Retries of upstream calls: how many may be made now, and how many were made and refused so far."""
+
+    left: float
+    made: int
+    refused: int
 
 
 class BreakerView(Protocol):
@@ -25,4 +35,8 @@ class BreakerView(Protocol):
 
     async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The last changes, newest first."""
+        ...
+
+    async def retry_budget(self) -> RetryBudget:
+        """The fleet's retries of this breaker's calls."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from pathlib import Path
 
 from aiohttp import web
@@ -44,15 +43,18 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def _facts(services: Services) -> Facts:
     parts = services.parts
-    totals, calls, oldest_ms, throughput, replication, free_bytes = await asyncio.gather(
+    totals, calls, oldest_ms, throughput, replication, free_bytes, seen, *retries = await asyncio.gather(
         Ledger(parts.store).totals(),
         read_calls(parts.redis),
         parts.store.lanes.oldest_ms(),
         asked(parts.throughput()),
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),
+        services.seen(),
+        *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
     )
-    now_ms = time.time_ns() // 1_000_000
+    # By the clock that dated the order; this machine's may be another.
+    now_ms = seen.outlook.situation.now_ms
     return Facts(
         ledger_idr=totals,
         ledger_difference_idr=totals[PAID] - sum(totals[part] for part in PARTS),
@@ -61,6 +63,7 @@ async def _facts(services: Services) -> Facts:
         disk_free_bytes=free_bytes,
         redis_replicas=int(replication.get("connected_slaves", 0)),
         calls=calls,
+        retries=dict(zip(parts.breakers, retries, strict=True)),
     )
 
 

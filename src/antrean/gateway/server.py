@@ -16,6 +16,7 @@ from antrean.config.settings import Settings
 from antrean.gateway.app import create_app
 from antrean.gateway.connection import Connection
 from antrean.gateway.parts import GatewayParts
+from antrean.orders.layout import watch_layout
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,10 @@ async def _run(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Listen, say so, and serve until `stop` is set. Raises OSError where the port is taken."""
+    """Listen, say so, and serve until `stop` is set.
+
+    Raises OSError where the port is taken, NewerLayout once a later release has taken the orders over.
+    """
     settings = parts.settings
     _raise_file_limit()
     runner = web.AppRunner(create_app(parts), access_log=None, shutdown_timeout=settings.drain_s)
@@ -58,12 +62,24 @@ async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], No
         await site.start()
         log.info("gateway listens", host=settings.http_host, port=settings.http_port)
         ready()
-        await stop.wait()
+        await _until_stopped(parts, stop)
         log.info("gateway stops")
     finally:
         await runner.cleanup()
         for close in parts.closers:
             await close()
+
+
+async def _until_stopped(parts: GatewayParts, stop: asyncio.Event) -> None:
+    stopped = asyncio.create_task(stop.wait())
+    watching = asyncio.create_task(watch_layout(parts.redis))
+    try:
+        await asyncio.wait({stopped, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
+    finally:
+        stopped.cancel()
+        watching.cancel()
 
 
 class _BoundedSite(web.BaseSite):

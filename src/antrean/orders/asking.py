@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from antrean.orders import layout
 from antrean.orders.model import StoreUnavailable
 
 
 async def asked(question: Awaitable[Any]) -> Any:
-    """The answer, or StoreUnavailable in place of anything that Redis or the way to it did."""
+    """The answer, NewerLayout, or StoreUnavailable in place of anything that Redis or the way to it did."""
     try:
         return await question
     except (RedisError, OSError, TimeoutError) as error:
+        if isinstance(error, ResponseError) and (newer := layout.refusal(error)):
+            raise newer from None
         raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from antrean.orders.layout import NewerLayout
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -363,6 +364,8 @@ class Fulfiller:
         while True:
             try:
                 return await write()
+            except NewerLayout:
+                raise
             except StoreUnavailable:
                 if loop.time() + pause_s > end:
                     raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 ROOT = "an:"
 
+LAYOUT = ROOT + "layout"  # string: the newest layout of any record, where it is not the first
 ORDER = ROOT + "order:"  # + order id → hash, the truth about one order
 IDEMPOTENCY = ROOT + "idem:"  # + office:digest → "<order id> <fingerprint>", kept 60 days
 DOCUMENT = ROOT + "doc:"  # + document id → hash: office, pages, bytes, sha256, sizes

@@ -89,12 +89,18 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """The limit of calls in flight for the fleet. `not_before`: the upstream asked all of us to wait until then."""
+    """The limit of calls in flight for the fleet. `not_before`: the upstream asked all of us to wait until then.
+
+    `retry_tokens`: retries that may be made now; `retries` and `retries_refused`: counts since the data began.
+    """
 
     limit: int
     in_flight: int
     baseline_s: float
     not_before: datetime | None
+    retry_tokens: float
+    retries: int
+    retries_refused: int
 
     @property
     def per_s(self) -> float:
@@ -259,7 +265,7 @@ class SharedBreaker:
         row = await self._run("status", int(self.rules.window_s * 1000), self.limiter.start)
         state, _epoch, since, reason, calls, failures, slow, probe = row[:8]
         ov_state, ov_reason, ov_actor, ov_until, _openings = row[8:13]
-        limit, in_flight, not_before, baseline, now = row[13:]
+        limit, in_flight, not_before, baseline, now, tokens, retries, refused = row[13:]
         self._see(state)
         window = Window(int(calls), int(failures), int(slow))
         breaker = BreakerStatus(
@@ -279,6 +285,9 @@ class SharedBreaker:
             in_flight=int(in_flight),
             baseline_s=float(baseline),
             not_before=_time(not_before) if int(not_before) > int(now) else None,
+            retry_tokens=float(tokens),
+            retries=int(retries),
+            retries_refused=int(refused),
         )
         return breaker, pace
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from antrean.orders.layout import NewerLayout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.store import OrderStore
 from antrean.provider.errors import ProviderError
@@ -75,6 +76,8 @@ class Keeper:
         while True:
             try:
                 await self.beat_once()
+            except NewerLayout:
+                raise
             except StoreUnavailable:
                 self._leads.clear()
             await asyncio.sleep(BEAT_EVERY_S)

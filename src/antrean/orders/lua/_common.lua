@@ -12,6 +12,15 @@ if NOW == 0 then
   NOW = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- Records that a newer release wrote are left alone, whatever the script.
+local layout = tonumber(redis.call('GET', K.LAYOUT) or LAYOUT.FIRST)
+if layout > LAYOUT.READS then return redis.error_reply(LAYOUT.REFUSAL .. ' ' .. layout) end
+
+-- Before a record is stored: from now on there are records of this layout.
+local function mark_layout()
+  if layout < LAYOUT.WRITES then redis.call('SET', K.LAYOUT, LAYOUT.WRITES) end
+end
+
 local function int(n) return string.format('%.0f', n) end
 
 local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded', 'hook'}
@@ -112,6 +121,7 @@ end
 
 -- Writes a change of state (or a note on the same state) and tells those who watch. `set`: further fields.
 local function write(o, state, note, set)
+  mark_layout()
   note_line(o, state, note)
   o.ver = int(tonumber(o.ver) + 1)
   local args = {'state', state, 'ver', o.ver, 'hist', o.hist, 'upd', int(NOW)}

@@ -49,6 +49,7 @@ if sn ~= '' then
   if redis.call('HSETNX', K.SERIAL_USE, sn, id) == 0 then return {CODE.SERIAL_TAKEN} end
 end
 
+mark_layout()
 local seq = redis.call('INCR', K.SEQUENCE)
 local day = K.TICKET_DAY .. office .. ':' .. int(math.floor((NOW + WIB_MS) / DAY_MS))
 local number = redis.call('INCR', day)

@@ -35,8 +35,12 @@ end
 
 local tokens = num(L, 'tokens')
 if is_retry == '1' then
-  if tokens < 1 then return answer('no_budget') end
+  if tokens < 1 then
+    redis.call('HINCRBY', KEYS[5], 'retries_refused', 1)
+    return answer('no_budget')
+  end
   tokens = tokens - 1
+  redis.call('HINCRBY', KEYS[5], 'retries', 1)
 else
   tokens = math.min(tonumber(tokens_max), tokens + tonumber(earned))
 end
