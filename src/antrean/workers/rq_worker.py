@@ -167,6 +167,10 @@ class ConcurrentWorker(BaseWorker):
             except (RedisError, OSError) as error:
                 log.warning("RQ's books cannot be written", error=type(error).__name__)
                 await asyncio.sleep(0.5)
+            except Exception:
+                # RQ's own trouble with a book must not end all bookkeeping: what has ended would pile up.
+                log.exception("RQ's books failed")
+                await asyncio.sleep(0.5)
 
     # ---- on the threads, with RQ's synchronous client
 
