@@ -21,7 +21,7 @@ WORKERS, QUICK_WORKERS = (1, 2, 4), (1, 2)
 #: What the upstream bears, in orders per second; it collapses when asked for a fifth more.
 CAPACITY_PER_S = 200
 #: The limit of calls in flight finds its place for so long, and is then looked at for so long, in seconds.
-SETTLE_S, QUICK_SETTLE_S = 15.0, 8.0
+SETTLE_S, QUICK_SETTLE_S = 20.0, 8.0
 LOOK_S, QUICK_LOOK_S = 20.0, 5.0
 
 
