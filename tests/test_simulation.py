@@ -16,7 +16,7 @@ import redis
 import structlog
 
 from beside import Beside, Command
-from simulation.history import History
+from simulation.history import History, load_scripts
 
 #: Histories in the test run, shared by as many processes; `make soak` plays them for hours.
 HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "2000"))
@@ -45,6 +45,7 @@ def play(url: str, first: int, count: int) -> int:
     """Play `count` histories and print what they came to; the exit code says whether all promises held."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     client = redis.Redis.from_url(url, protocol=2)
+    load_scripts(client)
     faults: Counter[str] = Counter()
     completed = attention = wrong = 0
     for seed in range(first, first + count):
@@ -63,6 +64,7 @@ def play(url: str, first: int, count: int) -> int:
 
 def test_the_same_seed_plays_the_same_history(quick_valkey_url: str) -> None:
     client = redis.Redis.from_url(quick_valkey_url, protocol=2)
+    load_scripts(client)
     first, again = (History(7, client).run() for _ in range(2))
     assert (first.completed, first.faults) == (again.completed, again.faults)
     assert sum(first.faults.values()) > 0
