@@ -87,6 +87,10 @@ lock: install  ## Resolve anew what pyproject.toml asks for
 	@{ echo "# Made by \`make lock\`: what runs, without what tests; the versions of ../requirements.lock."; \
 	   $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	     --no-emit-find-links -c requirements.lock pyproject.toml; } > deploy/requirements.lock
+	@for peers in requirements requirements-arq; do { \
+	   echo "# Made by \`make lock\` from $$peers.in; change that and run it again."; \
+	   $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	     --no-emit-find-links benchmarks/peers/$$peers.in; } > benchmarks/peers/$$peers.lock || exit 1; done
 
 clean:  ## Remove .venv and the caches; never the data folder
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """`make bench`: how fast, beside the plainest things that do the same, in one run; writes docs/benchmarks.md.
 
-    python -m benchmarks [--quick] [accept drain status memory startup]
+    python -m benchmarks [--quick] [accept drain peers status memory startup]
 
 Everything runs on this machine's cores, client included; compare the ratios, not the numbers of two machines.
 A quick run prints its table and writes nothing.
@@ -22,19 +22,24 @@ from rich.table import Table
 
 from benchmarks.accept import accept
 from benchmarks.drain import drain
-from benchmarks.measure import Row
+from benchmarks.measure import Answer, Row
 from benchmarks.memory import memory
+from benchmarks.peers.question import peers
 from benchmarks.startup import startup
 from benchmarks.status import status
 
-QUESTIONS: dict[str, Callable[[bool], Coroutine[None, None, list[Row]]]] = {
-    "accept": accept,
-    "drain": drain,
-    "status": status,
-    "memory": memory,
-    "startup": startup,
+Ask = Callable[[bool], Coroutine[None, None, Answer]]
+#: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
+QUESTIONS: dict[str, tuple[Ask, float]] = {
+    "accept": (accept, 240),
+    "drain": (drain, 240),
+    "peers": (peers, 360),
+    "status": (status, 120),
+    "memory": (memory, 360),
+    "startup": (startup, 90),
 }
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "benchmarks.md"
 
 
 def _begin(name: str) -> str:
@@ -45,7 +50,7 @@ def _end(name: str) -> str:
     return f"<!-- end of {name} -->"
 
 
-def _section(name: str, rows: list[Row]) -> str:
+def _section(name: str, answer: Answer) -> str:
     lines = [
         _begin(name),
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -53,33 +58,49 @@ def _section(name: str, rows: list[Row]) -> str:
         "",
         "| what | seen | beside | ratio |",
         "|---|---|---|---|",
-        *(f"| {row.what} | {row.seen} | {row.beside} | {row.ratio} |" for row in rows),
+        *(f"| {row.what} | {row.seen} | {row.beside} | {row.ratio} |" for row in answer.rows),
+        *(f"\n![{picture}](pictures/bench-{picture}.svg)" for picture in answer.pictures),
         _end(name),
     ]
     return "\n".join(lines)
 
 
-def _write(name: str, rows: list[Row]) -> None:
+def _write(name: str, answer: Answer) -> None:
+    for picture, svg in answer.pictures.items():
+        (DOCS / "pictures" / f"bench-{picture}.svg").write_text(svg)
     text = PAGE.read_text()
     start, end = text.index(_begin(name)), text.index(_end(name)) + len(_end(name))
-    PAGE.write_text(text[:start] + _section(name, rows) + text[end:])
+    PAGE.write_text(text[:start] + _section(name, answer) + text[end:])
 
 
-def main() -> None:
-    """Measure what is asked for, or all."""
+async def _asked(name: str, quick: bool) -> Answer:
+    ask, bound_s = QUESTIONS[name]
+    async with asyncio.timeout(bound_s):
+        return await ask(quick)
+
+
+def main() -> int:
+    """Measure what is asked for, or all; 1 where a question had no answer."""
     quick = "--quick" in sys.argv
     wanted = [name for name in sys.argv[1:] if name in QUESTIONS] or list(QUESTIONS)
     console = Console(width=150)
+    failed = False
     for name in wanted:
         started = time.monotonic()
-        rows = asyncio.run(QUESTIONS[name](quick))
+        try:
+            answer = asyncio.run(_asked(name, quick))
+        except Exception as error:  # noqa: BLE001 - the other questions are still to be asked
+            console.print_exception()
+            answer = Answer([Row("**FAILED, not measured**", f"{type(error).__name__}: {error}"[:200])])
+            failed = True
         table = Table("what", "seen", "beside", "ratio", box=None, title=name)
-        for row in rows:
+        for row in answer.rows:
             table.add_row(row.what, row.seen, row.beside, row.ratio)
         console.print(table, f"({time.monotonic() - started:.0f} s)")
         if not quick:
-            _write(name, rows)
+            _write(name, answer)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

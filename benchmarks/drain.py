@@ -3,110 +3,99 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import httpx
-import psutil
 
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
-from antrean.config.redis_client import connect
-from antrean.orders import keys
 from benchmarks.accept import fill
-from benchmarks.measure import Row, timed
-from benchmarks.rig import OPS_KEY, Rig, rig
+from benchmarks.measure import Answer, Row
+from benchmarks.picture import Bar, bars
+from benchmarks.rig import rig
+from benchmarks.throughput import UPSTREAM_S, bare_loop, drained, set_faults
 
 IN_FLIGHT, QUICK_IN_FLIGHT = (16, 64, 256), (16,)
 #: Orders for each call in flight: with 200 ms a call, so many fifths of a second.
 ORDERS_EACH, QUICK_ORDERS_EACH = 24, 12
-UPSTREAM_S = 0.2
-LONGEST_S = 120.0
+WORKERS, QUICK_WORKERS = (1, 2, 4), (1, 2)
+#: What the upstream bears, in orders per second; it collapses when asked for a fifth more.
+CAPACITY_PER_S = 200
+#: The limit of calls in flight finds its place for so long, and is then looked at for so long, in seconds.
+SETTLE_S, QUICK_SETTLE_S = 20.0, 8.0
+LOOK_S, QUICK_LOOK_S = 20.0, 5.0
 
 
-async def _slow_upstream(r: Rig) -> None:
-    async with httpx.AsyncClient() as client:
-        body = {"kind": "slow", "scope": ["generate"], "delay_s": UPSTREAM_S}
-        (await client.post(f"{r.sim_origin}/_sim/faults", json=body)).raise_for_status()
-
-
-async def _bare_loop(r: Rig, count: int, in_flight: int) -> tuple[float, float]:
-    """Generate calls per second of a bare httpx loop with a client a call in flight; CPU seconds it took."""
-    backend, stampv2 = r.settings.upstream_backend_url, r.settings.upstream_stampv2_url
-    clients = [httpx.AsyncClient(timeout=30) for _ in range(in_flight)]
-    try:
-        login = {"user": SIMULATOR_USER, "password": SIMULATOR_PASSWORD}
-        token = (await clients[0].post(f"{backend}/api/users/login", json=login)).json()["token"]
-        free = list(clients)
-
-        async def call(number: int) -> None:
-            client = free.pop()
-            body = {
-                "isUpload": False, "namadoc": "4b", "namafile": f"bare-{number}.pdf", "nilaidoc": "10000",
-                "namejidentitas": "KTP", "noidentitas": "1271010101900001", "namedipungut": "Siti Aminah",
-                "snOnly": False, "nodoc": "SK-1", "tgldoc": "2024-09-04",
-            }  # fmt: skip
-            answer = await client.post(
-                f"{stampv2}/chanel/stampv2", json=body, headers={"Authorization": f"Bearer {token}"}
-            )
-            answer.raise_for_status()
-            free.append(client)
-
-        before = time.process_time()
-        rate = (await timed(count, in_flight, call))[0]
-        return rate, time.process_time() - before
-    finally:
-        for client in clients:
-            await client.aclose()
-
-
-async def _drained(r: Rig, count: int) -> tuple[float, float]:
-    """Orders completed per second between the 30th and the 90th percent, and CPU seconds of the worker for them.
-
-    Before that the limit of calls in flight grows on purpose: that is another question.
-    """
-    headers = {"Authorization": f"Bearer {OPS_KEY}"}
-    async with httpx.AsyncClient(base_url=r.origin, headers=headers) as client:
-
-        async def completed() -> int:
-            return int((await client.get("/v1/ops/backlog")).json()["by_state"].get("completed", 0))
-
-        before = await completed()
-        worker = psutil.Process(r.run("worker").pid)
-        marks: list[tuple[float, int, float]] = []
-        end = time.monotonic() + LONGEST_S
-        for share in (0.3, 0.9):
-            while (done := await completed() - before) < share * count and time.monotonic() < end:
-                await asyncio.sleep(0.05)
-            times = worker.cpu_times()
-            marks.append((time.perf_counter(), done, times.user + times.system))
-        (t0, n0, c0), (t1, n1, c1) = marks
-        return (n1 - n0) / (t1 - t0), (c1 - c0) / max(n1 - n0, 1)
-
-
-async def _full_speed(r: Rig, in_flight: int) -> None:
-    """Begin with the limit that a long run without trouble ends at."""
-    redis = connect(r.settings.effective_redis_url, r.settings)
-    await redis.hset(f"{keys.PROVIDER}gate:provider:l", mapping={"limit": in_flight, "step": 1})
-    await redis.aclose()
-
-
-async def drain(quick: bool) -> list[Row]:
-    """Rows of draining."""
-    rows = []
+async def drain(quick: bool) -> Answer:
+    """Rows of draining: beside the bare loop, at the upstream's capacity, with more processes."""
     each = QUICK_ORDERS_EACH if quick else ORDERS_EACH
-    for in_flight in QUICK_IN_FLIGHT if quick else IN_FLIGHT:
+    shown: list[Bar] = []
+    rows = [await _beside_bare(n, each, shown) for n in (QUICK_IN_FLIGHT if quick else IN_FLIGHT)]
+    rows.append(await _at_capacity(*((QUICK_SETTLE_S, QUICK_LOOK_S) if quick else (SETTLE_S, LOOK_S))))
+    rows += await _more_workers(each, QUICK_WORKERS if quick else WORKERS, shown)
+    title = f"Orders completed per second against an upstream that takes {1000 * UPSTREAM_S:.0f} ms"
+    return Answer(rows, {"drain": bars(title, shown)})
+
+
+async def _beside_bare(in_flight: int, each: int, shown: list[Bar]) -> Row:
+    async with rig(UPSTREAM_CONCURRENCY_MAX=str(in_flight)) as r:
+        await set_faults(r)
+        bare = await bare_loop(r, each * in_flight, in_flight)
+        ours = await drained(r, each * in_flight, in_flight)
+    shown += [
+        Bar(f"{in_flight} in flight: bare httpx loop", bare.per_s),
+        Bar(f"{in_flight} in flight: Antrean", ours.per_s, ours=True),
+    ]
+    return Row(
+        f"completed/s, {1000 * UPSTREAM_S:.0f} ms a call, at most {in_flight} in flight",
+        f"{ours.per_s:.0f} (worker CPU {1000 * ours.cpu_s:.1f} ms an order)",
+        f"bare httpx loop: {bare.per_s:.0f} ({1000 * bare.cpu_s:.1f} ms)",
+        f"{ours.per_s / bare.per_s:.2f}",
+    )
+
+
+async def _at_capacity(settle_s: float, look_s: float) -> Row:
+    """The limit begins at the bottom and has to find the place by itself."""
+    room = int(CAPACITY_PER_S * UPSTREAM_S)
+    fault = {"kind": "capacity", "scope": ["generate"], "max_in_flight": room, "collapse": True}
+    async with rig(UPSTREAM_CONCURRENCY_MAX="256") as r:
+        await set_faults(r, fault)
+        await fill(r, int(CAPACITY_PER_S * (settle_s + look_s + 5)))
+        r.run("worker")
+        async with httpx.AsyncClient(base_url=r.sim_origin) as client:
+
+            async def sold() -> int:
+                return int((await client.get("/_sim/state")).json()["sold"])
+
+            while not await sold():
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(settle_s)
+            before, started = await sold(), time.perf_counter()
+            await asyncio.sleep(look_s)
+            per_s = (await sold() - before) / (time.perf_counter() - started)
+            statuses = (await client.get("/_sim/state")).json()["calls"]["statuses"]
+    return Row(
+        f"completed/s where the upstream bears {CAPACITY_PER_S}/s ({room} in flight) and collapses above",
+        f"{per_s:.0f}",
+        f"its capacity: {CAPACITY_PER_S}; {statuses.get('503', 0)} calls turned away in all",
+        f"{per_s / CAPACITY_PER_S:.2f}",
+    )
+
+
+async def _more_workers(each: int, counts: tuple[int, ...], shown: list[Bar]) -> list[Row]:
+    rows, first = [], 0.0
+    in_flight = IN_FLIGHT[-1]
+    for workers in counts:
         async with rig(UPSTREAM_CONCURRENCY_MAX=str(in_flight)) as r:
-            count = each * in_flight
-            await _slow_upstream(r)
-            bare, bare_cpu_s = await _bare_loop(r, count, in_flight)
-            await fill(r, count)
-            await _full_speed(r, in_flight)
-            ours, cpu_s = await _drained(r, count)
-            rows.append(
-                Row(
-                    f"completed/s, {1000 * UPSTREAM_S:.0f} ms a call, at most {in_flight} in flight",
-                    f"{ours:.0f} (worker CPU {1000 * cpu_s:.1f} ms an order)",
-                    f"bare httpx loop: {bare:.0f} ({1000 * bare_cpu_s / count:.1f} ms)",
-                    f"{ours / bare:.2f}",
-                )
+            await set_faults(r)
+            seen = await drained(r, each * in_flight, in_flight, workers)
+        first = first or seen.per_s
+        shown.append(Bar(f"{workers} worker processes, {in_flight} in flight", seen.per_s, ours=True))
+        rows.append(
+            Row(
+                f"completed/s, {workers} worker processes, at most {in_flight} in flight",
+                f"{seen.per_s:.0f} (workers' CPU {1000 * seen.cpu_s:.1f} ms an order)",
+                f"with one: {first:.0f}; {os.cpu_count()} cores for all",
+                f"{seen.per_s / first:.2f}",
             )
+        )
     return rows

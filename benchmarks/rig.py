@@ -24,6 +24,8 @@ from antrean.config.settings import Settings
 from antrean.simulator.app import base_urls
 
 KEY = "bench-terminal-key-0123456789abcdefghij"
+#: Longest that a process may take to end when asked to, in seconds.
+STOP_S = 15.0
 OPS_KEY = "bench-ops-key-0123456789abcdefghijklmnop"
 
 
@@ -57,6 +59,15 @@ class Rig:
         )
         self.processes.append(process)
         return process
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process: asked first, killed when it does not in STOP_S."""
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_S)
 
     async def listens(self, port: int, timeout_s: float = 30) -> None:
         """Wait until a port takes connections."""
@@ -143,6 +154,6 @@ async def rig(**settings: str) -> AsyncIterator[Rig]:
     finally:
         for process in reversed(it.processes):
             process.terminate()
-        for process in it.processes:
-            process.wait(30)
+        for process in reversed(it.processes):
+            it.stop(process)
         shutil.rmtree(folder, ignore_errors=True)

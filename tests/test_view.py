@@ -12,9 +12,10 @@ from antrean.orders import eta
 from antrean.orders.holding import Glance, Holding, Outlook, held, holding_of
 from antrean.orders.masking import mask_name, mask_number
 from antrean.orders.model import Document, HistoryEntry, Order, Placement, Taxpayer
+from antrean.orders.place import InOrder
 from antrean.orders.situation import Hold, OfficeLane, Situation
 from antrean.orders.states import State
-from antrean.orders.view import Look, Pace, as_of, position, render, render_ticket
+from antrean.orders.view import Look, Pace, as_of, render, render_ticket, spot_of
 
 NOW_MS = 1_800_000_000_000
 NIK, NAME = "1271010101900001", "Siti Aminah"
@@ -36,7 +37,7 @@ SITUATION = Situation(
     weights={},
     by_state=dict.fromkeys(State, 0),
     open=0,
-    offices={"MDN-01": OfficeLane(10, 0), "JKT-07": OfficeLane(100, 0)},
+    offices={"MDN-01": OfficeLane(10, 0, 0), "JKT-07": OfficeLane(100, 0, 0)},
 )
 CALM = Outlook(SITUATION, CLOSED, CLOSED)
 ORDER = Order(
@@ -90,55 +91,33 @@ def with_hold(*reasons: str) -> Outlook:
     return Outlook(dataclasses.replace(SITUATION, holds=holds), OPEN, OPEN)
 
 
-def test_one_offices_positions_are_its_ranks() -> None:
-    assert [eta.place_in_line(rank, "A", {"A": 9}, {}) for rank in range(3)] == [1, 2, 3]
-
-
-def test_other_offices_take_their_turns_and_no_more_than_they_have() -> None:
-    assert eta.place_in_line(5, "A", {"A": 9, "B": 100, "C": 2}, {}) == 6 + 5 + 2
-    assert eta.place_in_line(5, "A", {"A": 9, "B": 100}, {"B": 2.0}) == 6 + 10
-    assert eta.place_in_line(0, "A", {"A": 9, "B": 100}, {}) == 1
-
-
-@given(
-    st.integers(0, 10_000),
-    st.dictionaries(st.sampled_from("ABCDE"), st.integers(0, 10_000)),
-    st.dictionaries(st.sampled_from("ABCDE"), st.floats(0.1, 10)),
-)
-def test_a_position_is_never_before_the_rank_nor_behind_everybody(
-    rank: int, waiting: dict[str, int], weights: dict[str, float]
-) -> None:
-    place = eta.place_in_line(rank, "A", waiting, weights)
-    others = sum(count for office, count in waiting.items() if office != "A")
-    assert rank + 1 <= place <= rank + 1 + others
-    assert place < eta.place_in_line(rank + 1, "A", waiting, weights)
-
-
 @given(st.integers(1, 100_000), st.lists(st.integers(0, 500), min_size=30, max_size=30), st.floats(0, 10))
 def test_an_estimate_is_a_range_in_order_that_grows_with_the_position(
     place: int, completed: list[int], elapsed_s: float
 ) -> None:
-    span = eta.estimate(place, completed, elapsed_s)
+    span = eta.estimate(InOrder(place).after, tuple(completed), elapsed_s)
     if sum(completed) < eta.LEAST:
         assert span is None
     if span is not None:
         assert 0 < span.earliest_s < span.latest_s <= eta.HORIZON_S
-        further = eta.estimate(place + 1, completed, elapsed_s)
+        further = eta.estimate(InOrder(place + 1).after, tuple(completed), elapsed_s)
         assert further is None or further.earliest_s > span.earliest_s
 
 
 def test_a_known_pace_gives_about_the_right_time() -> None:
-    span = eta.estimate(600, (0, *[100] * 29), 0)
+    span = eta.estimate(InOrder(600).after, (0, *[100] * 29), 0)
     assert span is not None
     assert span.earliest_s < 60 < span.latest_s < 90
     assert eta.per_minute((0, *[100] * 29), 0) == 600
 
 
 def test_a_position_ends_when_the_order_is_taken_up() -> None:
-    assert position(ORDER, 0, CALM) == 1
-    assert position(ORDER, None, CALM) == 1
-    assert position(dataclasses.replace(ORDER, owner="w"), None, CALM) is None
-    assert position(AFFIX, 3, CALM) is None
+    first, handed_out = spot_of(ORDER, 0, CALM), spot_of(ORDER, None, CALM)
+    assert first is not None
+    assert handed_out is not None
+    assert (first.position, handed_out.position) == (1, 1)
+    assert spot_of(dataclasses.replace(ORDER, owner="w"), None, CALM) is None
+    assert spot_of(AFFIX, 3, CALM) is None
 
 
 @pytest.mark.parametrize(

@@ -52,16 +52,20 @@ class _Fixed:
         return Capacity(4, 2)
 
 
+def load_scripts(client: redis.Redis) -> None:
+    """Before the first history: loading one on the way would be a step that only the first history has."""
+    for text in SOURCES.values():
+        client.script_load(text)
+
+
 class History:
-    """Everything of one seed. `client` is a blocking client of a Valkey that is ours alone."""
+    """Everything of one seed. `client` is a blocking client of a Valkey that is ours alone, with the scripts loaded."""
 
     def __init__(self, seed: int, client: redis.Redis) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.client = client
         client.flushdb()
-        for text in SOURCES.values():
-            client.script_load(text)  # loading one on the way would be a step that only the first history has
         self.chance = Chance.draw(self.rng, FAULTS_UNTIL_S)
         self.upstream = SimulatedUpstream(
             self.chance, self.rng.choice((0.0, 2.0, SETTLE_S * 0.9)), self._state

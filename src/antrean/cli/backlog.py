@@ -80,6 +80,6 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
             Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow")
         )
     kept = await Promises(redis).kept()
-    if told := sum(count for turned, count in kept.items() if turned is not Turned.INTERRUPTED):
+    if told := sum(kept.values()):
         lines.append(Text(f"promised times that held: {kept[Turned.WITHIN] / told:.0%} of {told:,}"))
     return Group(*lines, states, lanes, offices)

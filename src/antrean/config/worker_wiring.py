@@ -26,6 +26,7 @@ from antrean.orders.archiver import Archiver
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.calls import CallTally
 from antrean.orders.commit import Durability
+from antrean.orders.course import CourseLog
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.layout import NewerLayout, require_known_layout
@@ -93,9 +94,9 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     outbound = Outbound(allow_private=settings.webhook_allow_private)
     webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
-    calibration = Calibration(
-        store, promises, source.capacity, PaceReader(store, promises, breakers.throughput).read
-    )
+    course = CourseLog(redis)
+    pace = PaceReader(store, promises, course, breakers.throughput)
+    calibration = Calibration(store, promises, course, source.capacity, pace.read)
 
     loops = [
         Loop(

@@ -23,6 +23,7 @@ from antrean.gateway.tickets import Tickets
 from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta, lateness
 from antrean.orders.asking import asked
+from antrean.orders.course import CourseLog
 from antrean.orders.holding import Glance, Outlook
 from antrean.orders.lateness import Miss
 from antrean.orders.model import StoreUnavailable
@@ -72,7 +73,7 @@ class Services:
         self.sign_ins = Buckets(SIGN_INS_PER_S, SIGN_INS_BURST)
         self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
         self.promises = Promises(parts.redis)
-        self._pace_reader = PaceReader(parts.store, self.promises, parts.throughput)
+        self._pace_reader = PaceReader(parts.store, self.promises, CourseLog(parts.redis), parts.throughput)
         self.trend = Trend(self._sample)
         self._seen = Cached(self._look, OUTLOOK_S)
         self._pace = Cached(self._look_at_pace, PACE_S)
@@ -143,12 +144,12 @@ class Services:
 
     async def _look_at_misses(self) -> list[Miss]:
         store = self.parts.store
-        situation, pace = (await self.seen()).outlook.situation, await self.pace()
+        outlook, pace = (await self.seen()).outlook, await self.pace()
+        now_ms = outlook.situation.now_ms
         per_s = eta.per_second(pace.completed, pace.elapsed_s)
         if per_s is None:
-            per_s = eta.last_known(await store.completions(situation.now_ms, LAST_KNOWN_SPANS))
-        waiting = {office: lane.waiting for office, lane in situation.offices.items()}
-        return lateness.misses(await store.lanes.dues(), waiting, situation.weights, per_s, situation.now_ms)
+            per_s = eta.last_known(await store.completions(now_ms, LAST_KNOWN_SPANS))
+        return lateness.misses(await store.lanes.dues(), outlook.places, per_s, now_ms)
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.

@@ -1,14 +1,16 @@
-"""How long until it is somebody's turn: a range from what was completed lately, or nothing. Pure.
+"""How long until it is somebody's turn: a range from how the line moved lately, or nothing. Pure.
 
-Unknown is said, never guessed: without enough completions, and without an upstream whose answers were timed, there is
-no estimate. How wide the range is was learnt from the ranges given before (`Promise` in promises.py): the middle of
-the range times what the real waits turned out to be of theirs, from the lowest tenth to the highest.
+Unknown is said, never guessed: without completions and without an upstream whose answers were timed there is no
+estimate, nor while the line stops again and again. The near end is for nobody else coming and the best pace of the
+last minutes; the far end is for others coming as they did, and for the line stopping as often and as long as it did
+of late. How far a pace may wander was learnt from the ranges given before (promises.py).
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 #: Length of one span in which completions are counted, in seconds, and how many are looked at: 5 minutes.
@@ -23,10 +25,20 @@ TURN_S = 1.0
 #: An estimate beyond this, in seconds, says nothing.
 HORIZON_S = 7 * 24 * 3600
 #: Real waits as shares of the middle of their range, before any is known; they count as so many among the real ones.
-PRIOR = (0.55, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35, 1.7)
-#: Shares of the earlier waits that ended before the range, and after it. Eight of ten of the next ones are to fall
-#: inside; a pace that wanders puts more of them outside than the earlier ones tell.
+PRIOR = (0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3)
+#: Shares of the earlier waits that ended before the range, and after it; and what is learnt from them at most.
 BEFORE, AFTER = 0.07, 0.07
+NEAR, FAR = (0.5, 1.0), (1.0, 2.5)
+#: Of the best pace of the last minutes, what is hoped for.
+BEST_SHARE = 0.9
+#: Others that come make a wait longer by this factor at most: a rush ends, and counters close.
+RUSH_MAX = 3.0
+#: How often the wait is worked out anew with those who come meanwhile.
+ROUNDS = 4
+#: A line that stopped this often within so many seconds is one of which nobody can tell.
+UNSTEADY, UNSTEADY_S = 2, 60
+#: A stop is allowed for where it is likelier than this; and by how many standard deviations of all stops.
+LIKELY, DEVIATIONS = 0.1, 1.28
 #: What is reached of the calls in flight divided by their unloaded round trip.
 CAPACITY_SHARE = 0.7
 
@@ -55,6 +67,33 @@ class Throughput:
 
 
 NOT_KNOWN = Throughput()
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How the line went of late: orders that came a second; how long each stop of it was, in seconds, and for how
+    many seconds it ran; and how many stops began in the last UNSTEADY_S."""
+
+    arrivals_per_s: float = 0.0
+    stops_s: tuple[float, ...] = ()
+    ran_s: float = 0.0
+    lately: int = 0
+
+    def stopped_s(self, wait_s: float) -> float:
+        """How long it may stop while it runs for `wait_s`: nine times in ten it is less.
+
+        Stops come by chance, as often as they did (a compound Poisson process). A wait as long as all that was seen
+        says that as much may happen again.
+        """
+        often = len(self.stops_s) * wait_s / (self.ran_s + wait_s) if self.stops_s else 0.0
+        if 1 - math.exp(-often) <= LIKELY:
+            return 0.0
+        mean = sum(self.stops_s) / len(self.stops_s)
+        square = sum(s * s for s in self.stops_s) / len(self.stops_s)
+        return often * mean + DEVIATIONS * math.sqrt(often * square)
+
+
+CALM = Course()
 
 
 def per_minute(completed: Sequence[int], elapsed_s: float) -> float:
@@ -87,30 +126,6 @@ def last_known(completed: Sequence[int]) -> float | None:
     return sum(busy) / (len(busy) * SPAN_S) if busy else None
 
 
-def estimate(
-    position: int,
-    completed: Sequence[int],
-    elapsed_s: float,
-    *,
-    capacity_per_s: float = 0.0,
-    ratios: Sequence[float] = (),
-) -> Range | None:
-    """When the order at `position` (1 = next) is done, if things go on as lately; None where that is not known.
-
-    `capacity_per_s`: calls that the upstream's limit and round trip allow; few were completed where few were
-    asked for. `ratios`: of the last ranges, real wait by middle.
-    """
-    rate = max(per_second(completed, elapsed_s) or 0.0, CAPACITY_SHARE * capacity_per_s)
-    if rate <= 0:
-        return None
-    middle_s = TURN_S + position / rate
-    known = sorted((*ratios, *PRIOR))
-    latest_s = TURN_S + middle_s * quantile(known, 1 - AFTER)
-    if latest_s > HORIZON_S:
-        return None
-    return Range(middle_s * quantile(known, BEFORE), latest_s, middle_s)
-
-
 def quantile(ascending: Sequence[float], share: float) -> float:
     """The value below which `share` of the values lie, between the two that are nearest."""
     at = share * (len(ascending) - 1)
@@ -119,16 +134,50 @@ def quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[below] + (at - below) * (ascending[above] - ascending[below])
 
 
-def place_in_line(rank: int, office: str, waiting: Mapping[str, int], weights: Mapping[str, float]) -> int:
-    """Position (1 = next) of an order that is `rank`-th (from 0) in its office, when offices take turns.
+def learnt(ratios: Sequence[float]) -> tuple[float, float]:
+    """How far real waits lie from what the pace says, as factors for the near and the far end.
 
-    Until its turn comes, every other office gets its fair share: as many orders as it has waiting, but no more
-    than its weight allows while `rank` orders of this office go.
+    `ratios`: real wait by middle, of the last ranges that no stop fell into.
     """
-    own = max(weights.get(office, 1.0), 0.01)
-    ahead = sum(
-        min(count, int(rank * max(weights.get(other, 1.0), 0.01) / own))
-        for other, count in waiting.items()
-        if other != office
-    )
-    return rank + 1 + ahead
+    known = sorted((*ratios, *PRIOR))
+    near, far = quantile(known, BEFORE), quantile(known, 1 - AFTER)
+    return min(max(near, NEAR[0]), NEAR[1]), min(max(far, FAR[0]), FAR[1])
+
+
+NOTHING_LEARNT = learnt(())
+
+
+@functools.lru_cache(maxsize=64)
+def _rates(completed: tuple[int, ...], elapsed_s: float) -> tuple[float, float]:
+    """Completed a second of late, and at best: the same for all orders that are looked at in one moment."""
+    return per_second(completed, elapsed_s) or 0.0, max(completed[1:], default=0) / SPAN_S
+
+
+def estimate(
+    place_after: Callable[[float], float],
+    completed: tuple[int, ...],
+    elapsed_s: float,
+    *,
+    capacity_per_s: float = 0.0,
+    course: Course = CALM,
+    spread: tuple[float, float] = NOTHING_LEARNT,
+) -> Range | None:
+    """When an order is done; None where that is not known.
+
+    `place_after`: its place in line (1 = next), when so many others will have come. `capacity_per_s`: calls that the
+    upstream's limit and round trip allow; few were completed where few were asked for. `spread`: see `learnt`.
+    """
+    seen_per_s, best_per_s = _rates(completed, elapsed_s)
+    rate = max(seen_per_s, CAPACITY_SHARE * capacity_per_s)
+    if rate <= 0 or course.lately >= UNSTEADY:
+        return None
+    place = place_after(0)
+    alone_s = wait_s = place / rate
+    for _ in range(ROUNDS):
+        wait_s = min(place_after(course.arrivals_per_s * wait_s) / rate, RUSH_MAX * alone_s)
+    middle_s = TURN_S + wait_s
+    near, far = spread
+    latest_s = TURN_S + far * middle_s + course.stopped_s(wait_s)
+    if latest_s > HORIZON_S:
+        return None
+    return Range(near * place / max(rate, BEST_SHARE * best_per_s), latest_s, middle_s)

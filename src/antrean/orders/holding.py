@@ -5,10 +5,11 @@ paused  >  balance_unexplained  >  quota_exhausted  >  upstream_unavailable, ada
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from antrean.orders.model import Order
+from antrean.orders.place import Places
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
 
@@ -58,6 +59,11 @@ class Outlook:
     situation: Situation
     provider: Glance
     adapter: Glance
+    places: Places = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Made once, asked for many orders."""
+        object.__setattr__(self, "places", self.situation.places())
 
 
 @dataclass(frozen=True, slots=True)

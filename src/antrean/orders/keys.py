@@ -57,6 +57,11 @@ LEASE = ROOT + "lease:"  # + name of some work → who does it just now, with ex
 RING = ROOT + "ring"  # hash: key id → the digest key sealed with it; so a wrong ring is noticed, too
 PROMISES = ROOT + "promises"  # hash: order id → JSON of the range of times it was given
 PROMISES_KEPT = ROOT + "promises:kept"  # hash: how promises turned out → how many
+COURSE = (
+    ROOT + "course"
+)  # hash: since when the line is watched (ms), and since when it stands still, if it does
+COURSE_STOPS = ROOT + "course:stops"  # list: "<start> <end>" (ms) of the line's last stops, the newest first
+COURSE_CAME = ROOT + "course:came"  # list: "<ms> <orders accepted until then>", the newest first
 PROMISE_RATIOS = ROOT + "promises:ratios"  # list: real wait by promised middle, the newest first
 
 HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}

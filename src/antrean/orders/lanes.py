@@ -1,4 +1,4 @@
-"""The lanes where orders wait: which one is an order's, what a score in it says, and who stands where."""
+"""The lanes where orders wait: which one is an order's, and who stands where."""
 
 from __future__ import annotations
 
@@ -8,25 +8,9 @@ from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.lateness import SAMPLES, Due
 from antrean.orders.model import Order
+from antrean.orders.score import AGE_BITS, NO_DEADLINE_MIN
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
-
-#: Minutes are counted from 2024 so that 25 bits last until 2087; the last one stands for "no deadline".
-_EPOCH_MIN = 1_704_067_200_000 // 60_000
-_NO_DEADLINE_MIN = 2**25 - 1
-
-
-def score_minute(deadline_ms: int | None) -> int:
-    """The part of a lane's score that the deadline makes, in minutes."""
-    if deadline_ms is None:
-        return _NO_DEADLINE_MIN
-    return min(max(deadline_ms // 60_000 - _EPOCH_MIN, 0), _NO_DEADLINE_MIN - 1)
-
-
-def minutes_until(score: float, now_ms: int) -> float | None:
-    """Minutes until the deadline in a lane's score, negative when late; None where there is none."""
-    minute = int(score) >> 28
-    return None if minute == _NO_DEADLINE_MIN else minute + _EPOCH_MIN - now_ms / 60_000
 
 
 def lane_of(order: Order) -> str | None:
@@ -57,13 +41,13 @@ class Lanes:
 
     async def oldest_ms(self) -> int | None:
         """About when the oldest open order was accepted, as `oldest.lua` finds it; None where none is open."""
-        _, made = await asked(self._scripts.run("oldest", _NO_DEADLINE_MIN << 28))
+        _, made = await asked(self._scripts.run("oldest", NO_DEADLINE_MIN << AGE_BITS))
         return int(made) if made else None
 
     async def dues(self) -> list[Due]:
         """Orders that wait and have a deadline, the samples of every lane."""
         found: list[Due] = []
-        flat = await asked(self._scripts.run("due", _NO_DEADLINE_MIN << 28, SAMPLES))
+        flat = await asked(self._scripts.run("due", NO_DEADLINE_MIN << AGE_BITS, SAMPLES))
         for lane, count, rows in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             each = max(1, round(count / max(len(rows) // 4, 1)))
             for order_id, office, rank, deadline in zip(*(rows[i::4] for i in range(4)), strict=True):

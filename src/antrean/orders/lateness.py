@@ -5,10 +5,12 @@ Lanes are in order of deadline, then age. A long lane is looked at in some place
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from antrean.orders import eta
+from antrean.orders.place import Places
+from antrean.orders.score import AGE_BITS, score_minute
 
 #: Orders of one lane that are looked at.
 SAMPLES = 50
@@ -38,8 +40,7 @@ class Miss:
 
 def misses(
     dues: Sequence[Due],
-    waiting: Mapping[str, int],
-    weights: Mapping[str, float],
+    places: Places,
     per_s: float | None,
     now_ms: int,
 ) -> list[Miss]:
@@ -50,7 +51,10 @@ def misses(
             if due.deadline_ms < now_ms + BLIND_MS:
                 found.append(Miss(due, None))
             continue
-        place = due.rank + 1 if due.lane == "" else eta.place_in_line(due.rank, due.lane, waiting, weights)
+        place = due.rank + 1
+        if due.lane:
+            score = score_minute(due.deadline_ms) << AGE_BITS
+            place = places.spot(due.lane, due.rank, score).position
         expected_ms = now_ms + int(1000 * (eta.TURN_S + place / per_s))
         if expected_ms > due.deadline_ms:
             found.append(Miss(due, expected_ms))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from dataclasses import fields as fields_of
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, Literal, Self
 
 import orjson
@@ -249,9 +249,22 @@ def _history_line(line: str) -> HistoryEntry:
 
 def body_json(order: NewOrder | Order, taxpayer: Taxpayer | None) -> bytes:
     """The part of a submission that does not change, as it is stored; `taxpayer` masked, None to erase them."""
-    parts = (order.document, taxpayer, order.placement)
-    fields = [None if part is None else [getattr(part, f.name) for f in fields_of(part)] for part in parts]
-    return orjson.dumps([*fields, order.document_id])
+    placement = order.placement
+    return orjson.dumps(
+        [
+            _document_fields(order.document),
+            taxpayer and _taxpayer_fields(taxpayer),
+            placement and _placement_fields(placement),
+            order.document_id,
+        ]
+    )
+
+
+def _fields_of(part: type) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*(f.name for f in fields(part)))
+
+
+_document_fields, _taxpayer_fields, _placement_fields = map(_fields_of, (Document, Taxpayer, Placement))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from antrean.orders import eta
+from antrean.orders.course import CourseLog
 from antrean.orders.promises import Promises
 from antrean.orders.store import OrderStore, asked
 from antrean.orders.view import Pace
@@ -14,13 +15,19 @@ class PaceReader:
     """`throughput`: what the upstream's limits allow; may raise a RedisError."""
 
     def __init__(
-        self, store: OrderStore, promises: Promises, throughput: Callable[[], Awaitable[eta.Throughput]]
+        self,
+        store: OrderStore,
+        promises: Promises,
+        course: CourseLog,
+        throughput: Callable[[], Awaitable[eta.Throughput]],
     ) -> None:
         self._store = store
         self._promises = promises
+        self._course = course
         self._throughput = throughput
 
     async def read(self, now_ms: int) -> Pace:
         """The pace at `now_ms` by the server's clock. Raises StoreUnavailable."""
         completed = await self._store.completions(now_ms, eta.SPANS)
-        return Pace(now_ms, tuple(completed), await asked(self._throughput()), await self._promises.ratios())
+        throughput, course = await asked(self._throughput()), await self._course.read(now_ms)
+        return Pace(now_ms, tuple(completed), throughput, course, eta.learnt(await self._promises.ratios()))

@@ -1,8 +1,8 @@
 """The times that were promised, and how they turned out: the ranges given to orders in line, kept until they end.
 
-A few orders of the line at a time stand for all. What their real waits were of the promised middle makes the next
-ranges as wide as they must be (`eta.estimate`). A promise during whose life the line was held is counted apart: it
-said what happens if things go on, and they did not.
+Some orders of the line at a time stand for all. What their real waits were of the promised middle makes the next
+ranges as wide as they must be (`eta.estimate`), but for those into which a stop of the line fell: what these say of
+its course is told apart (course.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from antrean.orders.store import asked
 #: Ratios of real wait to promised middle that are kept.
 RATIOS_MAX = 200
 #: Promises that are watched at one time.
-OPEN_MAX = 60
+OPEN_MAX = 150
 
 
 class Turned(StrEnum):
@@ -31,7 +31,6 @@ class Turned(StrEnum):
     WITHIN = "within"
     EARLY = "early"
     LATE = "late"
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,6 @@ class Promise:
 
     def turned(self, done_ms: int) -> Turned:
         """How it turned out for an order completed at `done_ms`."""
-        if self.held:
-            return Turned.INTERRUPTED
         if done_ms < self.earliest_ms:
             return Turned.EARLY
         return Turned.LATE if done_ms > self.latest_ms else Turned.WITHIN

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import orjson
 
+from antrean.orders.place import LaneSize, Places
 from antrean.orders.states import State
 
 
@@ -22,9 +23,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class OfficeLane:
-    """How many orders of an office wait to be bought, and the score of the first."""
+    """How many orders of an office wait to be bought, how many of these are urgent, and the score of the first."""
 
     waiting: int
+    urgent: int
     head_score: float
 
 
@@ -48,6 +50,11 @@ class Situation:
     by_state: dict[State, int]
     open: int
     offices: dict[str, OfficeLane]
+
+    def places(self) -> Places:
+        """Who goes before whom, as things stand."""
+        lanes = {office: LaneSize(lane.waiting, lane.urgent) for office, lane in self.offices.items()}
+        return Places(lanes, self.weights, self.now_ms)
 
     @property
     def buy(self) -> int:
@@ -75,8 +82,10 @@ class Situation:
             by_state={s: int(counts.get(s, 0)) for s in State},
             open=int(counts.get("open", 0)),
             offices={
-                offices[i].decode(): OfficeLane(int(offices[i + 1]), float(offices[i + 2]))
-                for i in range(0, len(offices), 3)
+                offices[i].decode(): OfficeLane(
+                    int(offices[i + 1]), int(offices[i + 2]), float(offices[i + 3])
+                )
+                for i in range(0, len(offices), 4)
             },
         )
 

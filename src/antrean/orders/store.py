@@ -14,7 +14,8 @@ from antrean.orders.archive import Archive
 from antrean.orders.asking import asked as asked
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
-from antrean.orders.lanes import Lanes, score_minute
+from antrean.orders.fairness import URGENT_MIN
+from antrean.orders.lanes import Lanes
 from antrean.orders.model import (
     ClaimLost,
     IllegalMove,
@@ -25,6 +26,7 @@ from antrean.orders.model import (
     body_json,
 )
 from antrean.orders.personal import Personal
+from antrean.orders.score import AGE_BITS, EPOCH_MIN, score_minute
 from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
@@ -235,7 +237,7 @@ class OrderStore:
         offices = [office] if office else list((await self.situation()).offices)
         lanes = [keys.LANE_BUY + o for o in offices] + [keys.LANE_STAMP, keys.LANE_FETCH]
         others = [keys.DISPATCHED, keys.CLAIMS, keys.LATER, keys.UNKNOWN, keys.ATTENTION]
-        low, high = score_minute(from_ms) << 28, ((score_minute(until_ms - 1) + 1) << 28) - 1
+        low, high = score_minute(from_ms) << AGE_BITS, ((score_minute(until_ms - 1) + 1) << AGE_BITS) - 1
         moved = 0
         for place in lanes + others:
             # In a lane what was moved leaves the range of scores, unless the new deadline is in it.
@@ -263,7 +265,7 @@ class OrderStore:
 
     async def situation(self) -> Situation:
         """One look at lanes, counts and holds."""
-        return Situation.from_answer(await self._run("peek"))
+        return Situation.from_answer(await self._run("peek", URGENT_MIN - EPOCH_MIN))
 
     # ---- the worker's side
 

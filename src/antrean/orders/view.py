@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from antrean.orders import eta as eta_rule
 from antrean.orders.holding import Holding, Language, Outlook, holding_of, text
 from antrean.orders.model import Order, Taxpayer
+from antrean.orders.place import InOrder, Spot
 from antrean.orders.states import State
 
 #: States in which the SN is on record, so that an earlier one is not shown with it.
@@ -18,13 +20,14 @@ _WITH_SERIAL = frozenset({State.BOUGHT, State.STAMPING, State.COMPLETED, State.R
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pace:
-    """Completions by span of 10 seconds, the running one first, at `now_ms`; what the upstream allows; and how the
-    times promised before turned out (real wait by promised middle)."""
+    """Completions by span of 10 seconds, the running one first, at `now_ms`; what the upstream allows; how orders come
+    and how the line stopped; and how the times promised before turned out (`eta.learnt`)."""
 
     now_ms: int
     completed: tuple[int, ...]
     throughput: eta_rule.Throughput = eta_rule.NOT_KNOWN
-    ratios: tuple[float, ...] = ()
+    course: eta_rule.Course = eta_rule.CALM
+    spread: tuple[float, float] = eta_rule.NOTHING_LEARNT
 
     @property
     def elapsed_s(self) -> float:
@@ -36,14 +39,15 @@ class Pace:
         """Orders completed a minute, lately."""
         return eta_rule.per_minute(self.completed, self.elapsed_s)
 
-    def range(self, position: int, *, stamped: bool) -> eta_rule.Range | None:
-        """When the order at `position` is done; `stamped`: it is to be put on a PDF."""
+    def range(self, spot: Spot | InOrder, *, stamped: bool) -> eta_rule.Range | None:
+        """When the order at `spot` is done; `stamped`: it is to be put on a PDF."""
         return eta_rule.estimate(
-            position,
+            spot.after,
             self.completed,
             self.elapsed_s,
             capacity_per_s=self.throughput.per_s(stamped=stamped),
-            ratios=self.ratios,
+            course=self.course,
+            spread=self.spread,
         )
 
 
@@ -57,28 +61,28 @@ class Look:
     reveal: Callable[[Order], Taxpayer | None] | None = None
 
 
+@functools.lru_cache(maxsize=4096)
 def rfc3339(ms: int) -> str:
     """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`."""
     stamp = datetime.fromtimestamp(ms / 1000, UTC)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def position(order: Order, rank: int | None, outlook: Outlook) -> int | None:
-    """Position from 1; None once it is taken up. `rank`: how many stand before it in its lane, None: in none."""
+def spot_of(order: Order, rank: int | None, outlook: Outlook) -> Spot | InOrder | None:
+    """Where it stands; None once it is taken up. `rank`: how many stand before it in its lane, None: in none."""
     if order.state is not State.QUEUED or order.owner:
         return None
     if rank is None:
         # Handed out for its turn a moment ago, or about to come back after a short wait.
-        return 1
+        return InOrder(1)
     if not order.needs_purchase:
-        return rank + 1
-    waiting = {office: lane.waiting for office, lane in outlook.situation.offices.items()}
-    return eta_rule.place_in_line(rank, order.office, waiting, outlook.situation.weights)
+        return InOrder(rank + 1)
+    return outlook.places.spot(order.office, rank, order.score)
 
 
 def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
     """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
-    place = position(order, rank, outlook)
+    spot = spot_of(order, rank, outlook)
     holding = holding_of(order, outlook)
     there = order.state is State.COMPLETED and order.erased_ms is None
     own = f"{look.base_url}/v1/orders/{order.id}"
@@ -92,8 +96,8 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
             "token": order.ticket_token,
             "url": f"{look.base_url}/t/{order.ticket_token}",
         },
-        "position": place,
-        "eta": _eta(order, place, holding, pace),
+        "position": None if spot is None else spot.position,
+        "eta": _eta(order, spot, holding, pace),
         "holding": _holding(holding, look.language),
         "serial_number": order.serial_number,
         "qr_url": f"{own}/qr" if there else None,
@@ -117,14 +121,15 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
 
 def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
     """What the holder of a ticket may see: no personal data, no document, no ids but the token's own."""
-    place = position(order, rank, outlook)
+    spot = spot_of(order, rank, outlook)
+    place = None if spot is None else spot.position
     holding = holding_of(order, outlook)
     return {
         "number": order.ticket_number,
         "state": order.state,
         "ahead": None if place is None else place - 1,
         "position": place,
-        "eta": _eta(order, place, holding, pace),
+        "eta": _eta(order, spot, holding, pace),
         "holding": _holding(holding, look.language),
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
@@ -154,10 +159,12 @@ def as_of(order: Order, version: int) -> Order | None:
     )
 
 
-def _eta(order: Order, place: int | None, holding: Holding | None, pace: Pace) -> dict[str, str] | None:
-    if place is None or holding is not None:
+def _eta(
+    order: Order, spot: Spot | InOrder | None, holding: Holding | None, pace: Pace
+) -> dict[str, str] | None:
+    if spot is None or holding is not None:
         return None
-    span = pace.range(place, stamped=order.kind == "affix")
+    span = pace.range(spot, stamped=order.kind == "affix")
     if span is None:
         return None
     return {

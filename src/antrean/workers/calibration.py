@@ -1,4 +1,5 @@
-"""Watches how good the promised times are: makes some for orders in line, and compares when these are completed."""
+"""Watches how the line goes and how good the promised times are: makes some for orders in line, and compares when these
+are completed."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 import structlog
 
-from antrean.orders import eta
+from antrean.orders.course import CourseLog
 from antrean.orders.promises import OPEN_MAX, Promise, Promises
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
@@ -23,18 +24,23 @@ NEW_MAX = 2
 
 
 class Calibration:
-    """One step closes the promises that came to their end and makes a few new ones. `capacity`: what may be sent."""
+    """One step notes the line's course, closes the promises that came to their end and makes a few new ones.
+
+    `capacity`: what may be sent.
+    """
 
     def __init__(
         self,
         store: OrderStore,
         promises: Promises,
+        course: CourseLog,
         capacity: Callable[[], Awaitable[Capacity]],
         pace: Callable[[int], Awaitable[Pace]],
         rng: random.Random | None = None,
     ) -> None:
         self._store = store
         self._promises = promises
+        self._course = course
         self._capacity = capacity
         self._pace = pace
         self._rng = rng or random.Random()  # noqa: S311 - which order is looked at is no secret
@@ -44,13 +50,14 @@ class Calibration:
         situation = await self._store.situation()
         capacity = await self._capacity()
         held = bool(situation.holds) or capacity.provider == 0 or capacity.provider_trial
+        await self._course.note(situation.now_ms, held=held)
         waiting = await self._promises.open()
         if held:
             await self._promises.keep(
                 {order_id: replace(p, held=True) for order_id, p in waiting.items() if not p.held}
             )
         await self._close(waiting, held)
-        if not held and len(waiting) < OPEN_MAX and situation.offices:
+        if not held and situation.offices:
             await self._make(situation, waiting)
         return False
 
@@ -68,15 +75,18 @@ class Calibration:
     async def _make(self, situation: Situation, waiting: dict[str, Promise]) -> None:
         pace = await self._pace(situation.now_ms)
         sizes = {office: lane.waiting for office, lane in situation.offices.items()}
+        places = situation.places()
         made: dict[str, Promise] = {}
         for _ in range(NEW_MAX):
+            # The more are watched, the fewer are added: they are to be of all times, not of the first minutes.
+            if self._rng.random() < len(waiting) / OPEN_MAX:
+                continue
             office = self._rng.choices(list(sizes), weights=list(sizes.values()))[0]
             rank = self._rng.randrange(sizes[office])
             order = await self._store.at_rank(office, rank)
             if order is None or order.id in waiting:
                 continue
-            position = eta.place_in_line(rank, office, sizes, situation.weights)
-            span = pace.range(position, stamped=order.kind == "affix")
+            span = pace.range(places.spot(office, rank, order.score), stamped=order.kind == "affix")
             if span is not None:
                 made[order.id] = Promise.of(span, situation.now_ms)
         await self._promises.keep(made)

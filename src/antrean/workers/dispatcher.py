@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 from rq import Queue
 
 from antrean.orders import fairness
-from antrean.orders.lanes import minutes_until
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.score import minutes_until
 from antrean.orders.situation import Situation
 from antrean.orders.store import OrderStore
 from antrean.workers.jobs import job_for

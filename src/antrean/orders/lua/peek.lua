@@ -1,7 +1,8 @@
 -- All that the dispatcher, the backlog page and the counters' "how many are ahead" need, in one look.
--- ARGV: now
+-- ARGV: now, minutes ahead in which an order counts as urgent, less the minute from which scores count
 -- Answer: {now, fetch lane size, stamp lane size, dispatched, claimed, of these two: to be stamped, later, unknown, attention,
---          holds (flat), fairness (flat), weights (flat), counts (flat), offices (flat: office, size, first score, …)}
+--          holds (flat), fairness (flat), weights (flat), counts (flat), offices (flat: office, size, of these urgent, first score, …)}
+local urgent_until = '(' .. int((math.floor(NOW / 60000) + tonumber(ARGV[2]) + 1) * 268435456)
 local offices = {}
 for _, office in ipairs(redis.call('SMEMBERS', K.ACTIVE_OFFICES)) do
   local key = K.LANE_BUY .. office
@@ -9,6 +10,7 @@ for _, office in ipairs(redis.call('SMEMBERS', K.ACTIVE_OFFICES)) do
   if head[1] then
     offices[#offices + 1] = office
     offices[#offices + 1] = redis.call('ZCARD', key)
+    offices[#offices + 1] = redis.call('ZCOUNT', key, '-inf', urgent_until)
     offices[#offices + 1] = head[2]
   end
 end
