@@ -22,13 +22,13 @@ from rich.table import Table
 
 from benchmarks.accept import accept
 from benchmarks.drain import drain
-from benchmarks.measure import Row
+from benchmarks.measure import Answer, Row
 from benchmarks.memory import memory
 from benchmarks.peers.question import peers
 from benchmarks.startup import startup
 from benchmarks.status import status
 
-Ask = Callable[[bool], Coroutine[None, None, list[Row]]]
+Ask = Callable[[bool], Coroutine[None, None, Answer]]
 #: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
 QUESTIONS: dict[str, tuple[Ask, float]] = {
     "accept": (accept, 240),
@@ -38,7 +38,8 @@ QUESTIONS: dict[str, tuple[Ask, float]] = {
     "memory": (memory, 360),
     "startup": (startup, 90),
 }
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "benchmarks.md"
 
 
 def _begin(name: str) -> str:
@@ -49,7 +50,7 @@ def _end(name: str) -> str:
     return f"<!-- end of {name} -->"
 
 
-def _section(name: str, rows: list[Row]) -> str:
+def _section(name: str, answer: Answer) -> str:
     lines = [
         _begin(name),
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}, "
@@ -57,19 +58,22 @@ def _section(name: str, rows: list[Row]) -> str:
         "",
         "| what | seen | beside | ratio |",
         "|---|---|---|---|",
-        *(f"| {row.what} | {row.seen} | {row.beside} | {row.ratio} |" for row in rows),
+        *(f"| {row.what} | {row.seen} | {row.beside} | {row.ratio} |" for row in answer.rows),
+        *(f"\n![{picture}](pictures/bench-{picture}.svg)" for picture in answer.pictures),
         _end(name),
     ]
     return "\n".join(lines)
 
 
-def _write(name: str, rows: list[Row]) -> None:
+def _write(name: str, answer: Answer) -> None:
+    for picture, svg in answer.pictures.items():
+        (DOCS / "pictures" / f"bench-{picture}.svg").write_text(svg)
     text = PAGE.read_text()
     start, end = text.index(_begin(name)), text.index(_end(name)) + len(_end(name))
-    PAGE.write_text(text[:start] + _section(name, rows) + text[end:])
+    PAGE.write_text(text[:start] + _section(name, answer) + text[end:])
 
 
-async def _asked(name: str, quick: bool) -> list[Row]:
+async def _asked(name: str, quick: bool) -> Answer:
     ask, bound_s = QUESTIONS[name]
     async with asyncio.timeout(bound_s):
         return await ask(quick)
@@ -84,17 +88,17 @@ def main() -> int:
     for name in wanted:
         started = time.monotonic()
         try:
-            rows = asyncio.run(_asked(name, quick))
+            answer = asyncio.run(_asked(name, quick))
         except Exception as error:  # noqa: BLE001 - the other questions are still to be asked
             console.print_exception()
-            rows = [Row("**FAILED, not measured**", f"{type(error).__name__}: {error}"[:200])]
+            answer = Answer([Row("**FAILED, not measured**", f"{type(error).__name__}: {error}"[:200])])
             failed = True
         table = Table("what", "seen", "beside", "ratio", box=None, title=name)
-        for row in rows:
+        for row in answer.rows:
             table.add_row(row.what, row.seen, row.beside, row.ratio)
         console.print(table, f"({time.monotonic() - started:.0f} s)")
         if not quick:
-            _write(name, rows)
+            _write(name, answer)
     return int(failed)
 
 

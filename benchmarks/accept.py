@@ -13,15 +13,20 @@ import psutil
 from redis import Redis
 from rq import Queue
 
-from benchmarks.measure import Row, latency, spread, timed
+from benchmarks.measure import Answer, Row, latency, spread, timed
+from benchmarks.picture import Bar, bars
 from benchmarks.rig import KEY, Rig, free_ports, rig
+from benchmarks.uploads import beside_uploads
 
 ROUNDS, QUICK_ROUNDS = 3, 1
 ORDERS, QUICK_ORDERS = 4000, 600
 ENQUEUED = 1000
 #: The share of the top rate at which the wait of one order is looked at.
 LOAD = 0.5
+#: The same while documents are uploaded.
+UPLOADS_LOAD = 0.25
 CONNECTIONS = (64, 1024)
+LABELS = {"antrean": "Antrean", "constant": "aiohttp, a constant", "multi": "aiohttp, one durable MULTI"}
 
 BODY = {
     "kind": "purchase",
@@ -58,7 +63,7 @@ async def _rate(origin: str, count: int, connections: int) -> tuple[float, list[
         return await timed(count, connections, lambda _: submit(client))
 
 
-async def _at_half(origin: str, per_s: float, seconds: float) -> list[float]:
+async def at_rate(origin: str, per_s: float, seconds: float) -> list[float]:
     """Latencies at a fixed rate of arrivals, counted from when each was due."""
     async with session(origin, 256) as client:
         latencies: list[float] = []
@@ -91,10 +96,11 @@ def _cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-async def accept(quick: bool) -> list[Row]:
+async def accept(quick: bool) -> Answer:
     """Rows of accepting."""
     rounds, count = (QUICK_ROUNDS, QUICK_ORDERS) if quick else (ROUNDS, ORDERS)
     rows: list[Row] = []
+    shown: list[Bar] = []
     async with rig() as r:
         url = r.settings.effective_redis_url
         origins = {"antrean": r.origin}
@@ -115,12 +121,20 @@ async def accept(quick: bool) -> list[Row]:
                         waits += latencies
                         cpu_s += _cpu_s(r.gateway.pid) - before
             ours = statistics.median(rates["antrean"])
-            for name, words in (("constant", "aiohttp, a constant"), ("multi", "aiohttp, one durable MULTI")):
+            shown += [
+                Bar(
+                    f"{connections} connections: {label}",
+                    statistics.median(rates[name]),
+                    ours=name == "antrean",
+                )
+                for name, label in LABELS.items()
+            ]
+            for name in ("constant", "multi"):
                 rows.append(
                     Row(
                         f"accepted/s, {connections} connections",
                         spread(rates["antrean"]),
-                        f"{words}: {spread(rates[name])}",
+                        f"{LABELS[name]}: {spread(rates[name])}",
                         f"{ours / statistics.median(rates[name]):.2f}",
                     )
                 )
@@ -132,8 +146,9 @@ async def accept(quick: bool) -> list[Row]:
                 )
             )
             if connections == CONNECTIONS[0]:
-                at_half = await _at_half(r.origin, LOAD * ours, 2 if quick else 6)
+                at_half = await at_rate(r.origin, LOAD * ours, 2 if quick else 6)
                 rows.append(Row("- wait at half of that rate, ms", latency(at_half)))
+                rows += await beside_uploads(r.origin, UPLOADS_LOAD * ours, 2 if quick else 8, at_rate)
         enqueued = await asyncio.to_thread(_enqueue, url)
         rows.append(
             Row(
@@ -143,4 +158,5 @@ async def accept(quick: bool) -> list[Row]:
                 f"{ours / enqueued:.2f}",
             )
         )
-    return rows
+        shown.append(Bar("rq enqueue one by one", enqueued))
+    return Answer(rows, {"accept": bars("Orders accepted per second", shown)})

@@ -9,7 +9,8 @@ import time
 import httpx
 
 from benchmarks.accept import fill
-from benchmarks.measure import Row
+from benchmarks.measure import Answer, Row
+from benchmarks.picture import Bar, bars
 from benchmarks.rig import rig
 from benchmarks.throughput import UPSTREAM_S, bare_loop, drained, set_faults
 
@@ -20,23 +21,30 @@ WORKERS, QUICK_WORKERS = (1, 2, 4), (1, 2)
 #: What the upstream bears, in orders per second; it collapses when asked for a fifth more.
 CAPACITY_PER_S = 200
 #: The limit of calls in flight finds its place for so long, and is then looked at for so long, in seconds.
-SETTLE_S, QUICK_SETTLE_S = 15.0, 8.0
+SETTLE_S, QUICK_SETTLE_S = 20.0, 8.0
 LOOK_S, QUICK_LOOK_S = 20.0, 5.0
 
 
-async def drain(quick: bool) -> list[Row]:
+async def drain(quick: bool) -> Answer:
     """Rows of draining: beside the bare loop, at the upstream's capacity, with more processes."""
     each = QUICK_ORDERS_EACH if quick else ORDERS_EACH
-    rows = [await _beside_bare(n, each) for n in (QUICK_IN_FLIGHT if quick else IN_FLIGHT)]
+    shown: list[Bar] = []
+    rows = [await _beside_bare(n, each, shown) for n in (QUICK_IN_FLIGHT if quick else IN_FLIGHT)]
     rows.append(await _at_capacity(*((QUICK_SETTLE_S, QUICK_LOOK_S) if quick else (SETTLE_S, LOOK_S))))
-    return [*rows, *await _more_workers(each, QUICK_WORKERS if quick else WORKERS)]
+    rows += await _more_workers(each, QUICK_WORKERS if quick else WORKERS, shown)
+    title = f"Orders completed per second against an upstream that takes {1000 * UPSTREAM_S:.0f} ms"
+    return Answer(rows, {"drain": bars(title, shown)})
 
 
-async def _beside_bare(in_flight: int, each: int) -> Row:
+async def _beside_bare(in_flight: int, each: int, shown: list[Bar]) -> Row:
     async with rig(UPSTREAM_CONCURRENCY_MAX=str(in_flight)) as r:
         await set_faults(r)
         bare = await bare_loop(r, each * in_flight, in_flight)
         ours = await drained(r, each * in_flight, in_flight)
+    shown += [
+        Bar(f"{in_flight} in flight: bare httpx loop", bare.per_s),
+        Bar(f"{in_flight} in flight: Antrean", ours.per_s, ours=True),
+    ]
     return Row(
         f"completed/s, {1000 * UPSTREAM_S:.0f} ms a call, at most {in_flight} in flight",
         f"{ours.per_s:.0f} (worker CPU {1000 * ours.cpu_s:.1f} ms an order)",
@@ -73,7 +81,7 @@ async def _at_capacity(settle_s: float, look_s: float) -> Row:
     )
 
 
-async def _more_workers(each: int, counts: tuple[int, ...]) -> list[Row]:
+async def _more_workers(each: int, counts: tuple[int, ...], shown: list[Bar]) -> list[Row]:
     rows, first = [], 0.0
     in_flight = IN_FLIGHT[-1]
     for workers in counts:
@@ -81,6 +89,7 @@ async def _more_workers(each: int, counts: tuple[int, ...]) -> list[Row]:
             await set_faults(r)
             seen = await drained(r, each * in_flight, in_flight, workers)
         first = first or seen.per_s
+        shown.append(Bar(f"{workers} worker processes, {in_flight} in flight", seen.per_s, ours=True))
         rows.append(
             Row(
                 f"completed/s, {workers} worker processes, at most {in_flight} in flight",

@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,14 @@ class Row:
     seen: str
     beside: str = ""
     ratio: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question found. `pictures`: SVG by file name, without its ending; the title is in it."""
+
+    rows: list[Row]
+    pictures: dict[str, str] = field(default_factory=dict)
 
 
 async def timed(

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.accept import session, submit
-from benchmarks.measure import Row, spread
+from benchmarks.measure import Answer, Row, spread
 from benchmarks.rig import KEY, OPS_KEY, free_ports
 
 STARTS, QUICK_STARTS = 5, 1
@@ -44,7 +44,7 @@ async def _start(env: dict[str, str], port: int) -> float:
         await asyncio.to_thread(up.wait, 60)
 
 
-async def startup(quick: bool) -> list[Row]:
+async def startup(quick: bool) -> Answer:
     """One row; the first start, which makes the files, does not count."""
     folder = Path(tempfile.mkdtemp(prefix="antrean-bench-"))
     port, sim_port = free_ports(2)
@@ -59,4 +59,4 @@ async def startup(quick: bool) -> list[Row]:
         seconds = [await _start(env, port) for _ in range(1 + (QUICK_STARTS if quick else STARTS))]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return [Row("`antrean up`, warm, to the first accepted order", f"{spread(seconds[1:], 2)} s")]
+    return Answer([Row("`antrean up`, warm, to the first accepted order", f"{spread(seconds[1:], 2)} s")])

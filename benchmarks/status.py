@@ -13,7 +13,7 @@ import psutil
 
 from antrean.config.redis_client import connect
 from benchmarks.accept import BODY, session
-from benchmarks.measure import Row, latency, timed
+from benchmarks.measure import Answer, Row, latency, timed
 from benchmarks.rig import Rig, rig
 
 STREAMS, QUICK_STREAMS = 5000, 200
@@ -22,16 +22,18 @@ CHANGES_PER_S = 100
 READERS, QUICK_READERS = 10_000, 500
 
 
-async def status(quick: bool) -> list[Row]:
+async def status(quick: bool) -> Answer:
     """Rows of streams and of ticket readers."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)), hard))
     streams, changes = (QUICK_STREAMS, QUICK_CHANGES) if quick else (STREAMS, CHANGES)
     async with rig() as r:
-        return [
-            await _streams(r, streams, changes),
-            await _readers(r, QUICK_READERS if quick else READERS),
-        ]
+        return Answer(
+            [
+                await _streams(r, streams, changes),
+                await _readers(r, QUICK_READERS if quick else READERS),
+            ]
+        )
 
 
 async def _accepted(client: aiohttp.ClientSession, count: int) -> list[dict[str, Any]]:

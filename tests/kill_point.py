@@ -1,7 +1,7 @@
 """Does one turn of one order in a process of its own and kills that process before or after a named step.
 
-`python tests/kill_point.py ORDER_ID POINT`, POINT being `before-` or `after-` and a step; settings are read from the
-environment, as by `antrean worker`.
+`python tests/kill_point.py` reads lines `ORDER_ID POINT`, POINT being `before-` or `after-` and a step; settings are
+read from the environment, as by `antrean worker`. Each turn is a fork of the process that has imported all.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from antrean.orders.fulfil import Fulfiller
 #: Steps of a turn in their order; each is a method of the store, the adapter or the documents.
 PURCHASE_STEPS = ("claim", "begin", "generate", "bought", "put_qr", "complete")
 STAMP_STEPS = ("claim", "begin", "stamp", "put_stamped", "complete")
+#: Turns at one time, and tries of each.
+AT_ONCE, TRIES = 3, 4
 
 
 def _die() -> NoReturn:
@@ -48,7 +50,7 @@ def arm(parts: tuple[Any, ...], when: str, step: str) -> None:
     setattr(owner, step, deadly)
 
 
-async def main(order_id: str, point: str) -> None:
+async def turn(order_id: str, point: str) -> None:
     """One turn; does not come back."""
     settings = Settings()
     redis = connect(settings.effective_redis_url, settings)
@@ -64,5 +66,29 @@ async def main(order_id: str, point: str) -> None:
     raise AssertionError(f"the turn ended ({outcome}) and {point} was never reached")
 
 
+def _forked(order_id: str, point: str) -> int:
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(turn(order_id, point))  # does not come back: it is killed or it raises
+    return pid
+
+
+def main() -> None:
+    """All the turns, AT_ONCE at a time. Raises AssertionError where one was not killed in any of its tries."""
+    waiting = [(*line.split(), TRIES) for line in sys.stdin]
+    running: dict[int, tuple[str, str, int]] = {}
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            order_id, point, tries = waiting.pop(0)
+            running[_forked(order_id, point)] = (order_id, point, tries - 1)
+        pid, status = os.wait()
+        order_id, point, tries = running.pop(pid)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            continue
+        # Those killed before hold slots of the limit until their leases end; this turn found none in time.
+        assert tries > 0, f"{point} was never reached"
+        waiting.append((order_id, point, tries))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    main()

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+import sys
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.ledger import PAID, PARTS, Ledger
 from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
+from antrean.orders.situation import Situation
 from antrean.orders.states import MOVES, TERMINAL, State
+from beside import Beside
 from orders_support import World
 
 #: Examples of 30 steps each in the test run.
@@ -33,9 +36,11 @@ class OrderModel(RuleBasedStateMachine):
 
     loop: asyncio.AbstractEventLoop
     redis: Redis
+    examples = 0
 
     @initialize(affix=st.booleans())
     def accept(self, affix: bool) -> None:
+        OrderModel.examples += 1
         self.do(self.redis.flushdb())
         self.world = World(self.redis)
         self.store = self.world.store
@@ -45,6 +50,13 @@ class OrderModel(RuleBasedStateMachine):
         self.bought: list[str] = []
         self.stale: list[Order] = []
         self.holder: Order | None = None
+        #: As the last look after a step found it: nothing else moves it between two steps.
+        self.seen = self.order()
+        self.refunded = False
+        self.places = [
+            keys.LANE_BUY + self.seen.office, keys.LANE_FETCH, keys.LANE_STAMP, keys.LATER, keys.DISPATCHED,
+            keys.CLAIMS, keys.UNKNOWN, keys.ATTENTION,
+        ]  # fmt: skip
 
     def do(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -59,7 +71,7 @@ class OrderModel(RuleBasedStateMachine):
 
     def fenced(self, verb: str, target: State, call: Any) -> bool:
         """Run a fenced verb as the holder, twice under one name; it works just where the table allows it."""
-        before = self.order()
+        before = self.seen
         if self.holder is None:
             return False
         op = self.op()
@@ -87,7 +99,7 @@ class OrderModel(RuleBasedStateMachine):
     def claim(self) -> None:
         op = self.op()
         first, again = (self.do(self.store.claim(self.id, "w1", op)) for _ in range(2))
-        order = self.order()
+        order = self.seen
         waits = order.state in (State.QUEUED, State.BOUGHT)
         if first is None:
             assert self.holder is not None or not waits
@@ -98,12 +110,12 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule()
     def begin_to_buy(self) -> None:
-        if self.order().serial_number is None:
+        if self.seen.serial_number is None:
             self.fenced("begin", State.BUYING, lambda o, op: self.store.begin(o, op, State.BUYING, "", 1))
 
     @rule()
     def begin_to_stamp(self) -> None:
-        if self.order().kind == "affix" and self.order().serial_number:
+        if self.seen.kind == "affix" and self.seen.serial_number:
             self.fenced("begin", State.STAMPING, lambda o, op: self.store.begin(o, op, State.STAMPING, "", 1))
 
     @rule()
@@ -111,7 +123,7 @@ class OrderModel(RuleBasedStateMachine):
         serial = f"SN{self.steps:06d}"
         if self.fenced("bought", State.BOUGHT, lambda o, op: self.store.bought(o, op, serial, 1)):
             self.bought.append(serial)
-            if self.order().kind == "affix":
+            if self.seen.kind == "affix":
                 self.dropped()
 
     @rule()
@@ -121,7 +133,7 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule(verb=st.sampled_from(["reject", "attend"]))
     def refuse(self, verb: str) -> None:
-        order = self.order()
+        order = self.seen
         if verb == "reject" and order.owns_serial:
             return  # fulfil never rejects what is bought; only the table's step for given SNs exists
         target = State.REJECTED if verb == "reject" else State.ATTENTION
@@ -131,13 +143,13 @@ class OrderModel(RuleBasedStateMachine):
     @rule(wait_s=st.sampled_from([0.0, 2.0]))
     def release(self, wait_s: float) -> None:
         back = {State.BUYING: State.QUEUED, State.STAMPING: State.BOUGHT}
-        target = back.get(self.order().state, self.order().state)
+        target = back.get(self.seen.state, self.seen.state)
         if self.fenced("release", target, lambda o, op: self.store.release(o, op, "later", 1, wait_s)):
             self.dropped()
 
     @rule()
     def complete(self) -> None:
-        order = self.order()
+        order = self.seen
         if order.kind == "affix" and order.state is State.BOUGHT:
             return  # fulfil stamps an affix before it completes it
         if self.fenced("complete", State.COMPLETED, lambda o, op: self.store.complete(o, op, 1)):
@@ -148,7 +160,7 @@ class OrderModel(RuleBasedStateMachine):
         if not self.stale:
             return
         old = data.draw(st.sampled_from(self.stale))
-        before = self.order()
+        before = self.seen
         op = self.op()
         calls = [
             lambda: self.store.begin(old, op, State.BUYING, "", 1),
@@ -166,7 +178,7 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule(alive=st.booleans())
     def time_passes_and_the_sweeper_looks(self, alive: bool) -> None:
-        before = self.order()
+        before = self.seen
         self.world.now_ms += 10_000
         if alive:
             self.do(self.world.beat("w1"))
@@ -182,7 +194,7 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule()
     def found(self) -> None:
-        before = self.order()
+        before = self.seen
         serial = f"LATE{self.steps:06d}"
         self.steps += 1
         self.do(self.store.found(self.id, serial, "late"))
@@ -198,7 +210,7 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule(absent=st.booleans())
     def settle(self, absent: bool) -> None:
-        before = self.order()
+        before = self.seen
         call = (
             self.store.absent(self.id, "no")
             if absent
@@ -213,7 +225,7 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule()
     def cancel(self) -> None:
-        before = self.order()
+        before = self.seen
         try:
             self.do(self.store.cancel(self.id))
             assert before.state in (State.QUEUED, State.CANCELLED)
@@ -224,45 +236,49 @@ class OrderModel(RuleBasedStateMachine):
 
     @rule(decision=st.sampled_from(["auto", "ask", "not_bought", "new_serial"]))
     def replay(self, decision: str) -> None:
-        before = self.order()
+        before = self.seen
         try:
             state = self.do(self.store.replay(self.id, decision, "ops"))
             assert before.state is State.ATTENTION
             assert state in (State.QUEUED, State.BOUGHT, State.UNKNOWN)
             assert (state is State.BOUGHT) == (before.serial_number is not None)
         except (IllegalMove, SubmitRefused):
-            assert before.state is not State.ATTENTION or before.serial_number or self.refunded()
+            assert before.state is not State.ATTENTION or before.serial_number or self.refunded
 
     @rule()
     def refund(self) -> None:
-        before = self.order()
-        refunded = self.refunded()
+        before = self.seen
         try:
             self.do(Ledger(self.store).refund(self.id, "ops"))
             assert before.state in (State.ATTENTION, State.REJECTED)
-            assert not refunded
+            assert not self.refunded
         except IllegalMove:
-            assert refunded or before.state not in (State.ATTENTION, State.REJECTED)
-
-    def refunded(self) -> bool:
-        return bool(self.do(self.redis.hget(keys.ORDER + self.id, "refunded")))
+            assert self.refunded or before.state not in (State.ATTENTION, State.REJECTED)
 
     # ---- what must hold after every step
 
     @invariant()
-    def it_waits_in_exactly_one_place(self) -> None:
+    def it_waits_in_exactly_one_place_and_the_books_and_the_counts_agree(self) -> None:
         if not hasattr(self, "id"):
             return
-        order = self.order()
-        places = [
-            keys.LANE_BUY + order.office, keys.LANE_FETCH, keys.LANE_STAMP, keys.LATER, keys.DISPATCHED,
-            keys.CLAIMS, keys.UNKNOWN, keys.ATTENTION,
-        ]  # fmt: skip
-        pipe = self.redis.pipeline(transaction=False)
-        for place in places:
-            pipe.zscore(place, self.id)
-        scores = self.do(pipe.execute())
-        found = [p for p, score in zip(places, scores, strict=True) if score is not None]
+        peek, order, totals, *scores = self.do(
+            self.world.scripts.run_many(
+                "peek",
+                [()],
+                ("HGETALL", keys.ORDER + self.id),
+                ("HGETALL", keys.LEDGER_TOTALS),
+                *(("ZSCORE", place, self.id) for place in self.places),
+            )
+        )
+        self.seen, self.refunded = Order.from_hash(order), b"refunded" in order
+        self.places_are_right([p for p, score in zip(self.places, scores, strict=True) if score is not None])
+        self.books_agree({account.decode(): int(idr) for account, idr in totals.items()})
+        situation = Situation.from_answer(peek)
+        assert {s: n for s, n in situation.by_state.items() if n} == {self.seen.state: 1}
+        assert situation.open == (self.seen.state not in TERMINAL)
+
+    def places_are_right(self, found: list[str]) -> None:
+        order = self.seen
         if order.state in TERMINAL:
             assert found == []
         elif self.holder is not None:
@@ -275,36 +291,43 @@ class OrderModel(RuleBasedStateMachine):
         else:
             assert order.state in (State.QUEUED, State.BOUGHT)
             assert len(found) == 1
-            assert found[0] in places[:4]
+            assert found[0] in self.places[:4]
 
-    @invariant()
-    def the_books_and_the_counts_agree(self) -> None:
-        if not hasattr(self, "id"):
-            return
-        order = self.order()
-        totals = self.do(Ledger(self.store).totals())
-        assert totals[PAID] == 10_000 == sum(totals[p] for p in PARTS)
+    def books_agree(self, totals: dict[str, int]) -> None:
+        order = self.seen
+        assert totals[PAID] == 10_000 == sum(totals.get(part, 0) for part in PARTS)
         assert min(totals.values()) >= 0
         assert len(self.bought) <= 1 or order.state is State.ATTENTION
         if order.state is State.COMPLETED:
             assert totals["stamped" if order.kind == "affix" else "bought_unused"] == 10_000
-        if order.owns_serial and not self.refunded() and order.state is not State.COMPLETED:
+        if order.owns_serial and not self.refunded and order.state is not State.COMPLETED:
             assert totals["bought_unused"] == 10_000
-        situation = self.do(self.store.situation())
-        assert {s: n for s, n in situation.by_state.items() if n} == {order.state: 1}
-        assert situation.open == (order.state not in TERMINAL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _server(quick_valkey_url: str) -> Iterator[None]:
-    OrderModel.loop = asyncio.new_event_loop()
-    OrderModel.redis = Redis.from_url(quick_valkey_url, protocol=2)
-    yield
+def play(url: str, examples: int) -> None:
+    """Run the model and print how many examples it had; the example that fails is raised and printed."""
+    OrderModel.loop = uvloop.new_event_loop()
+    OrderModel.redis = Redis.from_url(url, protocol=2)
+    run_state_machine_as_test(
+        OrderModel,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
     OrderModel.loop.run_until_complete(OrderModel.redis.aclose())
     OrderModel.loop.close()
+    print(f"examples={OrderModel.examples}")
 
 
-TestOrderModel = OrderModel.TestCase
-TestOrderModel.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+@pytest.mark.beside("model", lambda url: [sys.executable, __file__, f"{url}?db=3", str(EXAMPLES)])
+def test_every_verb_at_every_state_does_what_the_table_says(beside: Beside) -> None:
+    (output,) = beside.outputs("model")
+    played = int(output.rpartition("examples=")[2])
+    assert played >= EXAMPLES
+
+
+if __name__ == "__main__":
+    play(sys.argv[1], int(sys.argv[2]))

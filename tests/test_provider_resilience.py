@@ -31,8 +31,9 @@ from antrean.provider.protocol import (
     SerialRecord,
     StampRequest,
 )
-from antrean.provider.resilience import ResilientProvider, probe_once
+from antrean.provider.resilience import ResilientProvider
 from antrean.provider.translate import LoginFailed
+from antrean.workers.prober import Prober
 from provider_support import PDF, SN, generate_request, make_breaker, png, stamp_request
 
 
@@ -286,7 +287,7 @@ async def test_redis_away_means_no_upstream_call() -> None:
         await each.provider.generate(generate_request(), meter)
     assert refused.value.refused_by_breaker
     assert meter.calls == 0
-    assert await probe_once(each.upstream, each.adapter.probe) is None
+    await Prober("provider", each.upstream, each.adapter.probe).run_once()
     assert each.adapter.probes == 0
     await away.aclose()
 
@@ -304,14 +305,16 @@ async def test_one_free_question_of_the_fleet_finds_the_recovery(
 ) -> None:
     breaker = make_breaker(redis, open_first_s=0.01)
     adapter = ScriptedAdapter([error] if error else [])
+    prober = Prober("provider", breaker, adapter.probe)
     for _ in range(5):
         permit = await breaker.admit()
         assert permit is not None
         await breaker.settle(permit, Unavailable("refused"), 0.0)
     async with asyncio.timeout(5):
-        while await probe_once(breaker, adapter.probe) is None:
+        while adapter.probes == 0:
+            await prober.run_once()
             await asyncio.sleep(0.01)
-    assert adapter.probes == 1
     assert (await breaker.status()).state is state
-    assert await probe_once(breaker, adapter.probe) is None
+    await prober.run_once()
+    assert adapter.probes == 1
     await breaker.aclose()

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import redis
 import structlog
 
-from simulation.history import History
+from beside import Beside, Command
+from simulation.history import History, load_scripts
 
 #: Histories in the test run, shared by as many processes; `make soak` plays them for hours.
 HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "2000"))
@@ -37,6 +38,7 @@ FAULTS = {
     "ask_fails",
     "job_lost",
     "job_doubled",
+    "clock_set",
 }
 
 
@@ -44,6 +46,7 @@ def play(url: str, first: int, count: int) -> int:
     """Play `count` histories and print what they came to; the exit code says whether all promises held."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     client = redis.Redis.from_url(url, protocol=2)
+    load_scripts(client)
     faults: Counter[str] = Counter()
     completed = attention = wrong = 0
     for seed in range(first, first + count):
@@ -62,28 +65,25 @@ def play(url: str, first: int, count: int) -> int:
 
 def test_the_same_seed_plays_the_same_history(quick_valkey_url: str) -> None:
     client = redis.Redis.from_url(quick_valkey_url, protocol=2)
+    load_scripts(client)
     first, again = (History(7, client).run() for _ in range(2))
     assert (first.completed, first.faults) == (again.completed, again.faults)
     assert sum(first.faults.values()) > 0
     client.close()
 
 
+def share(number: int) -> Command:
+    """The command that plays one process's share of the histories."""
+    count = HISTORIES // PROCESSES
+    words = [str(FIRST_SEED + number * count), str(count), str(number + 1)]
+    return lambda url: ["env", f"VALKEY_URL={url}", sys.executable, __file__, *words]
+
+
+@pytest.mark.beside("histories", *map(share, range(PROCESSES)))
 def test_in_every_history_each_order_is_kept_and_bought_once_and_the_books_add_up(
-    quick_valkey_url: str,
+    beside: Beside,
 ) -> None:
-    share = HISTORIES // PROCESSES
-    runs = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(FIRST_SEED + n * share), str(share), str(n)],
-            env=os.environ | {"VALKEY_URL": quick_valkey_url},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(PROCESSES)
-    ]
-    outputs = [run.communicate(timeout=400)[0] for run in runs]
-    assert all(run.returncode == 0 for run in runs), "\n".join(outputs)
-    words = " ".join(outputs).split()
+    words = " ".join(beside.outputs("histories")).split()
     seen = Counter[str]()
     for word in words:
         name, _, value = word.partition("=")

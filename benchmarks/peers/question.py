@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import httpx
 
-from benchmarks.measure import Row
+from benchmarks.measure import Answer, Row
 from benchmarks.peers.contest import PEERS, Contested, Upstream, run_peer
+from benchmarks.picture import Bar, bars
 from benchmarks.rig import rig
 from benchmarks.throughput import UPSTREAM_S, bare_loop, drained, log_in, set_faults
 
@@ -15,7 +16,7 @@ ORDERS, QUICK_ORDERS = 2400, 1000
 QUICK_SHARE = 0.2
 
 
-async def peers(quick: bool) -> list[Row]:
+async def peers(quick: bool) -> Answer:
     """A row each; the ratio is Antrean's rate to the peer's."""
     count = QUICK_ORDERS if quick else ORDERS
     async with rig(UPSTREAM_CONCURRENCY_MAX=str(IN_FLIGHT)) as r:
@@ -30,14 +31,19 @@ async def peers(quick: bool) -> list[Row]:
                 f"{ours.per_s / bare.per_s:.2f}",
             )
         ]
+        shown = [Bar("bare httpx loop", bare.per_s), Bar("Antrean", ours.per_s, ours=True)]
         async with httpx.AsyncClient(base_url=r.sim_origin, timeout=30) as http:
             url = f"{r.settings.upstream_stampv2_url}/chanel/stampv2"
             upstream = Upstream(url, await log_in(r), http)
             for peer in PEERS:
                 await upstream.begin(UPSTREAM_S)
                 jobs = max(20, int(peer.jobs * QUICK_SHARE)) if quick else peer.jobs
-                rows.append(_row(await run_peer(peer, upstream, IN_FLIGHT, jobs), ours.per_s))
-        return rows
+                seen = await run_peer(peer, upstream, IN_FLIGHT, jobs)
+                rows.append(_row(seen, ours.per_s))
+                if not seen.failure:
+                    shown.append(Bar(seen.name, seen.per_s))
+    title = f"Jobs per second, {1000 * UPSTREAM_S:.0f} ms a call, {IN_FLIGHT} in flight"
+    return Answer(rows, {"peers": bars(title, shown)})
 
 
 def _row(seen: Contested, ours_per_s: float) -> Row:

@@ -42,7 +42,7 @@ class AccessLog:
     def note(self, principal: Principal, order_id: str, what: What) -> None:
         """Somebody sees something of a person."""
         now_ms = self._now_ms()
-        actor = f"{principal.role}:{principal.key_id}"
+        actor = principal.actor
         look = (order_id, actor, what)
         last_ms = self._seen.get(look)
         if last_ms is not None and now_ms - last_ms < AGAIN_MS:

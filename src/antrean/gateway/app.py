@@ -55,6 +55,8 @@ ROUTES: tuple[Route, ...] = (
     *routes_reference.ROUTES,
 )
 
+#: Seconds between the failure of a background loop and its next beginning.
+RESTART_PAUSE_S = 1.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -85,13 +87,8 @@ _BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    running = (
-        services.parts.hub.run(),
-        services.tell_of_holds(),
-        services.trend.run(),
-        services.access_log.run(),
-    )
-    tasks = [asyncio.create_task(work) for work in running]
+    loops = (services.parts.hub.run, services.tell_of_holds, services.trend.run, services.access_log.run)
+    tasks = [asyncio.create_task(kept_running(loop)) for loop in loops]
     yield
     for task in tasks:
         task.cancel()
@@ -100,6 +97,17 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
             await task
     with contextlib.suppress(StoreUnavailable):
         await services.access_log.flush()
+
+
+async def kept_running(loop: Callable[[], Awaitable[None]], pause_s: float = RESTART_PAUSE_S) -> None:
+    """Run a loop until cancelled. One that fails stands for looks that nobody notes or readers that nobody wakes:
+    it is said loudly, and begun again."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("a background loop failed", loop=loop.__qualname__)
+        await asyncio.sleep(pause_s)
 
 
 async def _wake_all(app: web.Application) -> None:

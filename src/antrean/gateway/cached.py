@@ -21,6 +21,7 @@ class Cached(Generic[T]):
         self._clock_s = clock_s
         self._value: tuple[T, float] | None = None
         self._task: asyncio.Task[T] | None = None
+        self._looks: set[asyncio.Task[T]] = set()
 
     async def get(self) -> T:
         """The value, at most `ttl_s` old. Raises what `load` raises; an error is not kept."""
@@ -28,21 +29,25 @@ class Cached(Generic[T]):
             return self._value[0]
         if self._task is None:
             self._task = asyncio.create_task(self._look())
+            self._looks.add(self._task)
             self._task.add_done_callback(self._done)
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
-        """The next one who asks looks anew."""
-        self._value = None
+        """The next one who asks looks anew: a look-up that is under way may have begun before what is to be seen."""
+        self._value = self._task = None
 
     async def _look(self) -> T:
         asked_s = self._clock_s()
         value = await self._load()
-        self._value = (value, asked_s + self._ttl_s)
+        if asyncio.current_task() is self._task:
+            self._value = (value, asked_s + self._ttl_s)
         return value
 
     def _done(self, task: asyncio.Task[T]) -> None:
-        self._task = None
+        self._looks.discard(task)
+        if self._task is task:
+            self._task = None
         if not task.cancelled():
             # Those who asked have it; with all of them gone it is nobody's error.
             task.exception()

@@ -32,8 +32,6 @@ PATTERNS = {
     **dict.fromkeys(("PASSPORT", "KITAS", "KITAP"), "^[A-Z0-9]{5,20}$"),
 }
 
-IDENTITY_TYPES = ("KTP", "NPWP", "PASSPORT", "KITAS", "KITAP")
-
 
 def fault(identity_type: str, number: str) -> tuple[str, str] | None:
     """The rule that a number breaks and words for it, or None."""

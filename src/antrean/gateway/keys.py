@@ -79,6 +79,11 @@ class Principal:
     role: Role
     office: str
 
+    @property
+    def actor(self) -> str:
+        """How it is named where it is kept who did something."""
+        return f"{self.role}:{self.key_id}"
+
 
 class KeyRing:
     """The keys in Redis. Every method that asks Redis raises StoreUnavailable."""

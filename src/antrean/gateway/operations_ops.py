@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from antrean.gateway import answers, routes_books, routes_keys, routes_privacy, submissions
+from antrean.gateway import answers, answers_ops, routes_books, routes_keys, routes_privacy, submissions
 from antrean.gateway.operations import CSV, HTML, JSON, PLAIN, TEXT, Operation, Param, query
 from antrean.gateway.operations_orders import LANGUAGE, LIMIT
 
 QUEUE, DECISIONS, BOOKS, KEYS, SERVICE = "Queue", "Decisions", "Books", "Keys", "Service"
 
-_PAUSE = TypeAdapter(answers.Paused | answers.Running)
+_PAUSE = TypeAdapter(answers_ops.Paused | answers_ops.Running)
 _OF_FIRST = {"id": "$response.body#/orders/0/id"}
 _OF_KEY = {"id": "$response.body#/id"}
 _OPS_ONLY = "Only ops may; a counter's key is told so for its own office's order."
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/v1/ops/breaker"): Operation(
-        "listBreakers", QUEUE, "The breakers", {200: (JSON, answers.Breakers)}
+        "listBreakers", QUEUE, "The breakers", {200: (JSON, answers_ops.Breakers)}
     ),
     ("PUT", "/v1/ops/breaker/{name}/override"): Operation(
         "overrideBreaker",
         QUEUE,
         "Force a breaker open or closed for a time",
-        {200: (JSON, answers.Breaker)},
+        {200: (JSON, answers_ops.Breaker)},
         about="Kept with who, why and until when.",
         body={JSON: submissions.OverrideIn},
         example={"state": "open", "reason": "maintenance at the upstream", "expires_in_s": 600},
@@ -32,11 +32,15 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "liftBreakerOverride",
         QUEUE,
         "Let a breaker judge for itself again",
-        {200: (JSON, answers.Breaker)},
+        {200: (JSON, answers_ops.Breaker)},
         about="The same where it was not forced.",
     ),
     ("GET", "/v1/ops/backlog"): Operation(
-        "getBacklog", QUEUE, "The queue at this moment", {200: (JSON, answers.Backlog)}, params=(LANGUAGE,)
+        "getBacklog",
+        QUEUE,
+        "The queue at this moment",
+        {200: (JSON, answers_ops.Backlog)},
+        params=(LANGUAGE,),
     ),
     ("PUT", "/v1/ops/pause"): Operation(
         "pauseDraining",
@@ -58,13 +62,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "liftBalanceHold",
         QUEUE,
         "Purchases go on: the balance is explained",
-        {200: (JSON, answers.Lifted)},
+        {200: (JSON, answers_ops.Lifted)},
     ),
     ("GET", "/v1/ops/attention"): Operation(
         "listAttention",
         DECISIONS,
         "Orders that wait for a person, the longest first",
-        {200: (JSON, answers.Attention)},
+        {200: (JSON, answers_ops.Attention)},
         params=(LANGUAGE,),
         links={200: {"replay": ("replayOrder", _OF_FIRST), "refund": ("refundOrder", _OF_FIRST)}},
     ),
@@ -117,7 +121,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "moveDeadlines",
         DECISIONS,
         "Move every open order due in a range to a new deadline",
-        {200: (JSON, answers.Moved)},
+        {200: (JSON, answers_ops.Moved)},
         about="A date stands for that day in Jakarta: the whole of it as `from`, its last minute as `to`.",
         body={JSON: routes_books.DeadlinesIn},
         example={"from": "2024-09-06", "to": "2024-09-10", "reason": "the deadline was moved"},
@@ -126,7 +130,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "getLedger",
         BOOKS,
         "Totals, days, and entries in the order written",
-        {200: (JSON, answers.Ledger)},
+        {200: (JSON, answers_ops.Ledger)},
         about="paid = stamped + bought_unused + refunded + held, at every moment.",
         params=(
             query(
@@ -147,13 +151,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "getLedgerCsv", BOOKS, "The whole book as CSV", {200: (CSV, PLAIN)}
     ),
     ("GET", "/v1/ops/keys"): Operation(
-        "listKeys", KEYS, "All keys, without their secrets", {200: (JSON, answers.Keys)}
+        "listKeys", KEYS, "All keys, without their secrets", {200: (JSON, answers_ops.Keys)}
     ),
     ("POST", "/v1/ops/keys"): Operation(
         "createKey",
         KEYS,
         "Make a key",
-        {201: (JSON, answers.KeyMade)},
+        {201: (JSON, answers_ops.KeyMade)},
         about="Its text is in this answer and nowhere else. A key of ops sees all offices, whatever its own.",
         body={JSON: routes_keys.KeyIn},
         example={"role": "terminal", "office": "MDN-01", "expires_in_s": 31536000},
@@ -163,7 +167,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "rotateKey",
         KEYS,
         "Replace a key",
-        {201: (JSON, answers.KeyMade)},
+        {201: (JSON, answers_ops.KeyMade)},
         about="The old one goes on for `overlap_s` seconds; the new one lives as long as the old was made for.",
         body={JSON: routes_keys.RotateIn},
         body_required=False,
@@ -175,16 +179,16 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "revokeKey",
         KEYS,
         "Revoke a key",
-        {200: (JSON, answers.Key)},
+        {200: (JSON, answers_ops.Key)},
         about="When this is answered no gateway takes the key any more. Your own is not revoked.",
         problems=("key-in-use", "key-fixed"),
     ),
-    ("GET", "/healthz"): Operation("getHealth", SERVICE, "Alive", {200: (JSON, answers.Alive)}),
+    ("GET", "/healthz"): Operation("getHealth", SERVICE, "Alive", {200: (JSON, answers_ops.Alive)}),
     ("GET", "/readyz"): Operation(
         "getReadiness",
         SERVICE,
         "Able to accept orders durably",
-        {200: (JSON, answers.Ready), 503: (JSON, answers.NotReady)},
+        {200: (JSON, answers_ops.Ready), 503: (JSON, answers_ops.NotReady)},
     ),
     ("GET", "/metrics"): Operation(
         "getMetrics",

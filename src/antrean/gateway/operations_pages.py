@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antrean.gateway import answers, routes_documents, routes_ops, routes_session
+from antrean.gateway import answers, answers_ops, routes_documents, routes_ops, routes_session
 from antrean.gateway.operations import BINARY, JSON, PLAIN, PNG, SVG, Operation, query
 from antrean.gateway.operations_ops import QUEUE
 from antrean.gateway.operations_orders import DOCUMENTS, TICKETS
@@ -64,7 +64,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "listBreakerChanges",
         QUEUE,
         "The last changes of each breaker, newest first",
-        {200: (JSON, answers.BreakerHistory)},
+        {200: (JSON, answers_ops.BreakerHistory)},
         params=(
             query(
                 "limit",
@@ -79,6 +79,6 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "getTrend",
         QUEUE,
         "The queue of the last two hours, as this gateway saw it",
-        {200: (JSON, answers.Trend)},
+        {200: (JSON, answers_ops.Trend)},
     ),
 }

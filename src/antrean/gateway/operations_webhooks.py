@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antrean.gateway import answers, routes_webhooks
+from antrean.gateway import answers_webhooks, routes_webhooks
 from antrean.gateway.operations import JSON, Operation
 
 WEBHOOKS = "Webhooks"
@@ -12,13 +12,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "getWebhooks",
         WEBHOOKS,
         "What waits, what was given up, where it fails",
-        {200: (JSON, answers.Webhooks)},
+        {200: (JSON, answers_webhooks.Webhooks)},
     ),
     ("POST", "/v1/ops/webhooks/replay"): Operation(
         "replayWebhooks",
         WEBHOOKS,
         "Send again what was given up",
-        {200: (JSON, answers.Replayed)},
+        {200: (JSON, answers_webhooks.Replayed)},
         about="Those named by id, or all of an office, or all. Each has 48 hours before it again.",
         body={JSON: routes_webhooks.ReplayNoticesIn},
         body_required=False,
@@ -28,7 +28,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "enableWebhookAddress",
         WEBHOOKS,
         "Ask a disabled address again",
-        {200: (JSON, answers.Enabled)},
+        {200: (JSON, answers_webhooks.Enabled)},
         about="What was given up meanwhile stays so until it is replayed.",
         body={JSON: routes_webhooks.EnableIn},
         example={"office": "MDN-01", "host": "hooks.example.co.id"},
@@ -37,14 +37,14 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "getWebhookSecret",
         WEBHOOKS,
         "The secret that an office's webhooks are signed with",
-        {200: (JSON, answers.WebhookSecret)},
+        {200: (JSON, answers_webhooks.WebhookSecret)},
         about="Made at the first look.",
     ),
     ("POST", "/v1/ops/webhook-secrets/{office}"): Operation(
         "rotateWebhookSecret",
         WEBHOOKS,
         "Replace an office's secret",
-        {200: (JSON, answers.WebhookSecret)},
+        {200: (JSON, answers_webhooks.WebhookSecret)},
         about="For `overlap_s` seconds both sign, so that a receiver can change over in its own time.",
         body={JSON: routes_webhooks.RotateSecretIn},
         body_required=False,

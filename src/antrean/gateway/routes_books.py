@@ -135,7 +135,7 @@ async def replay(request: web.Request) -> web.Response:
     wanted = submissions.parse(ReplayIn, body)
     store = request.app[SERVICES].parts.store
     try:
-        await store.replay(order_id, wanted.decision, f"{_actor(request)}: {wanted.reason}")
+        await store.replay(order_id, wanted.decision, f"{request[PRINCIPAL].actor}: {wanted.reason}")
     except IllegalMove as error:
         raise Problem("not-replayable", f"{error}.".capitalize()) from None
     except SubmitRefused as refused:
@@ -148,7 +148,7 @@ async def refund(request: web.Request) -> web.Response:
     order_id = (await for_ops(request)).id
     wanted = submissions.parse(RefundIn, await exchange.read_json(request))
     try:
-        await _books(request).refund(order_id, f"{_actor(request)}: {wanted.reason}")
+        await _books(request).refund(order_id, f"{request[PRINCIPAL].actor}: {wanted.reason}")
     except IllegalMove as error:
         raise Problem("not-refundable", f"{error}.".capitalize()) from None
     return exchange.json_response(await shown_order(request, await own_order(request)))
@@ -160,7 +160,7 @@ async def deadlines(request: web.Request) -> web.Response:
     start = _moment("from", wanted.from_, time.min)
     end = datetime.combine(start.astimezone(WIB).date() + timedelta(days=1), time.min, WIB)
     to = _moment("to", wanted.to, time(23, 59))
-    note = f"{_actor(request)}: {wanted.reason}"
+    note = f"{request[PRINCIPAL].actor}: {wanted.reason}"
     moved = await request.app[SERVICES].parts.store.postpone(
         _ms(start), _ms(end), _ms(to), wanted.office, note
     )
@@ -170,7 +170,7 @@ async def deadlines(request: web.Request) -> web.Response:
 async def lift_balance_hold(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/holds/balance_unexplained`: a person has explained the balance; purchases go on."""
     parts = request.app[SERVICES].parts
-    lifted = await parts.store.account.accept_balance(_actor(request))
+    lifted = await parts.store.account.accept_balance(request[PRINCIPAL].actor)
     request.app[SERVICES].breakers_changed()
     return exchange.json_response({"lifted": lifted})
 
@@ -222,11 +222,6 @@ def _ms(moment: datetime) -> int:
 def _is_entry_id(text: str) -> bool:
     parts = text.split("-")
     return len(parts) == 2 and all(p.isascii() and p.isdigit() and len(p) <= 20 for p in parts)
-
-
-def _actor(request: web.Request) -> str:
-    principal = request[PRINCIPAL]
-    return f"{principal.role}:{principal.key_id}"
 
 
 ROUTES = (

@@ -53,14 +53,14 @@ async def override(request: web.Request) -> web.Response:
     """`PUT /v1/ops/breaker/{name}/override`."""
     view = _breaker(request)
     wanted = submissions.parse(submissions.OverrideIn, await exchange.read_json(request))
-    await asked(view.override(wanted.state, wanted.reason, _actor(request), wanted.expires_in_s))
+    await asked(view.override(wanted.state, wanted.reason, request[PRINCIPAL].actor, wanted.expires_in_s))
     return await _changed(request, view)
 
 
 async def lift_override(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/breaker/{name}/override`; the same where there is none."""
     view = _breaker(request)
-    await asked(view.lift_override(_actor(request)))
+    await asked(view.lift_override(request[PRINCIPAL].actor))
     return await _changed(request, view)
 
 
@@ -117,13 +117,13 @@ def _miss(miss: Miss) -> dict[str, Any]:
 async def pause(request: web.Request) -> web.Response:
     """`PUT /v1/ops/pause`; a pause that is on already keeps its reason."""
     wanted = submissions.parse(submissions.PauseIn, await exchange.read_json(request))
-    await request.app[SERVICES].parts.store.hold(PAUSED, wanted.reason, _actor(request))
+    await request.app[SERVICES].parts.store.hold(PAUSED, wanted.reason, request[PRINCIPAL].actor)
     return await _pause_state(request)
 
 
 async def resume(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/pause`; the same where there is none."""
-    await request.app[SERVICES].parts.store.unhold(PAUSED, _actor(request))
+    await request.app[SERVICES].parts.store.unhold(PAUSED, request[PRINCIPAL].actor)
     return await _pause_state(request)
 
 
@@ -152,11 +152,6 @@ def _breaker(request: web.Request) -> BreakerView:
 async def _changed(request: web.Request, view: BreakerView) -> web.Response:
     request.app[SERVICES].breakers_changed()
     return exchange.json_response(dict(await asked(view.status())))
-
-
-def _actor(request: web.Request) -> str:
-    principal = request[PRINCIPAL]
-    return f"{principal.role}:{principal.key_id}"
 
 
 ROUTES = (

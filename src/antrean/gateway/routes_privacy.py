@@ -48,10 +48,9 @@ async def erase(request: web.Request) -> web.Response:
     order_id = (await for_ops(request)).id
     wanted = submissions.parse(EraseIn, await exchange.read_json(request))
     parts = request.app[SERVICES].parts
-    principal = request[PRINCIPAL]
     try:
         await Eraser(parts.store, parts.documents).erase(
-            order_id, f"personal data erased by {principal.role}:{principal.key_id}: {wanted.reason}"
+            order_id, f"personal data erased by {request[PRINCIPAL].actor}: {wanted.reason}"
         )
     except IllegalMove:
         raise Problem("not-erasable", "It is not at its end yet.") from None

@@ -30,7 +30,7 @@ def new_id(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
 
 def time_ms(order_id: str) -> int:
     """When an id was made."""
-    return _number(order_id[:10]) & (2**48 - 1)
+    return number_of(order_id[:10]) & (2**48 - 1)
 
 
 def first_id(at_ms: int) -> str:
@@ -49,14 +49,7 @@ def new_token(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
 
 def token_minute_ms(token: str) -> int:
     """The beginning of the minute in which a token was made."""
-    return (_number(token[:5]) + _EPOCH_MIN) * 60_000
-
-
-def _number(digits: str) -> int:
-    value = 0
-    for digit in digits:
-        value = value << 5 | ALPHABET.index(digit)
-    return value
+    return (number_of(token[:5]) + _EPOCH_MIN) * 60_000
 
 
 def is_id(text: str) -> bool:
@@ -64,10 +57,13 @@ def is_id(text: str) -> bool:
     return len(text) == 26 and all(c in ALPHABET for c in text)
 
 
-def number_of(order_id: str) -> int:
-    """The 128 bits of an id: 48 of time in ms, 80 random ones. Raises ValueError where it is none."""
+def number_of(digits: str) -> int:
+    """The number that digits of our alphabet write; an id's are 48 bits of time in ms and 80 random ones.
+
+    Raises ValueError where one is of no such digit.
+    """
     value = 0
-    for character in order_id:
+    for character in digits:
         value = value << 5 | ALPHABET.index(character)
     return value
 

@@ -118,9 +118,12 @@ async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100)
     SNs whose file name is not of our making belong to other users of the account and are left out.
     """
     redis = store.scripts.redis
-    owned = await asked(redis.hgetall(keys.SERIAL_OWNER))
-    # Of an archived order the office stands behind its id.
-    owners = {k.decode(): v.decode().partition("@")[0] for k, v in owned.items()}
+    owners: dict[str, str] = {}
+    cursor = None
+    while cursor != 0:  # in parts: with a million SNs one answer would stop everybody else
+        cursor, part = await asked(redis.hscan(keys.SERIAL_OWNER, cursor or 0, count=PAGE_MAX))
+        # Of an archived order the office stands behind its id.
+        owners |= {k.decode(): v.decode().partition("@")[0] for k, v in part.items()}
     pool = {k.decode() for k in await asked(redis.hkeys(keys.POOL))}
     differences: list[Difference] = []
     seen: set[str] = set()

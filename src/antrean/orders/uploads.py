@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class Uploads:
             office=office,
             pages=sum(run.count for run in runs),
             size_bytes=len(pdf),
-            sha256=hashlib.sha256(pdf).hexdigest(),
+            sha256=await asyncio.to_thread(lambda: hashlib.sha256(pdf).hexdigest()),
             runs=runs,
         )
         await self._documents.put_upload(upload.id, pdf)

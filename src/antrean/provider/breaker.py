@@ -11,12 +11,10 @@ counts. A worker that dies in between leaves it to the next call. Redis away mea
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pybreaker
@@ -25,6 +23,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from antrean.provider import scripts
+from antrean.provider.breaker_status import BreakerStatus, Change, LimitStatus, read_status
 from antrean.provider.errors import ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
@@ -61,63 +60,6 @@ class Permit:
     epoch: str
     step: str
     trial: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A state forced by ops."""
-
-    state: BreakerState
-    reason: str
-    actor: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerStatus:
-    """The fields of the API's breaker; `state` is the one in force, so that of an override where there is one."""
-
-    state: BreakerState
-    since: datetime
-    reason: str | None
-    failure_rate: float
-    slow_rate: float
-    calls_in_window: int
-    next_probe_at: datetime | None
-    override: Override | None
-
-
-@dataclass(frozen=True, slots=True)
-class LimitStatus:
-    """The limit of calls in flight for the fleet. `not_before`: the upstream asked all of us to wait until then.
-
-    `retry_tokens`: retries that may be made now; `retries` and `retries_refused`: counts since the data began.
-    """
-
-    limit: int
-    in_flight: int
-    baseline_s: float
-    not_before: datetime | None
-    retry_tokens: float
-    retries: int
-    retries_refused: int
-
-    @property
-    def per_s(self) -> float:
-        """Calls a second that the limit and the unloaded round trip allow; 0 where none was timed yet."""
-        return self.limit / self.baseline_s if self.baseline_s else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One entry of the history. `kind`: move, override, override_lifted, override_ended."""
-
-    at: datetime
-    kind: str
-    from_state: str
-    to_state: str
-    reason: str
-    actor: str
 
 
 class SharedBreaker:
@@ -263,33 +205,8 @@ class SharedBreaker:
     async def look(self) -> tuple[BreakerStatus, LimitStatus]:
         """The breaker and its limit at one moment. Raises RedisError."""
         row = await self._run("status", int(self.rules.window_s * 1000), self.limiter.start)
-        state, _epoch, since, reason, calls, failures, slow, probe = row[:8]
-        ov_state, ov_reason, ov_actor, ov_until, _openings = row[8:13]
-        limit, in_flight, not_before, baseline, now, tokens, retries, refused = row[13:]
-        self._see(state)
-        window = Window(int(calls), int(failures), int(slow))
-        breaker = BreakerStatus(
-            state=BreakerState(state),
-            since=_time(since),
-            reason=reason or None,
-            failure_rate=round(window.failure_rate, 4),
-            slow_rate=round(window.slow_rate, 4),
-            calls_in_window=window.calls,
-            next_probe_at=_time(probe) if probe != "0" else None,
-            override=(
-                Override(BreakerState(ov_state), ov_reason, ov_actor, _time(ov_until)) if ov_state else None
-            ),
-        )
-        pace = LimitStatus(
-            limit=max(1, int(float(limit))),
-            in_flight=int(in_flight),
-            baseline_s=float(baseline),
-            not_before=_time(not_before) if int(not_before) > int(now) else None,
-            retry_tokens=float(tokens),
-            retries=int(retries),
-            retries_refused=int(refused),
-        )
-        return breaker, pace
+        self._see(row[0])
+        return read_status(row)
 
     async def override(self, state: BreakerState, reason: str, actor: str, expires_in_s: float) -> None:
         """Force `open` or `closed` for `expires_in_s` seconds. Raises ValueError, RedisError."""
@@ -308,11 +225,7 @@ class SharedBreaker:
     async def history(self, limit: int = 100) -> list[Change]:
         """The last changes, newest first; 1,000 are kept. Raises RedisError."""
         rows: Any = await self._redis.lrange(self._keys[3], 0, max(0, limit - 1))  # type: ignore[misc, unused-ignore]
-        changes = []
-        for row in map(json.loads, rows):
-            at = _time(row["at_ms"])
-            changes.append(Change(at, row["kind"], row["from"], row["to"], row["reason"], row["actor"]))
-        return changes
+        return [Change.from_json(row) for row in rows]
 
     async def aclose(self) -> None:
         """Let settling calls finish; each is bounded by Redis' own timeout. Leases still held end by themselves."""
@@ -461,7 +374,3 @@ class SharedBreaker:
 
 def _no_call() -> None:
     """What pybreaker's open state is asked about; it is never called."""
-
-
-def _time(ms: str) -> datetime:
-    return datetime.fromtimestamp(int(ms) / 1000, UTC)

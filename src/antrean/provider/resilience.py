@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from redis.exceptions import RedisError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
 from tenacity.stop import stop_base
 
@@ -260,25 +259,3 @@ class _BudgetSpent(Exception):
     def __init__(self, last: ProviderError) -> None:
         super().__init__()
         self.last = last
-
-
-async def probe_once(breaker: SharedBreaker, question: Callable[[], Awaitable[None]]) -> bool | None:
-    """Ask one free question, if this process gets the interval's probe; tell the breaker what came of it.
-
-    None where there was nothing to ask or somebody else does. An answer that says no (a rejection, a used-up quota)
-    is an answer. With Redis away nothing is asked.
-    """
-    if not await breaker.claim_probe():
-        return None
-    try:
-        await question()
-        ok, reason = True, "the probe was answered"
-    except Unavailable as error:
-        ok, reason = False, f"the probe failed: {error.message}"
-    except ProviderError:
-        ok, reason = True, "the probe was answered"
-    try:
-        await breaker.probe_result(ok, reason)
-    except (RedisError, OSError):
-        return False
-    return ok

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import orjson
 
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.translate import Effect, lost, read_answer, transport_error
@@ -16,6 +18,10 @@ from antrean.provider.translate import Effect, lost, read_answer, transport_erro
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 #: Longest wait for a TCP connection or a free slot, in seconds, where the whole call may take longer.
 CONNECT_MAX_S = 5.0
+#: Sent with every request.
+HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "antrean"}
+#: Addresses that are kept parsed.
+URLS_KEPT_MAX = 16
 #: Default ports, by scheme.
 PORTS = {"http": 80, "https": 443}
 
@@ -25,8 +31,10 @@ class Wire:
 
     def __init__(self, transport: httpx.AsyncBaseTransport, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        # The environment's proxies are not looked at: an upstream behind one is a matter of its base URL.
-        self._client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False)
+        # Without an httpx client around it: no redirect is followed, no proxy of the environment looked at, no cookie
+        # kept, and those looks cost 0.12 ms of CPU a call.
+        self._transport = transport
+        self._urls: dict[str, httpx.URL] = {}
 
     async def ask(
         self,
@@ -88,7 +96,7 @@ class Wire:
         brief_s = min(CONNECT_MAX_S, self.timeout_s / 4)
         timeout = httpx.Timeout(total_s, connect=brief_s, pool=brief_s)
         try:
-            prepared = self._client.build_request(timeout=timeout, **request)
+            prepared = self._prepared(timeout, **request)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise transport_error(error, effect) from None
         except ValueError as error:  # text that is no Unicode
@@ -96,7 +104,7 @@ class Wire:
         body = bytearray()
         try:
             async with asyncio.timeout(total_s):
-                response = await self._client.send(prepared, stream=True)
+                response = await self._transport.handle_async_request(prepared)
                 try:
                     async for chunk in response.aiter_bytes():
                         body += chunk
@@ -108,9 +116,44 @@ class Wire:
             raise transport_error(error, effect) from None
         return response, bytes(body)
 
+    def _prepared(
+        self,
+        timeout: httpx.Timeout,
+        *,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        json: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+    ) -> httpx.Request:
+        """Raises httpx.InvalidURL, ValueError."""
+        extensions = {"timeout": timeout.as_dict()}
+        if json is None:
+            own = {**HEADERS, **headers}
+            return httpx.Request(
+                method, url, headers=own, params=params, data=data, files=files, extensions=extensions
+            )
+        try:
+            body = orjson.dumps(json)
+        except orjson.JSONEncodeError as error:
+            raise ValueError("not to be put into JSON") from error
+        typed = {**HEADERS, **headers, "Content-Type": "application/json"}
+        return httpx.Request(method, self._parsed(url), headers=typed, content=body, extensions=extensions)
+
+    def _parsed(self, url: str) -> httpx.URL:
+        """The addresses that take JSON are few and the same for each call."""
+        known = self._urls.get(url)
+        if known is None:
+            known = httpx.URL(url)
+            if len(self._urls) < URLS_KEPT_MAX:
+                self._urls[url] = known
+        return known
+
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
 async def reachable(base_url: str, timeout_s: float) -> None:

@@ -8,7 +8,8 @@ from typing import Protocol
 import structlog
 
 from antrean.orders.store import OrderStore
-from antrean.provider.errors import ProviderError
+from antrean.provider.breaker import REDIS_TROUBLE
+from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
 from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
@@ -30,17 +31,25 @@ class Prober:
         self._probe = probe
 
     async def run_once(self) -> bool:
-        """One step. Raises ProviderError where the breaker's state cannot be read."""
+        """One step; with Redis away nothing is asked.
+
+        An answer that says no (a rejection, a used-up quota) is an answer: who gives it is there.
+        """
         if not await self._breaker.claim_probe():
             return False
+        ok, reason = True, "the probe was answered"
         try:
             await self._probe()
+        except (Unavailable, OutcomeUnknown) as error:
+            ok, reason = False, f"the probe failed: {error.message}"
         except ProviderError as error:
-            log.info("probe failed", breaker=self._name, why=error.message)
-            await self._breaker.probe_result(False, error.message)
-            return False
-        log.info("probe answered", breaker=self._name)
-        await self._breaker.probe_result(True, "the probe was answered")
+            reason = f"the probe was answered: {error.message}"
+        log.info("probed", breaker=self._name, answered=ok, why=reason)
+        try:
+            await self._breaker.probe_result(ok, reason)
+        except REDIS_TROUBLE as error:
+            # The claim is spent; the next interval has another.
+            log.warning("what a probe found is lost", breaker=self._name, error=type(error).__name__)
         return False
 
 

@@ -37,8 +37,9 @@ TAKE_WAIT_S = 1
 TAKE_MAX = 64
 #: RQ's books are written this often, in seconds.
 BOOKS_EVERY_S = 0.1
-#: A job that runs for longer than this, in seconds, is shown as running.
-LISTED_AFTER_S = 0.3
+#: A job that runs for longer than this, in seconds, is shown as running. Listing one costs more than a tenth of all
+#: that the worker does for an order, so it is well above what a turn takes in a busy fleet.
+LISTED_AFTER_S = 1.0
 #: An execution that nobody renews is forgotten by RQ after this many seconds beyond the job's own bound.
 EXECUTION_GRACE_S = 60
 #: Seconds between heartbeats to RQ.
@@ -165,6 +166,10 @@ class ConcurrentWorker(BaseWorker):
                     await loop.run_in_executor(self._clerk, self._beat)
             except (RedisError, OSError) as error:
                 log.warning("RQ's books cannot be written", error=type(error).__name__)
+                await asyncio.sleep(0.5)
+            except Exception:
+                # RQ's own trouble with a book must not end all bookkeeping: what has ended would pile up.
+                log.exception("RQ's books failed")
                 await asyncio.sleep(0.5)
 
     # ---- on the threads, with RQ's synchronous client

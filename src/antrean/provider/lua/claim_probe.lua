@@ -12,7 +12,7 @@ if not B.ov_state and NOW >= num(B, 'last_probe') + interval then
   if B.state == 'open' then
     ready = NOW >= num(B, 'next_probe')
   elseif B.state == 'half_open' then
-    local patience = num(B, 'trials_failed') > 0 and 6 * interval or interval
+    local patience = B.trial_failed == '1' and 6 * interval or interval
     ready = redis.call('ZCARD', KEYS[3]) == 0
       and NOW >= math.max(num(B, 'since'), num(B, 'last_trial')) + patience
   end

@@ -1,0 +1,189 @@
+"""Stamping, on premise through the shared folder and in the cloud: nothing is left behind, nothing taken on trust."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable, Unavailable
+from antrean.provider.protocol import CallMeter
+from provider_support import (
+    FILEUPLOAD,
+    PDF,
+    SN,
+    STAMPSERVICE,
+    ScriptedUpstream,
+    png,
+    scripted_adapter,
+    stamp_request,
+)
+
+SIGN = "/adapter/pdfsigning/rest/docSigningZ"
+
+
+@pytest.fixture
+def upstream() -> ScriptedUpstream:
+    return ScriptedUpstream()
+
+
+def signer(shared: Path, upstream: ScriptedUpstream, answer: dict[str, Any], pdf: bytes | None = PDF) -> None:
+    """A signing adapter that leaves `pdf` at `dest` and answers."""
+
+    def sign(request: httpx.Request) -> httpx.Response:
+        fields = json.loads(request.content)
+        assert (shared / "UNSIGNED" / Path(fields["src"]).name).read_bytes() == PDF
+        assert (shared / "STAMP" / Path(fields["spesimenPath"]).name).read_bytes() == png()
+        if pdf is not None:
+            (shared / "SIGNED" / Path(fields["dest"]).name).write_bytes(pdf)
+        return httpx.Response(200, json=answer)
+
+    upstream.on("POST", SIGN, sign)
+
+
+def files_in(shared: Path) -> list[str]:
+    return sorted(path.name for path in shared.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("code", ["00", 0])
+async def test_stamping_on_premise_names_the_adapter_s_own_paths_and_leaves_nothing_behind(
+    redis: Redis, upstream: ScriptedUpstream, tmp_path: Path, code: Any
+) -> None:
+    signer(
+        tmp_path, upstream, {"errorCode": code, "status": "True", "errorMessage": ""}, PDF + b"signed %%EOF"
+    )
+    adapter, meter = (
+        scripted_adapter(redis, upstream, shared_dir=tmp_path, remote_dir="/sharefolder/"),
+        CallMeter(),
+    )
+    assert await adapter.stamp(stamp_request(), meter) == PDF + b"signed %%EOF"
+    fields = json.loads(upstream.asked[-1].content)
+    token = fields.pop("jwToken")
+    assert token.count(".") == 2
+    assert fields == {
+        "certificatelevel": "NOT_CERTIFIED",
+        "src": "/sharefolder/UNSIGNED/ord-1-7.pdf",
+        "dest": "/sharefolder/SIGNED/ord-1-7.pdf",
+        "spesimenPath": "/sharefolder/STAMP/ord-1-7.png",
+        "docpass": "",
+        "location": "JAKARTA",
+        "profileName": "emeteraicertificateSigner",
+        "reason": "Akta Pejabat",
+        "refToken": SN,
+        "visLLX": 400,
+        "visLLY": 60,
+        "visURX": 490,
+        "visURY": 150,
+        "visSignaturePage": 1,
+    }
+    assert files_in(tmp_path) == []
+    assert meter.calls == 1
+    await adapter.stamp(stamp_request(retry=True), meter)
+    assert json.loads(upstream.asked[-1].content)["retryFlag"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "left"),
+    [
+        ({"errorCode": "97", "status": "False", "errorMessage": "SN"}, SerialUnusable, 0),
+        ({"errorCode": 92, "status": "False", "errorMessage": "SN"}, SerialUnusable, 0),
+        ({"errorCode": "55", "status": "False", "errorMessage": "PDF"}, Rejected, 0),
+        ({"errorCode": "00", "status": "False"}, OutcomeUnknown, 3),
+    ],
+)
+async def test_a_stamp_that_failed_leaves_files_only_where_the_adapter_may_be_at_them(
+    redis: Redis,
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+    answer: dict[str, Any],
+    error: type[Exception],
+    left: int,
+) -> None:
+    signer(tmp_path, upstream, answer)
+    with pytest.raises(error):
+        await scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(stamp_request(), CallMeter())
+    assert len(files_in(tmp_path)) == left
+
+
+@pytest.mark.parametrize("pdf", [None, b"", PDF[:20], b"<html>"])
+async def test_a_yes_without_a_whole_document_is_unknown(
+    redis: Redis,
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+    pdf: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antrean.provider.onpremise.APPEAR_S", 0.1)
+    signer(tmp_path, upstream, {"errorCode": "00", "status": "True"}, pdf)
+    with pytest.raises(OutcomeUnknown):
+        await scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(stamp_request(), CallMeter())
+
+
+async def test_a_shared_folder_that_can_not_be_written_stops_before_anything_is_sent(
+    redis: Redis, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    (tmp_path / "UNSIGNED").write_text("in the way")
+    meter = CallMeter()
+    with pytest.raises(Unavailable) as raised:
+        await scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(stamp_request(), meter)
+    assert (raised.value.sent, meter.calls) == (False, 0)
+
+
+@pytest.mark.parametrize("ref", ["../x", "", "a/b", ".hidden", "x" * 200])
+async def test_a_reference_can_not_leave_the_shared_folder(
+    redis: Redis, upstream: ScriptedUpstream, tmp_path: Path, ref: str
+) -> None:
+    with pytest.raises(Unavailable):
+        await scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(
+            stamp_request(ref=ref), CallMeter()
+        )
+    assert files_in(tmp_path) == []
+
+
+def cloud(upstream: ScriptedUpstream, url: str) -> None:
+    upstream.on("POST", "/uploaddoc2", {"statusCode": "00", "id": "U1", "name": "x.pdf"})
+    upstream.on(
+        "POST", "/keystamp/adapter/docSigningZ", {"errorCode": "00", "status": "True", "urlFile": url}
+    )
+    upstream.on("GET", "/download/1", httpx.Response(200, content=PDF))
+
+
+async def test_stamping_in_the_cloud_uploads_signs_and_downloads(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    cloud(upstream, f"{STAMPSERVICE}/download/1")
+    adapter, meter = (
+        scripted_adapter(redis, upstream, fileupload_url=FILEUPLOAD, stampservice_url=STAMPSERVICE),
+        CallMeter(),
+    )
+    assert await adapter.stamp(stamp_request(), meter) == PDF
+    upload, sign = upstream.asked[-3], json.loads(upstream.asked[-2].content)
+    assert b'name="file"' in upload.content
+    assert b'name="token"' in upload.content
+    assert (sign["docId"], sign["onPrem"], sign["refToken"]) == ("U1", False, SN)
+    assert meter.calls == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/x",
+        "file:///etc/passwd",
+        "http://stampservice.test:81/download/1",
+        "",
+        "http://[x",
+    ]
+    + ["http://stampservice.test@evil.test/x", "https://stampservice.test/download/1"],
+)
+async def test_a_download_address_on_another_host_is_never_followed(
+    redis: Redis, upstream: ScriptedUpstream, url: str
+) -> None:
+    cloud(upstream, url)
+    adapter = scripted_adapter(redis, upstream, fileupload_url=FILEUPLOAD, stampservice_url=STAMPSERVICE)
+    with pytest.raises(OutcomeUnknown):
+        await adapter.stamp(stamp_request(), CallMeter())
+    assert upstream.asked[-1].url.path == "/keystamp/adapter/docSigningZ"
