@@ -32,6 +32,8 @@ class World:
     redis: Redis
     now_ms: int = 1_800_000_000_000
     limits: Limits = field(default_factory=Limits)
+    #: How far `now_ms` was set; the rest of it is time that went by.
+    set_by_ms: int = 0
 
     def __post_init__(self) -> None:
         self.upstream = UpstreamModel()
@@ -39,7 +41,16 @@ class World:
         self.scripts = Scripts(self.redis, lambda: self.now_ms)
         commit = GroupCommit(self.scripts, "submit")
         self.store = OrderStore(self.scripts, commit, self.limits, vault=VAULT)
-        self.resolver = Resolver(self.store, self.upstream, SETTLE_S)
+        self.resolver = self.new_resolver()
+
+    def new_resolver(self) -> Resolver:
+        """A resolver that knows nothing yet, as after a change of leader."""
+        return Resolver(self.store, self.upstream, SETTLE_S, lambda: (self.now_ms - self.set_by_ms) / 1000)
+
+    def set_clock(self, by_ms: int) -> None:
+        """The server's clock jumps; no time goes by."""
+        self.now_ms += by_ms
+        self.set_by_ms += by_ms
 
     def worker(self, name: str = "w1") -> Fulfiller:
         """A worker's fulfiller; its name must be unique to its life."""

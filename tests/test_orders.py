@@ -236,7 +236,7 @@ async def test_an_sn_that_shows_up_after_a_second_purchase_goes_to_the_pool_and_
     assert await world.worker().run(order.id) is Outcome.COMPLETED
     first, second = world.upstream.of(order.id)
     first.visible = True
-    await world.resolver.walk(0)
+    await world.resolver.walk(None)
     assert await world.redis.hkeys(keys.POOL) == [first.serial_number.encode()]
     following = await world.submit()
     assert await world.worker("w2").run(following.id) is Outcome.COMPLETED

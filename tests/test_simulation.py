@@ -38,6 +38,7 @@ FAULTS = {
     "ask_fails",
     "job_lost",
     "job_doubled",
+    "clock_set",
 }
 
 

@@ -52,6 +52,7 @@ class Chance:
             "ask_fails": 0.1,
             "job_lost": 0.1,
             "job_doubled": 0.1,
+            "clock_set": 0.1,
         }
         return cls(rng, {f: rng.choice((0.0, 0.5, 1.5, 4.0)) * rate for f, rate in faults.items()}, until_s)
 

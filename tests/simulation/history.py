@@ -74,6 +74,8 @@ class History:
         self.rq: list[str] = []
         self.accepted: dict[str, NewOrder] = {}
         self.workers_started = 0
+        #: How far the server's clock was set.
+        self.set_by_ms = 0
 
     def _state(self, order_id: str) -> str | None:
         raw = self.client.hget(keys.ORDER + order_id, "state")
@@ -88,9 +90,8 @@ class History:
             scripts, commit, Limits(), new_id, lambda at_ms: ids.new_token(at_ms, self.rng.getrandbits), VAULT
         ), faulty
 
-    @staticmethod
-    def _now_ms() -> int:
-        return START_MS + int(asyncio.get_running_loop().time() * 1000)
+    def _now_ms(self) -> int:
+        return START_MS + self.set_by_ms + int(asyncio.get_running_loop().time() * 1000)
 
     # ---- actors
 
@@ -155,7 +156,7 @@ class History:
 
     async def _keeper(self) -> None:
         store, _ = self._store("keeper")
-        resolver = Resolver(store, self.upstream, SETTLE_S)
+        resolver = Resolver(store, self.upstream, SETTLE_S, asyncio.get_running_loop().time)
         steps = [
             (Dispatcher(store, _Fixed(), self._enqueue).run_once, 0.4),
             (Sweeper(store, self._jobs, 300_000).run_once, 2.0),
@@ -170,6 +171,13 @@ class History:
                 await asyncio.sleep(every_s)
 
         await asyncio.gather(*(loop(step, every_s) for step, every_s in steps))
+
+    async def _clock(self) -> None:
+        """Somebody sets the server's clock, by up to an hour, either way."""
+        while True:
+            await asyncio.sleep(self.rng.uniform(1, 5))
+            if self.chance.strikes("clock_set"):
+                self.set_by_ms += int(self.rng.choice((-1, 1)) * self.rng.uniform(10_000, 3_600_000))
 
     async def _enqueue(self, order_ids: list[str]) -> None:
         for order_id in order_ids:
@@ -205,7 +213,9 @@ class History:
 
     async def _run(self) -> Verdict:
         orders = self._orders()
-        background = [asyncio.create_task(a) for a in (self._worker(), self._worker(), self._keeper())]
+        background = [
+            asyncio.create_task(a) for a in (self._worker(), self._worker(), self._keeper(), self._clock())
+        ]
         terminals = [asyncio.create_task(self._terminal(o, self.rng.uniform(0, 20))) for o in orders]
         await asyncio.gather(*terminals)
         loop = asyncio.get_running_loop()

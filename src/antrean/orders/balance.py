@@ -41,7 +41,7 @@ class BalanceWatch:
         if drop > 0:
             self._drops_in_a_row += 1
             if self._drops_in_a_row == LOOKS_MIN:
-                await self._resolver.walk(0)
+                await self._resolver.walk(None)
                 return True
             if self._drops_in_a_row > LOOKS_MIN and not held:
                 text = (

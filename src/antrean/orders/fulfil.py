@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -36,6 +37,8 @@ from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, Pro
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 #: An intent older than this, in seconds, is not acted on; well under the lease of a claim.
 INTENT_MAX_S = 3.0
@@ -316,9 +319,9 @@ class Fulfiller:
     async def _intend(self, turn: _Turn, target: State, note: str) -> None:
         """Called with all permits in hand, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, awake = loop.time(), _uptime_s()
         await self._store.begin(turn.order, self._op(), target, note, turn.meter.calls + 1)
-        if loop.time() - started > INTENT_MAX_S:
+        if max(loop.time() - started, _uptime_s() - awake) > INTENT_MAX_S:
             # We were stopped on the way (SIGSTOP, a sleeping host): the sweeper may have given the order away.
             raise ClaimLost("the intent is too old to act on")
         turn.sent = True
@@ -380,6 +383,11 @@ class Fulfiller:
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
+
+
+def _uptime_s() -> float:
+    """Seconds that go on while the machine sleeps, as the loop's do not; nobody sets this clock."""
+    return time.clock_gettime(_UPTIME)
 
 
 class _Turn:

@@ -20,11 +20,13 @@ LOOK_EVERY_S = 0.02
 
 
 @asynccontextmanager
-async def alone(scripts: Scripts, name: str) -> AsyncIterator[None]:
+async def alone(scripts: Scripts, name: str, wait_s: float = WAIT_MAX_S) -> AsyncIterator[None]:
     """Nobody else is in a block of this name. Raises StoreUnavailable where that can not be had in time."""
     token, key = secrets.token_hex(8), keys.LEASE + name
-    end_s = asyncio.get_running_loop().time() + WAIT_MAX_S
+    end_s = asyncio.get_running_loop().time() + wait_s
     while not await asked(scripts.redis.set(key, token, nx=True, px=LEASE_MS)):
+        if await asked(scripts.redis.pttl(key)) > LEASE_MS:  # the server's clock was set back
+            await asked(scripts.redis.pexpire(key, LEASE_MS))
         if asyncio.get_running_loop().time() > end_s:
             raise StoreUnavailable(f"another process is at the {name}")
         await asyncio.sleep(LOOK_EVERY_S)

@@ -6,6 +6,8 @@ list that was read after the settling time: not bought, unless the balance contr
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,8 +28,12 @@ PAGE_SIZE = 100
 PAGES_MAX = 400
 #: Unknown orders looked at in one step.
 UNKNOWN_MAX = 500
-#: The upstream's clock may be this wrong, in ms, when its times end a walk early.
-CLOCK_SKEW_MS = 15 * 60 * 1000
+#: A walk reads on for so much longer, in ms, than the question is old: calls last, and ages are counted by our clock.
+WALK_MARGIN_MS = 15 * 60 * 1000
+#: Orphans are looked for among what was sold within this time, in ms.
+ORPHANS_AGE_MS = 24 * 3600 * 1000
+#: The server's clock was set where it moves by so much more or less, in ms, than time went by here.
+LEAP_MS = 5000
 #: Times that a verdict is put off because other purchases are on their way.
 PUT_OFF_MAX = 5
 #: Failed walks (while the upstream takes calls) after which a person is called.
@@ -52,33 +58,46 @@ class Walk:
 
 
 class Resolver:
-    """One step asks about every unknown order that is due. `settle_s`: how long the list may lag, in seconds."""
+    """One step asks about every unknown order that is due. `settle_s`: how long the list may lag, in seconds.
 
-    def __init__(self, store: OrderStore, provider: Provider, settle_s: float) -> None:
+    `monotonic_s`: seconds by a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        store: OrderStore,
+        provider: Provider,
+        settle_s: float,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._provider = provider
+        self._monotonic_s = monotonic_s
         self._settle_ms = int(settle_s * 1000)
         self._ask_every_ms = int(min(max(settle_s / 8, 1.0), 15.0) * 1000)
         self._cases: dict[str, _Case] = {}
         self._asked_ms = 0
         self._orphans_ms: int | None = None
         self._failed_walks = 0
+        #: The server's clock (ms) and ours, which nobody sets (s), at the last step.
+        self._looked: tuple[int, float] | None = None
 
     async def run_once(self) -> bool:
         """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
         unknowns = await self._store.unknowns(UNKNOWN_MAX)
         situation = await self._store.situation()
         now_ms = situation.now_ms
-        self._cases = {oid: self._cases.get(oid) or _Case(since) for oid, since in unknowns}
+        self._follow_clock(now_ms)
+        self._cases = {oid: self._cases.get(oid) or _Case(min(since, now_ms)) for oid, since in unknowns}
         if self._orphans_ms is None:
             self._orphans_ms = now_ms
         orphans_due = now_ms - self._orphans_ms >= ORPHANS_EVERY_S * 1000
         if not (unknowns or orphans_due) or now_ms - self._asked_ms < self._ask_every_ms:
             return False
         self._asked_ms = now_ms
-        floor_ms = min((since for _, since in unknowns), default=now_ms - 24 * 3600 * 1000)
+        age_ms = max((now_ms - case.since_ms for case in self._cases.values()), default=ORPHANS_AGE_MS)
         try:
-            walk = await self.walk(floor_ms - CLOCK_SKEW_MS)
+            walk = await self.walk(age_ms)
             self._failed_walks = 0
         except Unavailable as error:
             if error.refused_by_breaker:
@@ -91,14 +110,33 @@ class Resolver:
                 await self._not_listed(order_id, case, walk)
         return False
 
-    async def walk(self, floor_ms: int) -> Walk:
-        """Read the list, newest first, back to `floor_ms`; take in every SN of ours that nobody has recorded.
+    def _follow_clock(self, now_ms: int) -> None:
+        """Where the server's clock was set, what was unknown before is as old as it was: no proof comes early by it."""
+        now_s = self._monotonic_s()
+        if self._looked is not None:
+            before_ms, before_s = self._looked
+            leap_ms = now_ms - before_ms - int((now_s - before_s) * 1000)
+            if abs(leap_ms) > LEAP_MS:
+                log.warning("the server's clock was set", leap_s=leap_ms / 1000, unknown=len(self._cases))
+                self._asked_ms += leap_ms
+                if self._orphans_ms is not None:
+                    self._orphans_ms += leap_ms
+                for case in self._cases.values():
+                    case.since_ms += leap_ms
+        self._looked = now_ms, now_s
+
+    async def walk(self, age_ms: int | None) -> Walk:
+        """Read the list, newest first; take in every SN of ours that nobody has recorded.
+
+        It ends at what was sold `age_ms` before the newest, and a margin; None: at the list's end. Only times of the
+        upstream are compared with each other, so that it does not matter how far its clock is from ours.
 
         Pages count from 1 or from 0 (assumed: sources differ), so a page 0 is asked for last: where pages count from
         1 it shows nothing new, or is refused.
         """
         walk = Walk()
         seen: set[str] = set()
+        newest_ms: int | None = None
         for page in range(1, PAGES_MAX + 1):
             answer = await self._provider.serial_page(page, PAGE_SIZE)
             fresh = [r for r in answer.records if r.serial_number not in seen]
@@ -106,8 +144,10 @@ class Resolver:
             walk.rows += len(fresh)
             await self._take_in(fresh, walk)
             times = [t for r in fresh if (t := _time_ms(r.updated_at)) is not None]
-            past_floor = bool(times) and len(times) == len(fresh) and max(times) < floor_ms
-            if answer.last or not fresh or past_floor:
+            if newest_ms is None and times:
+                newest_ms = max(times)
+            dated = bool(times) and len(times) == len(fresh)
+            if answer.last or not fresh or (dated and _is_past(max(times), newest_ms, age_ms)):
                 walk.complete = True
                 break
         if walk.complete:
@@ -192,6 +232,10 @@ def order_id_of(file: str | None) -> str | None:
     """Our order id in an SN's file name, or None where the SN is not of our making."""
     stem = (file or "").rsplit("/", 1)[-1].removesuffix(".pdf")
     return stem if ids.is_id(stem) else None
+
+
+def _is_past(at_ms: int, newest_ms: int | None, age_ms: int | None) -> bool:
+    return newest_ms is not None and age_ms is not None and at_ms < newest_ms - age_ms - WALK_MARGIN_MS
 
 
 def _time_ms(text: str | None) -> int | None:

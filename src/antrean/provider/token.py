@@ -33,6 +33,8 @@ RENEW_SHARE = 0.1
 RENEW_MAX_S = 300.0
 #: Others are told of a failed login for this long, in seconds, so that they do not all try in turn.
 FAILURE_TOLD_S = 0.3
+#: No worker locks for longer than this, in seconds, whatever its settings.
+LOCK_MAX_S = 900.0
 #: How often one that waits for another's login looks, in seconds.
 LOOK_S = 0.1
 
@@ -147,9 +149,13 @@ class SharedToken:
             if (token := await self.held()) is not None:
                 return token
             try:
-                if await self._redis.get(self._failed):
+                if -2 < await self._redis.pttl(self._failed) <= FAILURE_TOLD_S * 1000:
                     raise LoginFailed("the login has just failed")
-                ours = await self._redis.set(self._lock, owner, nx=True, px=int(self._wait_s * 1000))
+                wait_ms = int(self._wait_s * 1000)
+                ours = await self._redis.set(self._lock, owner, nx=True, px=wait_ms)
+                if not ours and await self._redis.pttl(self._lock) > LOCK_MAX_S * 1000:
+                    # The server's clock was set back, and the lock would outlive its holder by as much.
+                    await self._redis.pexpire(self._lock, wait_ms)
             except (RedisError, OSError) as error:
                 await self._finish(owner, "")  # the lock may be ours without our knowing
                 raise LoginFailed("the shared token can not be read") from error

@@ -4,6 +4,18 @@
 -- Answer: {OK, claims expired, dispatched orders restored, orders whose wait is over}
 local lease, claim_max, dispatch_max, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local expired, restored, due = 0, 0, 0
+local LATER_MAX = 120000 -- ms; longer than any wait that a worker asks for
+
+-- Where the server's clock was set back, what is dated after now would stand still until then: it counts from now.
+local function not_after(key, latest)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(latest), '+inf', 'LIMIT', 0, most)) do
+    redis.call('ZADD', key, int(NOW), member)
+  end
+end
+not_after(K.WORKERS, NOW)
+not_after(K.CLAIMS, NOW)
+not_after(K.DISPATCHED, NOW)
+not_after(K.LATER, NOW + LATER_MAX)
 
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', K.WORKERS, '-inf', int(NOW - 600000), 'LIMIT', 0, 100)) do
   redis.call('ZREM', K.WORKERS, dead)

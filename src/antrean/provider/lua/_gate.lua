@@ -5,6 +5,7 @@
 
 local HISTORY_MAX = 1000
 local BUCKETS = 10
+local LEASE_MAX_MS = 5000 -- no lease is given for longer
 
 local NOW = tonumber(ARGV[1])
 if NOW == 0 then
@@ -50,6 +51,29 @@ if not B.state then
   set('reason', '')
 end
 
+-- Where the server's clock was set back, what is dated after now counts from now: an outage must be probed and the slots
+-- of the dead come free in seconds, not when the clock has caught up.
+if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW then
+  if num(B, 'ov_since') > NOW then
+    set('ov_until', int(NOW + num(B, 'ov_until') - num(B, 'ov_since')))
+    set('ov_since', int(NOW))
+  end
+  for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial'}) do
+    if num(B, field) > NOW then set(field, int(NOW)) end
+  end
+  for _, field in ipairs({'step_since', 'hold_until', 'not_before'}) do
+    if num(L, field) > NOW then
+      L[field] = int(NOW)
+      redis.call('HSET', KEYS[5], field, L[field])
+    end
+  end
+  for _, key in ipairs({KEYS[3], KEYS[6]}) do
+    for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(NOW + LEASE_MAX_MS), '+inf')) do
+      redis.call('ZADD', key, int(NOW + LEASE_MAX_MS), lease)
+    end
+  end
+end
+
 -- An override past its end is over, whoever notices it first.
 if B.ov_state and num(B, 'ov_until') <= NOW then
   remember('override_ended', B.ov_state, B.state, B.ov_reason, B.ov_actor)
@@ -58,14 +82,15 @@ end
 
 local EFFECTIVE = B.ov_state or B.state
 
--- Calls, failures and slow calls of the window; buckets that fell out of it are dropped.
+-- Calls, failures and slow calls of the window; buckets that are not of it (any more, or by a clock set back) are dropped.
 local function window(window_ms)
   local width = window_ms / BUCKETS
-  local oldest = math.floor(NOW / width) - BUCKETS + 1
+  local newest = math.floor(NOW / width)
+  local oldest = newest - BUCKETS + 1
   local calls, failures, slow = 0, 0, 0
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
-    if tonumber(flat[i]) < oldest then
+    if tonumber(flat[i]) < oldest or tonumber(flat[i]) > newest then
       redis.call('HDEL', KEYS[2], flat[i])
     else
       local c, f, s = string.match(flat[i + 1], '(%d+) (%d+) (%d+)')
