@@ -31,12 +31,12 @@ from benchmarks.status import status
 Ask = Callable[[bool], Coroutine[None, None, Answer]]
 #: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
 QUESTIONS: dict[str, tuple[Ask, float]] = {
-    "accept": (accept, 240),
-    "drain": (drain, 240),
-    "peers": (peers, 360),
-    "status": (status, 120),
-    "memory": (memory, 360),
-    "startup": (startup, 90),
+    "accept": (accept, 150),
+    "drain": (drain, 200),
+    "peers": (peers, 220),
+    "status": (status, 90),
+    "memory": (memory, 300),
+    "startup": (startup, 60),
 }
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"

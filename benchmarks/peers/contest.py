@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from antrean.config.embedded_valkey import EmbeddedValkey, find_server, wait_for_ping
-from antrean.config.redis_client import connect
+from antrean.config.embedded_valkey import EmbeddedValkey, find_server
+from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from benchmarks.peers.venv import CannotInstall, bin_of
 from benchmarks.rig import free_ports

@@ -20,6 +20,10 @@ ready_fd_option = click.option(
     "--ready-fd", type=int, hidden=True, help="Where to tell `up` that it is ready."
 )
 
+redis_wait_option = click.option(
+    "--redis-wait-s", type=float, default=0.0, hidden=True, help="How long Redis may take to answer at first."
+)
+
 
 class SettingsError(click.ClickException):
     """A setting that breaks its rule. Shown without a traceback and without the value, which may be secret."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from antrean.cli._process import TooOld, announcer, ready_fd_option, start_process
+from antrean.cli._process import TooOld, announcer, ready_fd_option, redis_wait_option, start_process
 
 
 @click.command()
 @ready_fd_option
-def command(ready_fd: int | None) -> None:
+@redis_wait_option
+def command(ready_fd: int | None, redis_wait_s: float) -> None:
     """Run the gateway alone: it accepts orders and serves the console."""
     settings = start_process()
     from antrean.config.personal_keys import WrongRing
@@ -17,7 +18,7 @@ def command(ready_fd: int | None) -> None:
     from antrean.orders.layout import NewerLayout
 
     try:
-        run(settings, announcer(ready_fd))
+        run(settings, announcer(ready_fd), redis_wait_s)
     except NewerLayout as error:
         raise TooOld(str(error)) from error
     except WrongRing as error:

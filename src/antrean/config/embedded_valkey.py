@@ -7,26 +7,19 @@ but the binary is ours. Another wheel with a binary is a change of two constants
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import importlib.util
 import os
 import re
 import shutil
 import stat
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis.asyncio
 import structlog
-from redis.exceptions import BusyLoadingError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from antrean.config.durability import WAITAOF_VERSION
-from antrean.config.redis_client import connect
+from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import SOCKET_PATH_BYTES_MAX, Settings
 
 log = structlog.get_logger(__name__)
@@ -42,9 +35,6 @@ LOG_BYTES_MAX = 10 * 1024 * 1024
 
 #: Reading a large append-only file takes its time (roughly 100 MB a second); longer than this is a fault.
 READY_TIMEOUT_S = 300.0
-_POLL_S = 0.02
-#: A server that loads is spoken of this often, in seconds.
-_TELL_EVERY_S = 1.0
 _VERSION = re.compile(r"v=(\d+)\.(\d+)\.(\d+)")
 
 
@@ -145,38 +135,6 @@ class EmbeddedValkey:
             await wait_for_ping(client, timeout_s)
         finally:
             await client.aclose()
-
-
-async def wait_for_ping(client: redis.asyncio.Redis, timeout_s: float) -> None:
-    """Return when the server answers PING; a server that is not there yet or still loads is waited for.
-
-    Raises TimeoutError after `timeout_s` seconds, and at once what a waiting would not mend (a wrong password).
-    """
-    deadline = time.monotonic() + timeout_s
-    tell_at = time.monotonic() + _TELL_EVERY_S
-    while True:
-        try:
-            await client.ping()
-        except (
-            RedisConnectionError,
-            RedisTimeoutError,
-            OSError,
-        ) as error:  # LOADING is a ConnectionError too
-            if time.monotonic() >= deadline:
-                raise TimeoutError(f"no answer to PING within {timeout_s:g} s") from error
-            if isinstance(error, BusyLoadingError) and time.monotonic() >= tell_at:
-                tell_at += _TELL_EVERY_S
-                await _tell_of_loading(client)
-            await asyncio.sleep(_POLL_S)
-        else:
-            return
-
-
-async def _tell_of_loading(client: redis.asyncio.Redis) -> None:
-    with contextlib.suppress(RedisConnectionError, RedisTimeoutError, OSError):
-        facts = await client.info("persistence")
-        if facts.get("loading"):
-            log.info("the server is loading its file", percent=facts.get("loading_loaded_perc"))
 
 
 def _private_folder(folder: Path) -> None:

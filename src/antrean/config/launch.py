@@ -1,6 +1,6 @@
 """What `antrean up` runs on one machine, in which order it starts and in which it stops.
 
-    start   Valkey ‖ simulator  →  first keys ‖ gateway ‖ workers
+    start   Valkey ‖ simulator ‖ gateway and workers, which wait for Redis  →  first keys
     stop    gateway  →  workers  →  simulator  →  Valkey
 
 Valkey only where no ANTREAN_REDIS_URL is set, the simulator only where no upstream is.
@@ -14,19 +14,18 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from antrean.config.durability import check_durability, fails
-from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, ValkeyMissing, wait_for_ping
+from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, ValkeyMissing
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
-from antrean.config.redis_client import connect
+from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.orders.holding import PAUSED
@@ -41,6 +40,8 @@ SIMULATOR_PASSWORD = "simulated"  # noqa: S105 - see above
 STOP_GRACE_S = 2.0
 #: Valkey has everything on disk already; it only has to close its file.
 VALKEY_STOP_S = 10.0
+#: How long a child may take to get ready once Redis answers.
+CHILD_READY_S = 60.0
 #: How long a Redis that is not ours may take to answer at the start.
 REDIS_WAIT_S = 10.0
 
@@ -98,8 +99,10 @@ def make_plan(settings: Settings) -> Plan:
     gateway, *workers = (
         ChildSpec(
             name,
-            [*antrean_command(), command, "--ready-fd", READY_FD],
+            # They load their code while Valkey reads its file.
+            [*antrean_command(), command, "--ready-fd", READY_FD, "--redis-wait-s", f"{READY_TIMEOUT_S:g}"],
             env=env,
+            ready_timeout_s=READY_TIMEOUT_S + CHILD_READY_S,
             stop_timeout_s=stop_timeout_s,
         )
         for name, command in [
@@ -242,6 +245,7 @@ class Launch:
 
         self._say(f"data       {settings.data_dir.resolve()}")
         client = connect(settings.effective_redis_url, settings)
+        ours = [asyncio.ensure_future(start(spec)) for spec in (plan.gateway, *plan.workers)]
         try:
             await _all(start(spec) for spec in (plan.valkey, plan.simulator) if spec is not None)
             if plan.valkey is None:
@@ -257,7 +261,7 @@ class Launch:
             async def make_keys() -> None:
                 keys.extend(await self._first_keys(settings, client))
 
-            await _all([make_keys(), *(start(spec) for spec in (plan.gateway, *plan.workers))])
+            await _all([make_keys(), *ours])
         except ChildFailed as error:
             raise StartError(f"{error.name}: {error}{_hint(error.name, settings)}") from error
         except RedisError as error:
@@ -265,6 +269,9 @@ class Launch:
         except OSError as error:
             raise StartError(f"{error.strerror or error}: {error.filename or settings.data_dir}") from error
         finally:
+            for task in ours:
+                task.cancel()
+            await asyncio.gather(*ours, return_exceptions=True)
             await client.aclose()
         for role, office, key in keys:
             self._say(f"{role:<10} key of {office}, shown this once: {key}")
@@ -283,7 +290,7 @@ class Launch:
         self._say(f"redis      {_shown(self._settings)}")
 
 
-async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def _all(steps: Iterable[Awaitable[None]]) -> None:
     """All at once; the first failure cancels the rest and is raised as it is."""
     tasks = [asyncio.ensure_future(step) for step in steps]
     try:

@@ -13,12 +13,19 @@ A URL that names Sentinels (see `sentinel`) leads to whoever is the primary when
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from typing import Any
 
 import redis
 import redis.asyncio
+import structlog
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from antrean.config.redis_link import LinkedRedis
@@ -31,8 +38,15 @@ from antrean.config.sentinel import (
 )
 from antrean.config.settings import Settings
 
+log = structlog.get_logger(__name__)
+
 #: Connections of one process: above any sensible number of commands in flight; more of them wait their turn.
 CONNECTIONS_MAX = 128
+
+
+_POLL_S = 0.02
+#: A server that loads is spoken of this often, in seconds.
+_TELL_EVERY_S = 1.0
 
 
 def connect(url: str, settings: Settings) -> LinkedRedis:
@@ -88,3 +102,45 @@ def _options(settings: Settings) -> dict[str, Any]:
         "health_check_interval": 0,
         "driver_info": None,  # no CLIENT SETINFO: two commands less for every connection
     }
+
+
+async def wait_for_redis(settings: Settings, timeout_s: float) -> None:
+    """Return when the Redis of the settings answers; with 0 seconds, without asking. Raises TimeoutError."""
+    if timeout_s > 0:
+        client = connect(settings.effective_redis_url, settings)
+        try:
+            await wait_for_ping(client, timeout_s)
+        finally:
+            await client.aclose()
+
+
+async def wait_for_ping(client: redis.asyncio.Redis, timeout_s: float) -> None:
+    """Return when the server answers PING; a server that is not there yet or still loads is waited for.
+
+    Raises TimeoutError after `timeout_s` seconds, and at once what a waiting would not mend (a wrong password).
+    """
+    deadline = time.monotonic() + timeout_s
+    tell_at = time.monotonic() + _TELL_EVERY_S
+    while True:
+        try:
+            await client.ping()
+        except (
+            RedisConnectionError,
+            RedisTimeoutError,
+            OSError,
+        ) as error:  # LOADING is a ConnectionError too
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no answer to PING within {timeout_s:g} s") from error
+            if isinstance(error, BusyLoadingError) and time.monotonic() >= tell_at:
+                tell_at += _TELL_EVERY_S
+                await _tell_of_loading(client)
+            await asyncio.sleep(_POLL_S)
+        else:
+            return
+
+
+async def _tell_of_loading(client: redis.asyncio.Redis) -> None:
+    with contextlib.suppress(RedisConnectionError, RedisTimeoutError, OSError):
+        facts = await client.info("persistence")
+        if facts.get("loading"):
+            log.info("the server is loading its file", percent=facts.get("loading_loaded_perc"))

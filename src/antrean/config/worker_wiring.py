@@ -15,8 +15,9 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from antrean.config.documents import build_checker, build_documents
+from antrean.config.heap import settle_heap
 from antrean.config.personal_keys import has_ring, load_vault, open_vault
-from antrean.config.redis_client import connect, connect_sync
+from antrean.config.redis_client import connect, connect_sync, wait_for_redis
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of
 from antrean.config.tracing import build_trace, traced_turn, watching
@@ -153,18 +154,21 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     )
 
 
-def run_worker(settings: Settings, ready: Callable[[], None]) -> None:
-    """Run a worker until SIGTERM or SIGINT.
+def run_worker(settings: Settings, ready: Callable[[], None], redis_wait_s: float = 0.0) -> None:
+    """Run a worker until SIGTERM or SIGINT. `redis_wait_s`: how long Redis may take to give its first answer.
 
-    Raises WrongRing where its keys are not those of the orders, NewerLayout where a later release wrote them.
+    Raises TimeoutError where it takes longer, WrongRing where its keys are not those of the orders, NewerLayout where
+    a later release wrote them.
     """
 
     async def main() -> None:
+        # Before signals are minded, so that one ends the waiting.
+        await wait_for_redis(settings, redis_wait_s)
         stop = asyncio.Event()
         stop_on_signals(stop)
-        await work(
-            build_worker(settings, await _open_vault(settings), await _durability(settings)), stop, ready
-        )
+        parts = build_worker(settings, await _open_vault(settings), await _durability(settings))
+        settle_heap()
+        await work(parts, stop, ready)
 
     uvloop.run(main())
 

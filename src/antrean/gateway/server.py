@@ -12,6 +12,8 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from antrean.config.heap import settle_heap
+from antrean.config.redis_client import wait_for_redis
 from antrean.config.settings import Settings
 from antrean.gateway.app import create_app
 from antrean.gateway.connection import Connection
@@ -32,15 +34,20 @@ HEADER_BYTES_MAX = 4096
 HEADERS_MAX = 64
 
 
-def run(settings: Settings, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are answered within `settings.drain_s` seconds."""
-    uvloop.run(_run(settings, ready))
+def run(settings: Settings, ready: Callable[[], None], redis_wait_s: float = 0.0) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered within `settings.drain_s` seconds.
+
+    `redis_wait_s`: how long Redis may take to give its first answer. Raises TimeoutError.
+    """
+    uvloop.run(_run(settings, ready, redis_wait_s))
 
 
-async def _run(settings: Settings, ready: Callable[[], None]) -> None:
+async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: float) -> None:
     # The wiring builds gateways, so it knows this room; it is asked for only here, where a process starts.
     from antrean.config.wiring import gateway_parts
 
+    # Before signals are minded, so that one ends the waiting.
+    await wait_for_redis(settings, redis_wait_s)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -60,6 +67,7 @@ async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], No
         await runner.setup()
         site = _BoundedSite(runner, settings.http_host, settings.http_port)
         await site.start()
+        settle_heap()
         log.info("gateway listens", host=settings.http_host, port=settings.http_port)
         ready()
         await _until_stopped(parts, stop)

@@ -54,8 +54,8 @@ class Sweeper:
 def waiting_jobs(queue: Queue) -> Callable[[], Awaitable[list[str]]]:
     """Ids of the jobs that RQ still has to give out; the queue is short by design.
 
-    A job stands in RQ's intermediate list for milliseconds, between being taken and being started. One that is
-    there at two looks in a row was taken by a worker that died or lost its connection just then: it is dropped,
+    Ours takes a job without RQ's intermediate list; with a plain `rq worker` it stands there for milliseconds. One that
+    is there at two looks in a row was taken by a worker that died or lost its connection just then: it is dropped,
     and counts as no job.
     """
     seen_before: set[bytes] = set()
