@@ -263,9 +263,12 @@ class OrderStore:
         found = await asked(self._redis.zrange(keys.LANE_BUY + office, rank, rank))
         return await self.get(found[0].decode()) if found else None
 
-    async def situation(self) -> Situation:
-        """One look at lanes, counts and holds."""
-        return Situation.from_answer(await self._run("peek", URGENT_MIN - EPOCH_MIN))
+    async def situation(self, *, offices: bool = True) -> Situation:
+        """One look at lanes, counts and holds.
+
+        Without the lanes of offices, weights and fairness it costs the same however many offices there are.
+        """
+        return Situation.from_answer(await self._run("peek", URGENT_MIN - EPOCH_MIN, int(offices)))
 
     # ---- the worker's side
 
@@ -365,11 +368,14 @@ class OrderStore:
         """A worker's sign of life; answers the server's time in ms."""
         return int((await self._run("beat", worker))[1])
 
-    async def dispatch(self, plan: Iterable[tuple[str, int]], fairness: dict[str, str]) -> list[str]:
-        """Take orders out of the lanes for their turn."""
+    async def dispatch(
+        self, plan: Iterable[tuple[str, int]], fairness: dict[str, str] | None = None
+    ) -> list[str]:
+        """Take orders out of the lanes for their turn. `fairness`: its new state, None where that stays."""
         args: list[Arg] = [x for pair in plan for x in pair]
-        args.append("state")
-        args.extend(x for pair in fairness.items() for x in pair)
+        if fairness is not None:
+            args.append("state")
+            args.extend(x for pair in fairness.items() for x in pair)
         _, *taken = await self._run("dispatch", *args)
         return [t.decode() for t in taken]
 

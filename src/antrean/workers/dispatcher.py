@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +25,11 @@ log = structlog.get_logger(__name__)
 #: Beyond the calls that may be in flight, this share of them is kept ready, so that no slot waits for us.
 READY_SHARE = 0.5
 READY_MIN = 2
+#: With more offices than this in line a plan serves for several steps: so many times the orders that have room just
+#: now, and no longer than this, in seconds. A look at 4,800 offices keeps the server busy for 16 ms, measured.
+MANY_OFFICES = 200
+PLAN_AHEAD = 8
+PLAN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,12 @@ def _target(limit: int, trial: bool) -> int:
     return limit if trial else limit + max(READY_MIN, int(limit * READY_SHARE))
 
 
-def lanes_plan(s: Situation, capacity: Capacity) -> tuple[list[tuple[str, int]], dict[str, str]]:
-    """What to take from which lane: pictures of what is bought, stamps, then purchases by fairness. Pure."""
+def shared_lanes(s: Situation, capacity: Capacity) -> tuple[list[tuple[str, int]], int]:
+    """What to take from the lanes that no office owns: pictures of what is bought, stamps; and how many purchases may
+    follow. Pure."""
     take: list[tuple[str, int]] = []
-    state = dict(s.fairness)
     if "paused" in s.holds:
-        return take, state
+        return take, 0
     to_stamp = min(s.stamp, _target(capacity.adapter, capacity.adapter_trial) - s.stamp_load)
     if to_stamp > 0:
         take.append(("stamp", to_stamp))
@@ -63,33 +70,53 @@ def lanes_plan(s: Situation, capacity: Capacity) -> tuple[list[tuple[str, int]],
     if to_fetch > 0:
         take.append(("fetch", to_fetch))
         slots -= to_fetch
-    if slots > 0 and s.offices and not ({"quota_exhausted", "balance_unexplained"} & s.holds.keys()):
-        lanes = {
-            office: fairness.Lane(lane.waiting, minutes_until(lane.head_score, s.now_ms))
-            for office, lane in s.offices.items()
-        }
-        plan = fairness.plan(lanes, s.weights, state, slots)
-        take.extend((f"buy:{office}", n) for office, n in plan.take)
-        state = plan.state
-    return take, state
+    return take, 0 if {"quota_exhausted", "balance_unexplained"} & s.holds.keys() else max(slots, 0)
+
+
+def offices_plan(s: Situation, slots: int) -> fairness.Plan:
+    """Whose purchases are next. Pure."""
+    lanes = {
+        office: fairness.Lane(lane.waiting, minutes_until(lane.head_score, s.now_ms))
+        for office, lane in s.offices.items()
+    }
+    return fairness.plan(lanes, s.weights, dict(s.fairness), slots)
 
 
 class Dispatcher:
-    """One step looks, plans, takes from the lanes and enqueues."""
+    """One step looks, plans, takes from the lanes and enqueues.
+
+    A look at all offices and a plan over them cost in proportion to these. With many in line a plan is made for more
+    orders than have room, and the steps after it take from the plan, for a short time: only then does an urgent order
+    that comes meanwhile count.
+    """
 
     def __init__(
-        self, store: OrderStore, source: CapacitySource, enqueue: Callable[[list[str]], Awaitable[None]]
+        self,
+        store: OrderStore,
+        source: CapacitySource,
+        enqueue: Callable[[list[str]], Awaitable[None]],
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._source = source
         self._enqueue = enqueue
+        self._clock_s = clock_s
+        self._many = False
+        self._planned: deque[str] = deque()
+        self._good_until_s = 0.0
 
     async def run_once(self) -> bool:
         """One step; True where something was dispatched. Raises StoreUnavailable, ProviderError."""
-        situation = await self._store.situation()
-        if not (situation.offices or situation.stamp or situation.fetch):
+        situation = await self._store.situation(offices=not self._many)
+        if not (self._many or situation.offices or situation.stamp or situation.fetch):
             return False
-        take, state = lanes_plan(situation, await self._source.capacity())
+        take, slots = shared_lanes(situation, await self._source.capacity())
+        state: dict[str, str] | None = None
+        if slots:
+            if not self._planned or self._clock_s() >= self._good_until_s:
+                state = await self._plan(situation, slots)
+            turns = Counter(self._planned.popleft() for _ in range(min(slots, len(self._planned))))
+            take += [(f"buy:{office}", count) for office, count in turns.items()]
         if not take:
             return False
         order_ids = await self._store.dispatch(take, state)
@@ -102,6 +129,15 @@ class Dispatcher:
             raise StoreUnavailable("RQ's queue cannot be written") from error
         log.debug("dispatched", orders=len(order_ids))
         return True
+
+    async def _plan(self, situation: Situation, slots: int) -> dict[str, str]:
+        if self._many:
+            situation = await self._store.situation()
+        self._many = len(situation.offices) > MANY_OFFICES
+        plan = offices_plan(situation, slots * PLAN_AHEAD if self._many else slots)
+        self._planned = deque(office for office, count in plan.take for _ in range(count))
+        self._good_until_s = self._clock_s() + (PLAN_S if self._many else 0.0)
+        return plan.state
 
 
 def enqueuer(queue: Queue) -> Callable[[list[str]], Awaitable[None]]:

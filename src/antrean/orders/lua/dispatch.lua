@@ -1,6 +1,6 @@
 -- Takes orders from the lanes for handing to RQ, as the plan says, and keeps the fairness state of the plan.
--- ARGV: now, then pairs: lane ('fetch', 'stamp' or 'buy:<office>'), how many; last: the fairness state as field, value, …
---       preceded by the word 'state'
+-- ARGV: now, then pairs: lane ('fetch', 'stamp' or 'buy:<office>'), how many; last, where it is a new one: the fairness
+--       state as field, value, … preceded by the word 'state'
 -- Answer: {OK, id…}
 local taken = {CODE.OK}
 local i = 2
@@ -23,6 +23,9 @@ while ARGV[i] and ARGV[i] ~= 'state' do
 end
 if ARGV[i] == 'state' then
   redis.call('DEL', K.FAIRNESS)
-  if ARGV[i + 1] then redis.call('HSET', K.FAIRNESS, unpack(ARGV, i + 1)) end
+  -- Lua unpacks no more than some thousands at once.
+  for from = i + 1, #ARGV, 1000 do
+    redis.call('HSET', K.FAIRNESS, unpack(ARGV, from, math.min(from + 999, #ARGV)))
+  end
 end
 return taken

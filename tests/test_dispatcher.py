@@ -1,0 +1,93 @@
+"""Handing out turns: fair however many offices are in line, and without a look at all of them for each order."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.orders import keys
+from antrean.orders.holding import PAUSED
+from antrean.workers.dispatcher import MANY_OFFICES, PLAN_AHEAD, PLAN_S, Capacity, Dispatcher
+from orders_support import World
+
+
+class Line:
+    """A dispatcher over a world, its clock, and what it handed out. `capacity`: calls that may be in flight."""
+
+    def __init__(self, world: World, capacity: int) -> None:
+        self.world = world
+        self.handed_out: list[str] = []
+        self.now_s = 0.0
+        self._capacity = capacity
+        self.dispatcher = Dispatcher(world.store, self, self._enqueue, lambda: self.now_s)
+
+    async def capacity(self) -> Capacity:
+        """As the upstream's limits say."""
+        return Capacity(self._capacity, 1)
+
+    async def _enqueue(self, order_ids: list[str]) -> None:
+        self.handed_out += order_ids
+
+    async def step(self) -> Counter[str]:
+        """One step, after which all that was handed out is done. Answers how many went, by office."""
+        before = len(self.handed_out)
+        await self.dispatcher.run_once()
+        worker = self.world.worker()
+        went: Counter[str] = Counter()
+        for order_id in self.handed_out[before:]:
+            went[(await self.world.order(order_id)).office] += 1
+            await worker.run(order_id)
+        return went
+
+
+async def looks(redis: Redis) -> int:
+    """How often all offices were looked at."""
+    stats = await redis.info("commandstats")
+    return int(stats.get("cmdstat_smembers", {}).get("calls", 0))
+
+
+@pytest.mark.parametrize("offices", [3, MANY_OFFICES + 40])
+async def test_every_office_has_its_turn_before_any_has_a_second(redis: Redis, offices: int) -> None:
+    world = World(redis)
+    for number in range(2 * offices):
+        await world.submit(office=f"O{number // 2:03d}")
+    line, went = Line(world, 2), Counter[str]()
+    while sum(went.values()) < offices:
+        went += await line.step()
+        line.now_s += 0.03
+    assert len(went) >= offices - 4
+    while sum(went.values()) < 2 * offices:
+        went += await line.step()
+        line.now_s += PLAN_S
+    assert set(went.values()) == {2}
+
+
+async def test_with_many_offices_most_steps_do_not_look_at_all_of_them(redis: Redis) -> None:
+    world = World(redis)
+    for number in range(MANY_OFFICES + 40):
+        await world.submit(office=f"O{number:03d}")
+    line = Line(world, 2)
+    await line.step()
+    before = await looks(redis)
+    for _ in range(2 * PLAN_AHEAD):
+        assert await line.step()
+    assert await looks(redis) - before <= 3
+    # What was planned is not good for long: an order that has become urgent is not passed over.
+    urgent = await world.submit(office="URGENT", deadline_ms=world.now_ms + 60_000)
+    line.now_s += PLAN_S
+    await line.step()
+    assert urgent.id in line.handed_out
+
+
+async def test_a_pause_holds_what_was_planned(redis: Redis) -> None:
+    world = World(redis)
+    for number in range(MANY_OFFICES + 40):
+        await world.submit(office=f"O{number:03d}")
+    line = Line(world, 2)
+    await line.step()
+    await world.store.hold(PAUSED, "stop", "ops")
+    assert not await line.step()
+    await redis.hdel(keys.HOLDS, PAUSED)
+    assert await line.step()
