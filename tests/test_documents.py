@@ -96,7 +96,8 @@ async def test_bytes_that_could_not_be_noted_are_forgotten_all_the_same(tmp_path
         await Uploads(scripts, Away(scripts, "upload"), documents).add(
             "MDN-01", b"pdf", (PageRun(1, 0, 0, 9, 9),)
         )
-    (kept,) = await redis.zrange(keys.UPLOADS, 0, -1)
+    kept = next(iter(await redis.zrange(keys.UPLOADS, 0, -1)))
+    assert isinstance(kept, bytes)
     assert await documents.get_upload(kept.decode()) == b"pdf"
     world = World(redis)
     world.now_ms = int(time.time() * 1000) + (UNUSED_S + 120) * 1000
