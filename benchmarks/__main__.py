@@ -32,7 +32,7 @@ Ask = Callable[[bool], Coroutine[None, None, Answer]]
 #: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
 QUESTIONS: dict[str, tuple[Ask, float]] = {
     "accept": (accept, 130),
-    "drain": (drain, 100),
+    "drain": (drain, 120),
     "capacity": (capacity, 90),
     "workers": (workers, 100),
     "peers": (peers, 200),
