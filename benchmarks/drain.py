@@ -15,32 +15,50 @@ from benchmarks.rig import rig
 from benchmarks.throughput import UPSTREAM_S, bare_loop, drained, set_faults
 
 IN_FLIGHT, QUICK_IN_FLIGHT = (16, 64, 256), (16,)
-#: Orders for each call in flight: with 200 ms a call, so many fifths of a second.
+#: Orders for each call in flight: with 200 ms a call, so many fifths of a second; and most of them.
 ORDERS_EACH, QUICK_ORDERS_EACH = 24, 12
+ORDERS_MAX, QUICK_ORDERS_MAX = 2400, 1200
 WORKERS, QUICK_WORKERS = (1, 2, 4), (1, 2)
 #: What the upstream bears, in orders per second; it collapses when asked for a fifth more.
 CAPACITY_PER_S = 200
 #: The limit of calls in flight finds its place for so long, and is then looked at for so long, in seconds.
 SETTLE_S, QUICK_SETTLE_S = 20.0, 8.0
 LOOK_S, QUICK_LOOK_S = 20.0, 5.0
+TITLE = f"Orders completed per second against an upstream that takes {1000 * UPSTREAM_S:.0f} ms"
 
 
 async def drain(quick: bool) -> Answer:
-    """Rows of draining: beside the bare loop, at the upstream's capacity, with more processes."""
-    each = QUICK_ORDERS_EACH if quick else ORDERS_EACH
+    """Rows of draining beside the bare loop."""
     shown: list[Bar] = []
-    rows = [await _beside_bare(n, each, shown) for n in (QUICK_IN_FLIGHT if quick else IN_FLIGHT)]
-    rows.append(await _at_capacity(*((QUICK_SETTLE_S, QUICK_LOOK_S) if quick else (SETTLE_S, LOOK_S))))
-    rows += await _more_workers(each, QUICK_WORKERS if quick else WORKERS, shown)
-    title = f"Orders completed per second against an upstream that takes {1000 * UPSTREAM_S:.0f} ms"
-    return Answer(rows, {"drain": bars(title, shown)})
+    rows = [
+        await _beside_bare(n, _orders(n, quick), shown) for n in (QUICK_IN_FLIGHT if quick else IN_FLIGHT)
+    ]
+    return Answer(rows, {"drain": bars(TITLE, shown)})
 
 
-async def _beside_bare(in_flight: int, each: int, shown: list[Bar]) -> Row:
+async def capacity(quick: bool) -> Answer:
+    """The row of an upstream that bears no more."""
+    return Answer([await _at_capacity(*((QUICK_SETTLE_S, QUICK_LOOK_S) if quick else (SETTLE_S, LOOK_S)))])
+
+
+async def workers(quick: bool) -> Answer:
+    """Rows of more worker processes."""
+    shown: list[Bar] = []
+    count = _orders(IN_FLIGHT[-1], quick)
+    rows = await _more_workers(count, QUICK_WORKERS if quick else WORKERS, shown)
+    return Answer(rows, {"workers": bars(TITLE, shown)})
+
+
+def _orders(in_flight: int, quick: bool) -> int:
+    each, most = (QUICK_ORDERS_EACH, QUICK_ORDERS_MAX) if quick else (ORDERS_EACH, ORDERS_MAX)
+    return min(each * in_flight, most)
+
+
+async def _beside_bare(in_flight: int, count: int, shown: list[Bar]) -> Row:
     async with rig(UPSTREAM_CONCURRENCY_MAX=str(in_flight)) as r:
         await set_faults(r)
-        bare = await bare_loop(r, each * in_flight, in_flight)
-        ours = await drained(r, each * in_flight, in_flight)
+        bare = await bare_loop(r, count, in_flight)
+        ours = await drained(r, count, in_flight)
     shown += [
         Bar(f"{in_flight} in flight: bare httpx loop", bare.per_s),
         Bar(f"{in_flight} in flight: Antrean", ours.per_s, ours=True),
@@ -81,13 +99,13 @@ async def _at_capacity(settle_s: float, look_s: float) -> Row:
     )
 
 
-async def _more_workers(each: int, counts: tuple[int, ...], shown: list[Bar]) -> list[Row]:
+async def _more_workers(count: int, counts: tuple[int, ...], shown: list[Bar]) -> list[Row]:
     rows, first = [], 0.0
     in_flight = IN_FLIGHT[-1]
     for workers in counts:
         async with rig(UPSTREAM_CONCURRENCY_MAX=str(in_flight)) as r:
             await set_faults(r)
-            seen = await drained(r, each * in_flight, in_flight, workers)
+            seen = await drained(r, count, in_flight, workers)
         first = first or seen.per_s
         shown.append(Bar(f"{workers} worker processes, {in_flight} in flight", seen.per_s, ours=True))
         rows.append(

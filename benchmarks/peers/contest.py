@@ -24,7 +24,7 @@ from benchmarks.rig import free_ports
 
 ROOT = Path(__file__).parents[2]
 #: Longest wait for a peer's first call, and for its jobs from then on, in seconds.
-START_S, RUN_S = 20.0, 20.0
+START_S, RUN_S = 20.0, 15.0
 #: Longest that enqueueing may take, in seconds.
 ENQUEUE_S = 30.0
 #: After the last job the upstream is watched for this long: a job that comes again does so soon.
@@ -48,26 +48,26 @@ class Peer:
 
 
 PEERS = (
-    Peer("RQ, Worker", "rq_jobs", ("rq", "worker", "bench", "--url", "{url}"), 40),
+    Peer("RQ, Worker", "rq_jobs", ("rq", "worker", "bench", "--url", "{url}"), 24),
     Peer(
         "RQ, SimpleWorker x 16",
         "rq_jobs",
         ("rq", "worker-pool", "bench", "--url", "{url}", "-n", "16", "-w", "rq.worker.SimpleWorker"),
-        600,
+        400,
     ),
-    Peer("arq", "arq_jobs", ("arq", "benchmarks.peers.arq_jobs.WorkerSettings"), 3000, "requirements-arq"),
-    Peer("saq", "saq_jobs", ("saq", "benchmarks.peers.saq_jobs.settings"), 3000),
+    Peer("arq", "arq_jobs", ("arq", "benchmarks.peers.arq_jobs.WorkerSettings"), 2000, "requirements-arq"),
+    Peer("saq", "saq_jobs", ("saq", "benchmarks.peers.saq_jobs.settings"), 2000),
     Peer(
         "celery, threads",
         "celery_jobs",
         ("celery", "-A", "benchmarks.peers.celery_jobs", "worker", "-P", "threads", "-c", "{n}"),
-        3000,
+        2000,
     ),
     Peer(
         "dramatiq, 2 processes",
         "dramatiq_jobs",
         ("dramatiq", "benchmarks.peers.dramatiq_jobs", "-p", "2", "-t", "{half}"),
-        3000,
+        2000,
     ),
 )
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from antrean.orders import ids, keys
 from antrean.orders.account import AccountBooks
 from antrean.orders.archive import Archive
-from antrean.orders.asking import asked as asked
+from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
 from antrean.orders.fairness import URGENT_MIN
