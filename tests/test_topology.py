@@ -7,9 +7,10 @@ import signal
 
 import httpx
 import pytest
+import redis as blocking
 
 from stack import purchase
-from topology import Topology, running_topology
+from topology import Topology, Valkey, running_topology
 
 
 async def burst(topology: Topology, count: int) -> list[asyncio.Task[dict[str, object]]]:
@@ -78,3 +79,59 @@ async def test_a_primary_that_lost_sight_of_its_replica_takes_no_order_and_buys_
         await asyncio.gather(*again)
         await topology.all_completed(60)
         await topology.assert_books_agree()
+
+
+def cut_off(primary: Valkey) -> blocking.Redis:
+    """Part a primary from its replica and the Sentinels, and from nobody who is connected already.
+
+    Whoever comes anew needs a password that nobody has. Answers a client on the primary's side.
+    """
+    client = blocking.Redis(port=primary.port, protocol=2, single_connection_client=True)
+    client.config_set("requirepass", "nobody-has-it")
+    for other in client.client_list():
+        if other["name"].startswith("sentinel") or "S" in other["flags"]:
+            client.client_kill_filter(_id=other["id"])
+    return client
+
+
+@pytest.mark.long
+async def test_a_primary_cut_off_in_a_drain_refuses_writes_while_the_other_side_goes_on_and_nothing_is_lost() -> (
+    None
+):
+    async with running_topology() as topology:
+        await topology.fault("slow", ["generate"], delay_s=0.3)
+        await asyncio.gather(*await burst(topology, 30))
+        old = topology.primary()
+        assert old is not None
+        new = next(v for v in topology.valkeys if v is not old)
+        inside = cut_off(old)
+        with inside:
+            tasks = await burst(topology, 20)
+            with pytest.raises(blocking.ResponseError, match="NOREPLICAS"):
+                inside.set("written", "on the side that is cut off")
+
+            async def promoted() -> bool:
+                return bool(new.info().get("role") == "master")
+
+            await topology.until(promoted, 30)
+            assert inside.info("replication")["role"] == "master"  # two primaries, one of which takes nothing
+            with pytest.raises(blocking.ResponseError, match="NOREPLICAS"):
+                inside.set("written", "on the side that is cut off")
+            with blocking.Redis(port=new.port, protocol=2) as beyond:
+                known = beyond.zcard("an:index")
+            assert known >= 30  # every 202 of before is on the other side
+            inside.config_set("requirepass", "")
+
+        async def healed() -> bool:
+            info = old.info()
+            return bool(info.get("role") == "slave" and info.get("master_link_status") == "up")
+
+        await topology.until(healed, 60)
+        await asyncio.gather(*tasks)
+        assert len(set(topology.accepted.values())) == 50
+        await topology.no_faults()
+        await topology.all_completed(90)
+        await topology.assert_books_agree()
+        with blocking.Redis(port=old.port, protocol=2) as replica:
+            assert replica.zcard("an:index") == 50
+            assert not replica.exists("written")
