@@ -95,7 +95,7 @@ def cut_off(primary: Valkey) -> blocking.Redis:
 
 
 @pytest.mark.long
-async def test_a_primary_cut_off_in_a_drain_refuses_writes_while_the_other_side_goes_on_and_nothing_is_lost() -> (
+async def test_a_primary_cut_off_in_a_drain_refuses_writes_the_promoted_one_knows_every_202_and_nothing_is_lost() -> (
     None
 ):
     async with running_topology() as topology:

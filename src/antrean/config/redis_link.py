@@ -117,8 +117,11 @@ class Link:
                 opened.fail(RedisConnectionError("the server refused the connection"))
                 raise answer
         if "find_primary" in given:
+            role = await opened.send((("ROLE",),))[0]
             try:
-                require_primary(await opened.send((("ROLE",),))[0])
+                if isinstance(role, Exception):  # such as LOADING
+                    raise PrimaryUnknown(f"the primary does not tell its role: {type(role).__name__}")
+                require_primary(role)
             except PrimaryUnknown as error:
                 opened.fail(error)
                 raise
