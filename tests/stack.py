@@ -91,11 +91,11 @@ class Stack:
 
     # ---- processes
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Run `antrean up`."""
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "antrean", "up"],
+                [sys.executable, "-m", "antrean", "up", *options],
                 env=self.env,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -24,9 +24,13 @@ class Counting(Scripts):
         super().__init__(redis)
         self.sizes: list[int] = []
         self.lose_next = False
+        self.break_next = False
         self.waitaof: list[int] | None = None
 
     async def run_many(self, name: str, calls: Any, *tail: Any) -> list[Any]:
+        if self.break_next:
+            self.break_next = False
+            raise TypeError("a fault of ours")
         answers = await super().run_many(name, calls, *tail)
         self.sizes.append(len(calls))
         if self.lose_next:
@@ -64,6 +68,14 @@ async def test_a_lost_answer_is_neither_yes_nor_no_and_the_same_key_finds_the_or
     assert replayed
     assert await redis.zcard(keys.INDEX_ALL) == 2
     assert (await store.get(order.id)) == order
+
+
+async def test_a_fault_of_ours_leaves_nobody_waiting(redis: Redis) -> None:
+    store, scripts = store_with(redis)
+    scripts.break_next = True
+    with pytest.raises(StoreUnavailable, match="TypeError"):
+        await asyncio.wait_for(store.submit(new_order()), 5)
+    await store.submit(new_order())
 
 
 async def test_waitaof_that_does_not_confirm_is_not_accepted(redis: Redis) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -11,9 +14,12 @@ from redis.asyncio import Redis
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.erasure import Eraser
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.placement import PageRun
-from antrean.orders.scripts import Scripts
+from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.uploads import UNUSED_S, Uploads
+from orders_support import World
 
 
 async def test_documents_come_back_as_they_were_and_survive_a_new_store(tmp_path: Path) -> None:
@@ -76,3 +82,25 @@ async def test_an_upload_is_its_offices_own_and_forgotten_unless_it_is_used(
     assert await uploads.get(kept.id, "JKT-07") is None
     assert await documents.get_upload(kept.id) == b"pdf"
     assert 0 < await redis.ttl(keys.DOCUMENT + kept.id) <= UNUSED_S
+
+
+async def test_bytes_that_could_not_be_noted_are_forgotten_all_the_same(tmp_path: Path, redis: Redis) -> None:
+    scripts = Scripts(redis)
+    documents = DocumentStore.from_url(tmp_path.as_uri())
+
+    class Away(GroupCommit):
+        async def run(self, args: Sequence[Arg]) -> list[Any]:
+            raise StoreUnavailable("away")
+
+    with pytest.raises(StoreUnavailable):
+        await Uploads(scripts, Away(scripts, "upload"), documents).add(
+            "MDN-01", b"pdf", (PageRun(1, 0, 0, 9, 9),)
+        )
+    kept = next(iter(await redis.zrange(keys.UPLOADS, 0, -1)))
+    assert isinstance(kept, bytes)
+    assert await documents.get_upload(kept.decode()) == b"pdf"
+    world = World(redis)
+    world.now_ms = int(time.time() * 1000) + (UNUSED_S + 120) * 1000
+    await Eraser(world.store, documents).run_once()
+    assert await redis.zcard(keys.UPLOADS) == 0
+    assert await documents.get_upload(kept.decode()) is None

@@ -264,7 +264,7 @@ class OrderModel(RuleBasedStateMachine):
         peek, order, totals, *scores = self.do(
             self.world.scripts.run_many(
                 "peek",
-                [()],
+                [(0, 1)],
                 ("HGETALL", keys.ORDER + self.id),
                 ("HGETALL", keys.LEDGER_TOTALS),
                 *(("ZSCORE", place, self.id) for place in self.places),

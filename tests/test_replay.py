@@ -18,7 +18,7 @@ from benchmarks.replay.script import write_script
 SPAN_S = float(os.environ.get("REPLAY_SECONDS", "40"))
 ORDERS = 240
 #: Fewer calls meet a fault in the short one than `make replay` asks for.
-LEAST_FAULTS = {"hang": 1, "down": 5, "refuse": 1, "capacity": 1, "lost_answer": 1}
+LEAST_FAULTS = {"hang": 1, "down": 5, "refuse": 1}
 
 
 async def test_the_days_of_september_2024_lose_nothing_and_buy_nothing_twice() -> None:
@@ -27,6 +27,7 @@ async def test_the_days_of_september_2024_lose_nothing_and_buy_nothing_twice() -
         outcome = await with_antrean.run(script, processes, patience_s=120)
 
     assert broken_promises(outcome, LEAST_FAULTS) == []
+    assert sum(outcome.fault_hits.get(kind, 0) for kind in ("capacity", "lost_answer", "late_answer")) > 0
     assert outcome.counts["completed"] == ORDERS
     assert outcome.counts["stamped"] >= 10
     assert {what for _, what in outcome.kills} == {"worker", "gateway", "valkey"}

@@ -8,7 +8,8 @@ from antrean.cli._process import TooOld, start_process
 
 
 @click.command()
-def command() -> None:
+@click.option("--paused", is_flag=True, help="Accept orders, buy and stamp nothing yet: after a restore.")
+def command(paused: bool) -> None:
     """Run everything on this machine: Valkey, gateway, workers, and a simulator where no upstream is set.
 
     Ctrl-C drains and stops all. Settings are environment variables ANTREAN_… or lines of a .env file.
@@ -20,7 +21,7 @@ def command() -> None:
 
     settings = start_process()
     try:
-        asyncio.run(Launch(settings, click.echo).run())
+        asyncio.run(Launch(settings, click.echo, paused=paused).run())
     except NewerLayout as error:
         raise TooOld(str(error)) from error
     except StartError as error:

@@ -28,7 +28,9 @@ from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
+from antrean.orders.holding import PAUSED
 from antrean.orders.layout import require_known_layout
+from antrean.orders.scripts import Scripts
 
 #: The account that the simulator is started with; it guards nothing.
 SIMULATOR_USER = "antrean"
@@ -144,18 +146,23 @@ async def make_first_keys(settings: Settings, client: redis.asyncio.Redis) -> Fi
 
 
 class Launch:
-    """One run of `antrean up`. `say` prints a line for the person who started it."""
+    """One run of `antrean up`. `say` prints a line for the person who started it.
+
+    `paused`: draining is paused before the first worker starts.
+    """
 
     def __init__(
         self,
         settings: Settings,
         say: Callable[[str], None],
         *,
+        paused: bool = False,
         plan: Callable[[Settings], Plan] = make_plan,
         first_keys: Callable[[Settings, redis.asyncio.Redis], Awaitable[FirstKeys]] = make_first_keys,
     ) -> None:
         self._settings = settings
         self._say = say
+        self._paused = paused
         self._plan = plan
         self._first_keys = first_keys
         self._stop = asyncio.Event()
@@ -246,6 +253,9 @@ class Launch:
             await require_known_layout(client)
             for finding in fails(await check_durability(client, replicas_min=settings.redis_replicas_min)):
                 self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
+            if self._paused:
+                await Scripts(client).run("hold", PAUSED, "started with --paused", "up")
+                self._say("paused     nothing is bought or stamped until DELETE /v1/ops/pause")
             keys: FirstKeys = []
 
             async def make_keys() -> None:

@@ -14,6 +14,8 @@ log = structlog.get_logger(__name__)
 HOLD = "balance_unexplained"
 #: Looks in a row that must show the same kind of drop before purchases stop.
 LOOKS_MIN = 2
+#: Times that this is put off because orders in hand may explain the drop.
+PUT_OFF_MAX = 3
 
 
 class BalanceWatch:
@@ -24,6 +26,8 @@ class BalanceWatch:
         self._provider = provider
         self._resolver = resolver
         self._drops_in_a_row = 0
+        self._strange = 0
+        self._put_off = 0
 
     async def run_once(self) -> bool:
         """One look; True where it is to be repeated soon. Raises StoreUnavailable, ProviderError."""
@@ -41,16 +45,28 @@ class BalanceWatch:
         if drop > 0:
             self._drops_in_a_row += 1
             if self._drops_in_a_row == LOOKS_MIN:
-                await self._resolver.walk(None)
+                walk = await self._resolver.walk(None)
+                self._strange = walk.strange
+                left = drop - walk.taken - walk.strange
+                if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
+                    # Orders in hand may be the rest of it; those of dead workers are free by the next look.
+                    self._put_off += 1
+                    self._drops_in_a_row -= 1
+                    return False
                 return True
             if self._drops_in_a_row > LOOKS_MIN and not held:
                 text = (
                     f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
                 )
+                if self._strange:
+                    text += (
+                        f". {self._strange} serial numbers on the account's list were stamped for orders that are "
+                        "not in these books: was a backup restored?"
+                    )
                 await self._store.hold(HOLD, text, "balance watch")
                 log.error("balance unexplained", stamps=drop)
             return self._drops_in_a_row <= LOOKS_MIN
-        self._drops_in_a_row = 0
+        self._drops_in_a_row = self._put_off = 0
         if held and drop <= 0 and unnamed is not None:
             await self._store.unhold(HOLD, "balance watch")
             log.warning("balance explained again")

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from redis.exceptions import NoScriptError, RedisError
 
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Arg, Scripts
+
+log = structlog.get_logger(__name__)
 
 #: A batch no larger than this keeps the server's longest pause for us in the low milliseconds.
 BATCH_MAX = 128
@@ -96,7 +99,10 @@ class GroupCommit:
                 await self._scripts.load()
                 answers = await self._scripts.run_many(self._script, [args for args, _ in batch], *tail)
             on_disk = not tail or self._confirmed(answers.pop())
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever it was: those who wait must hear of it.
+            if not isinstance(error, RedisError | OSError):
+                log.exception("submissions could not be written")
             answers = [error] * len(batch)
             on_disk = False
         for (_, future), answer in zip(batch, answers, strict=True):

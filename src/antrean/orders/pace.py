@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from antrean.orders import eta
+from antrean.orders.asking import asked
 from antrean.orders.course import CourseLog
 from antrean.orders.promises import Promises
-from antrean.orders.store import OrderStore, asked
+from antrean.orders.store import OrderStore
 from antrean.orders.view import Pace
 
 

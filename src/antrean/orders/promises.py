@@ -15,9 +15,9 @@ import orjson
 from redis.asyncio import Redis
 
 from antrean.orders import keys
+from antrean.orders.asking import asked
 from antrean.orders.eta import Range
 from antrean.orders.states import TERMINAL, State
-from antrean.orders.store import asked
 
 #: Ratios of real wait to promised middle that are kept.
 RATIOS_MAX = 200

@@ -53,6 +53,12 @@ class Walk:
     """What one reading of the account's list has shown. `complete`: it reached far enough back to prove absence."""
 
     files: dict[str, str] = field(default_factory=dict)
+    #: SNs that went to their order or to the pool.
+    taken: int = 0
+    #: SNs of ours that were stamped for orders which our books do not have, as after a restored backup.
+    strange: int = 0
+    #: SNs of orders that a worker has, or had and nobody has taken from it yet: to be taken in by a later walk.
+    busy: int = 0
     rows: int = 0
     complete: bool = False
 
@@ -173,8 +179,11 @@ class Resolver:
         for serial, row in ours.items():
             order_id = order_id_of(row.file)
             assert order_id is not None
-            if serial in unrecorded and (row.status == "NOTSTAMP" or order_id in self._cases):
-                code = await self._store.found(order_id, serial, "found on the account's list", walk=True)
+            if serial in unrecorded:
+                used = row.status != "NOTSTAMP" and order_id not in self._cases
+                code = await self._store.found(
+                    order_id, serial, "found on the account's list", walk=True, used=used
+                )
                 if code in (Code.OK, Code.POOL_EMPTY):
                     log.warning(
                         "SN found on the account",
@@ -184,6 +193,9 @@ class Resolver:
                     )
                 if code == Code.OK:
                     self._cases.pop(order_id, None)
+                walk.taken += code in (Code.OK, Code.POOL_EMPTY)
+                walk.strange += code == Code.MISSING
+                walk.busy += code == Code.STATE
             walk.files[order_id] = serial
 
     async def _not_listed(self, order_id: str, case: _Case, walk: Walk) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from antrean.orders import ids, keys
 from antrean.orders.account import AccountBooks
 from antrean.orders.archive import Archive
-from antrean.orders.asking import asked as asked
+from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
 from antrean.orders.fairness import URGENT_MIN
@@ -327,13 +327,16 @@ class OrderStore:
         """Lift a hold; False where it was not on."""
         return bool((await self._run("unhold", reason, actor))[0] == Code.OK)
 
-    async def found(self, order_id: str, serial_number: str, note: str, *, walk: bool = False) -> Code:
+    async def found(
+        self, order_id: str, serial_number: str, note: str, *, walk: bool = False, used: bool = False
+    ) -> Code:
         """Take in an SN that is on the account: for its order, else for the pool.
 
         `walk`: it was seen in the account's list, where an order being bought just now may show early; STATE
-        is then answered and nothing done.
+        is then answered and nothing done. `used`: it was stamped already, so it is good for its own order or, with
+        MISSING, for none.
         """
-        return Code((await self._run("found", order_id, serial_number, note, int(walk)))[0])
+        return Code((await self._run("found", order_id, serial_number, note, int(walk), int(used)))[0])
 
     async def absent(self, order_id: str, note: str) -> Code:
         """It is proven that nothing was bought for an unknown order: it takes its place in line again."""

@@ -59,6 +59,9 @@ class Uploads:
             sha256=await asyncio.to_thread(lambda: hashlib.sha256(pdf).hexdigest()),
             runs=runs,
         )
+        # First of all among those to be forgotten: bytes that nothing else knows would be kept for ever.
+        forget_ms = int(time.time() * 1000) + (UNUSED_S + 60) * 1000
+        await asked(self._redis.zadd(keys.UPLOADS, {upload.id: forget_ms}))
         await self._documents.put_upload(upload.id, pdf)
         sizes = orjson.dumps([[r.count, r.x0, r.y0, r.x1, r.y1] for r in runs])
         await self._commit.run(
