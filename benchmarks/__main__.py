@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -83,6 +84,8 @@ async def _asked(name: str, quick: bool) -> Answer:
 
 def main() -> int:
     """Measure what is asked for, or all; 1 where a question had no answer."""
+    # Asked to end, it ends what it started as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     quick = "--quick" in sys.argv
     wanted = [name for name in sys.argv[1:] if name in QUESTIONS] or list(QUESTIONS)
     console = Console(width=150)
