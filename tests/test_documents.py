@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +60,34 @@ async def test_a_file_and_its_folders_are_synced_before_a_put_is_over(
     assert synced == [folder / "a.pdf", folder, tmp_path]
     await store.put_upload("b", b"pdf")
     assert synced[3:] == [folder / "b.pdf", folder]
+
+
+async def test_names_that_come_together_share_a_sync_that_began_after_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DocumentStore.from_url(tmp_path.as_uri())
+    await store.put_qr("first", b"png")
+    folder, real = tmp_path / "qr", os.fsync
+    names: list[set[str]] = []
+    written = threading.Semaphore(0)
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path == folder:
+            names.append({file.name for file in folder.iterdir()})
+            if len(names) == 1:
+                # While this one lasts the other three are written, and wait for the next.
+                assert all(written.acquire(timeout=10) for _ in range(4))
+                while store._folders[folder]._named < 5:
+                    time.sleep(0.001)
+        else:
+            written.release()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    await asyncio.gather(*(store.put_qr(f"{number}", b"png") for number in range(4)))
+    assert len(names) == 2
+    assert names[1] == {"first.png", "0.png", "1.png", "2.png", "3.png"}
 
 
 async def test_a_store_that_does_not_take_anything_says_so(tmp_path: Path) -> None:

@@ -111,6 +111,12 @@ def test_a_line_that_stood_still_before_does_not_slow_the_estimate() -> None:
     assert eta.per_second(since_25_s, 5.0) == pytest.approx(10, rel=0.2)
 
 
+def test_a_pace_of_the_first_seconds_is_not_taken_for_more_than_it_was() -> None:
+    for elapsed_s in range(1, 10):
+        per_s = eta.per_second((10 * elapsed_s, *[0] * 29), float(elapsed_s))
+        assert per_s is None or per_s == pytest.approx(10)
+
+
 def test_a_trickle_of_orders_is_not_taken_for_a_slow_upstream() -> None:
     trickle = (0, 1) * 15
     slow = eta.estimate(InOrder(100).after, trickle, 0)
@@ -192,7 +198,19 @@ async def test_the_lines_course_is_kept_and_read(redis: Redis) -> None:
     assert course.ran_s == pytest.approx(70, abs=1)
     assert course.lately == 0
     assert (await log.read(NOW_MS + 70_000)).lately == 1
-    # A day later it is forgotten.
+    # Where the server's clock was set back, what is dated after now says nothing, and the notes begin anew.
+    assert await log.read(NOW_MS - 3_600_000) == Course(ran_s=0.0)
+    await log.note(NOW_MS - 3_600_000, held=False)
+    await redis.incrby(keys.SEQUENCE, 20)
+    assert (await log.read(NOW_MS - 3_590_000)).arrivals_per_s == pytest.approx(2)
+    assert (await log.read(NOW_MS - 3_590_000)).lately == 0
+
+
+async def test_a_course_is_forgotten_after_a_day(redis: Redis) -> None:
+    log = CourseLog(redis)
+    for second in range(3):
+        await log.note(NOW_MS + 1000 * second, held=second == 1)
+    assert (await log.read(NOW_MS + 3000)).stops_s == (1.0,)
     assert (await log.read(NOW_MS + 2 * MEMORY_MS)).stops_s == ()
 
 
@@ -221,8 +239,13 @@ async def test_promises_are_made_closed_and_learnt_from(redis: Redis) -> None:
 
     held = await world.submit()
     await step.run_once()
+    # Asked to wait for a moment the line does not stop; a breaker stops it.
     capacity = Capacity(0, 4)
     await step.run_once()
+    assert not (await promises.open())[held.id].held
+    capacity = Capacity(0, 4, provider_broken=True)
+    await step.run_once()
+    assert (await promises.open())[held.id].held
     capacity = Capacity(4, 4)
     await world.worker("w2").run(held.id)
     await step.run_once()

@@ -78,15 +78,25 @@ def test_positions_are_where_the_dispatcher_hands_orders_out() -> None:
     rng = random.Random(1)
     told_well = []
     for _ in range(300):
-        some = [0, rng.randint(1, 60)]
+        some = [0, 3, rng.randint(1, 60)]
         sizes = {office: (rng.choice([0, *some]), rng.choice(some)) for office in "ABCDEFGH"}
         found = places(sizes)
+        length = sum(map(sum, sizes.values()))
         for (office, rank), place in handed_out(sizes, {}).items():
             # Within two rounds of the offices, and a quarter for lanes whose urgent orders end before ours.
             close = pytest.approx(place, rel=0.25, abs=2 * len(sizes))
-            told_well.append(position(found, office, rank, sizes[office][0]) == close)
+            told = position(found, office, rank, sizes[office][0])
+            assert 1 <= told <= length
+            told_well.append(told == close)
     assert len(told_well) > 10_000
     assert sum(told_well) >= 0.99 * len(told_well)
+
+
+def test_a_lane_whose_few_urgent_orders_are_gone_soon_joins_the_rest() -> None:
+    sizes = {"A": (1000, 0), **dict.fromkeys("BCDE", (3, 200)), "F": (0, 200)}
+    went = handed_out(sizes, {})
+    for rank in (10, 50, 150):
+        assert position(places(sizes), "F", rank, 0) == pytest.approx(went["F", rank], rel=0.15)
 
 
 @given(

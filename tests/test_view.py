@@ -15,7 +15,7 @@ from antrean.orders.model import Document, HistoryEntry, Order, Placement, Taxpa
 from antrean.orders.place import InOrder
 from antrean.orders.situation import Hold, OfficeLane, Situation
 from antrean.orders.states import State
-from antrean.orders.view import Look, Pace, as_of, render, render_ticket, spot_of
+from antrean.orders.view import Look, Pace, as_of, render, render_ticket, rfc3339, spot_of
 
 NOW_MS = 1_800_000_000_000
 NIK, NAME = "1271010101900001", "Siti Aminah"
@@ -214,3 +214,16 @@ def test_an_erased_order_shows_nobody_and_no_documents() -> None:
     assert (after["taxpayer"], after["qr_url"], after["document_url"]) == (None, None, None)
     assert (after["document"].filename, after["erased_at"]) == ("erased", "2027-01-15T08:00:00.000Z")
     assert after["serial_number"] == "SN"
+
+
+def test_no_time_is_told_for_an_affix_while_the_stamping_service_is_away() -> None:
+    affix = dataclasses.replace(AFFIX, state=State.QUEUED, serial_number=None)
+    assert render(affix, 3, CALM, BUSY, Look())["eta"] is not None
+    shown = render(affix, 3, Outlook(SITUATION, CLOSED, OPEN), BUSY, Look())
+    assert (shown["eta"], shown["holding"]) == (None, None)
+    assert render(ORDER, 3, Outlook(SITUATION, CLOSED, OPEN), BUSY, Look())["eta"] is not None
+
+
+def test_no_time_that_is_told_lies_in_the_past() -> None:
+    later = Outlook(dataclasses.replace(SITUATION, now_ms=NOW_MS + 900), CLOSED, CLOSED)
+    assert render(ORDER, 0, later, BUSY, Look())["eta"]["earliest"] == rfc3339(NOW_MS + 900)

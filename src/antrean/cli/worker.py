@@ -21,5 +21,5 @@ def command(ready_fd: int | None, redis_wait_s: float) -> None:
         run_worker(settings, announcer(ready_fd), redis_wait_s)
     except NewerLayout as error:
         raise TooOld(str(error)) from error
-    except WrongRing as error:
+    except (WrongRing, TimeoutError) as error:
         raise click.ClickException(str(error)) from error

@@ -1,6 +1,6 @@
 """What `antrean up` runs on one machine, in which order it starts and in which it stops.
 
-    start   Valkey ‖ simulator ‖ gateway and workers, which wait for Redis  →  first keys
+    start   Valkey ‖ simulator ‖ gateway, which waits for Redis  →  first keys ‖ workers
     stop    gateway  →  workers  →  simulator  →  Valkey
 
 Valkey only where no ANTREAN_REDIS_URL is set, the simulator only where no upstream is.
@@ -29,7 +29,8 @@ from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.orders.holding import PAUSED
-from antrean.orders.layout import require_known_layout
+from antrean.orders.layout import NewerLayout, require_known_layout
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 
 #: The account that the simulator is started with; it guards nothing.
@@ -245,9 +246,16 @@ class Launch:
 
         self._say(f"data       {settings.data_dir.resolve()}")
         client = connect(settings.effective_redis_url, settings)
-        ours = [asyncio.ensure_future(start(spec)) for spec in (plan.gateway, *plan.workers)]
+        gateway = asyncio.ensure_future(start(plan.gateway))
+        below = asyncio.ensure_future(
+            _all(start(spec) for spec in (plan.valkey, plan.simulator) if spec is not None)
+        )
         try:
-            await _all(start(spec) for spec in (plan.valkey, plan.simulator) if spec is not None)
+            # A gateway that can not start is told at once, not when a large file has been read.
+            done, _ = await asyncio.wait({below, gateway}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await below
             if plan.valkey is None:
                 await self._wait_for_redis(client)
             await require_known_layout(client)
@@ -261,17 +269,21 @@ class Launch:
             async def make_keys() -> None:
                 keys.extend(await self._first_keys(settings, client))
 
-            await _all([make_keys(), *ours])
+            # Workers come after the hold and after the upstream that they would ask.
+            await _all([make_keys(), gateway, *(start(spec) for spec in plan.workers)])
         except ChildFailed as error:
+            await _blame_layout(client)
             raise StartError(f"{error.name}: {error}{_hint(error.name, settings)}") from error
-        except RedisError as error:
+        except NewerLayout:
+            raise
+        except (RedisError, StoreUnavailable) as error:
             raise StartError(f"Redis at {_shown(settings)} does not do its work: {error}") from error
         except OSError as error:
             raise StartError(f"{error.strerror or error}: {error.filename or settings.data_dir}") from error
         finally:
-            for task in ours:
+            for task in (gateway, below):
                 task.cancel()
-            await asyncio.gather(*ours, return_exceptions=True)
+            await asyncio.gather(gateway, below, return_exceptions=True)
             await client.aclose()
         for role, office, key in keys:
             self._say(f"{role:<10} key of {office}, shown this once: {key}")
@@ -288,6 +300,16 @@ class Launch:
                 "or leave that empty for the embedded Valkey."
             ) from error
         self._say(f"redis      {_shown(self._settings)}")
+
+
+async def _blame_layout(client: redis.asyncio.Redis) -> None:
+    """Raises NewerLayout where that is why a child can not start."""
+    try:
+        await require_known_layout(client)
+    except NewerLayout:
+        raise
+    except StoreUnavailable:
+        return
 
 
 async def _all(steps: Iterable[Awaitable[None]]) -> None:

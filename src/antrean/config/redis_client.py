@@ -23,7 +23,7 @@ import redis.asyncio
 import structlog
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError
+from redis.exceptions import AuthenticationError, BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -124,6 +124,8 @@ async def wait_for_ping(client: redis.asyncio.Redis, timeout_s: float) -> None:
     while True:
         try:
             await client.ping()
+        except AuthenticationError:
+            raise
         except (
             RedisConnectionError,
             RedisTimeoutError,

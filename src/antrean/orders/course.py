@@ -30,15 +30,19 @@ class CourseLog:
         asking.get(keys.SEQUENCE)
         (since, stopped), noted, came = await asked(asking.execute())
         pipe = self._redis.pipeline(transaction=True)
-        if since is None:
+        if since is None or int(since) > now_ms:
             pipe.hset(keys.COURSE, "since", now_ms)
         if held and stopped is None:
             pipe.hset(keys.COURSE, "stopped", now_ms)
         if not held and stopped is not None:
             pipe.hdel(keys.COURSE, "stopped")
-            pipe.lpush(keys.COURSE_STOPS, f"{int(stopped)} {now_ms}")
+            pipe.lpush(keys.COURSE_STOPS, f"{min(int(stopped), now_ms)} {now_ms}")
             pipe.ltrim(keys.COURSE_STOPS, 0, STOPS_MAX - 1)
-        if noted is None or now_ms - int(noted.split()[0]) >= NOTE_EVERY_MS:
+        age_ms = NOTE_EVERY_MS if noted is None else now_ms - int(noted.split()[0])
+        if age_ms < 0:
+            # The server's clock was set back: what is dated after now is of no use until it has caught up.
+            pipe.delete(keys.COURSE_CAME)
+        if not 0 <= age_ms < NOTE_EVERY_MS:
             pipe.lpush(keys.COURSE_CAME, f"{now_ms} {int(came or 0)}")
             pipe.ltrim(keys.COURSE_CAME, 0, NOTES_MAX - 1)
         if len(pipe):
@@ -54,15 +58,15 @@ class CourseLog:
         since, lines, noted, came = await asked(asking.execute())
         if since is None:
             return Course()
-        seen_from_ms = max(int(since), now_ms - MEMORY_MS)
-        stops = [
-            (start, end) for start, end in (map(int, line.split()) for line in lines) if end > seen_from_ms
-        ]
+        seen_from_ms = max(min(int(since), now_ms), now_ms - MEMORY_MS)
+        kept = [tuple(map(int, line.split())) for line in lines]
+        stops = [(start, end) for start, end in kept if seen_from_ms < end <= now_ms]
         lengths_s = tuple((end - max(start, seen_from_ms)) / 1000 for start, end in stops)
         arrivals_per_s = 0.0
         if noted is not None:
             at_ms, before = map(int, noted.split())
-            arrivals_per_s = max(int(came or 0) - before, 0) / max((now_ms - at_ms) / 1000, 1.0)
+            if at_ms <= now_ms:
+                arrivals_per_s = max(int(came or 0) - before, 0) / max((now_ms - at_ms) / 1000, 1.0)
         return Course(
             arrivals_per_s,
             lengths_s,

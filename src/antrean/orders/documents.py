@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
+import threading
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -33,7 +35,7 @@ class DocumentStore:
         """`folder`: where a local store keeps its files, so that they can be synced."""
         self._store = store
         self._folder = folder
-        self._known_folders: set[Path] = set()
+        self._folders: dict[Path, _Folder] = {}
 
     @classmethod
     def from_url(cls, url: str) -> DocumentStore:
@@ -149,15 +151,32 @@ class DocumentStore:
     def _keep(self, folder: Path, path: str, data: bytes) -> None:
         """Written and synced in one visit to a thread: two would double what it costs the event loop."""
         obstore.put(self._store, path, data)
-        self._sync(folder / path)
-
-    def _sync(self, file: Path) -> None:
-        """The file, its name in its folder and, once a process, the folder's own name."""
+        file = folder / path
         _fsync(file)
-        _fsync(file.parent)
-        if file.parent not in self._known_folders:
-            _fsync(file.parent.parent)
-            self._known_folders.add(file.parent)
+        self._folders.setdefault(file.parent, _Folder(file.parent)).sync()
+
+
+class _Folder:
+    """Makes names in a folder durable. Threads that come while one syncs it share the next sync."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = threading.Lock()
+        self._names = itertools.count(1)
+        self._named = 0
+        self._synced = 0
+
+    def sync(self) -> None:
+        """Return when a sync that began after this call is over; the first one syncs the folder's own name as well."""
+        mine = self._named = next(self._names)
+        with self._turn:
+            if self._synced >= mine:
+                return
+            upto = self._named
+            _fsync(self._path)
+            if not self._synced:
+                _fsync(self._path.parent)
+            self._synced = upto
 
 
 def _fsync(path: Path) -> None:

@@ -114,8 +114,9 @@ def per_second(completed: Sequence[int], elapsed_s: float) -> float | None:
         counts = completed[:spans]
         if sum(counts) >= ENOUGH or (spans == WINDOWS[-1] and sum(counts) >= LEAST):
             oldest = max(i for i, count in enumerate(counts) if count)
-            # The oldest span began somewhere in its middle.
-            window_s = elapsed_s + (oldest - 0.5 if oldest < spans - 1 else oldest) * SPAN_S
+            # The oldest span began somewhere in its middle; of the running one that is not said.
+            half = 0.5 if 0 < oldest < spans - 1 else 0.0
+            window_s = elapsed_s + (oldest - half) * SPAN_S
             return sum(counts) / max(window_s, TURN_S)
     return None
 

@@ -16,6 +16,8 @@ from antrean.orders.score import minutes_until
 
 #: The least weight of an office, as fairness.py has it.
 LEAST_WEIGHT = 0.01
+#: So many groups of lanes that join the rest are told apart.
+JOINING_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Spot:
     @property
     def position(self) -> int:
         """From 1 = next, if nobody else came."""
-        return int(self.after(0))
+        return int(self.after(0) + 1e-6)
 
     def after(self, come: float) -> float:
         """Its position, counted from now, when so many others will have come by the time it goes.
@@ -73,16 +75,21 @@ class Spot:
         if self.urgent:
             others = places.urgent.sent(rounds, growth) - min(self.before, growth * self.lane.urgent)
             place = self.before + 1 + others
-            # Offices without an urgent order have their share beside.
-            return place / (1 - REST_SHARE) if places.idle.total else place
+            # Offices without an urgent order have their share beside, as far as it goes.
+            return min(place / (1 - REST_SHARE), place + places.idle.total)
         others = places.rest.sent(rounds, growth) - min(self.before, growth * self.lane.rest)
         after_urgent = growth * places.urgent.total + self.before + 1 + others
         # Once its own lane has no urgent order left, it has a part in the turns that are kept for the rest.
-        own_urgent_gone = places.urgent.sent(self.lane.urgent / self.weight, growth)
-        others = places.idle.sent(rounds)
-        if not self.lane.urgent:
-            others -= min(self.before, self.lane.rest)
-        return min(own_urgent_gone + (self.before + 1 + others) / REST_SHARE, after_urgent)
+        joins_at = places.joining(self.lane.urgent / self.weight, growth)
+        place = after_urgent
+        for urgent, rest in places.rest_beside:
+            if urgent and place <= places.joining(urgent, growth):
+                break
+            others = rest.sent(rounds)
+            if self.lane.urgent / self.weight <= urgent:
+                others -= min(self.before, self.lane.rest)
+            place = joins_at + (self.before + 1 + others) / REST_SHARE
+        return min(place, after_urgent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,18 @@ class Places:
         self.rest = _Rounds((lane.rest, weight) for lane, weight in pairs)
         #: Of the rest, what is in lanes without an urgent order: it goes beside the urgent ones.
         self.idle = _Rounds((lane.rest, weight) for lane, weight in pairs if not lane.urgent)
+        #: Lanes with few urgent orders join them before long: the rest of all that have at most so many rounds of them.
+        lengths = sorted({lane.urgent / weight for lane, weight in pairs if lane.urgent and lane.rest})
+        steps = lengths[:: max(1, -(-len(lengths) // JOINING_MAX))]
+        self.rest_beside = [(0.0, self.idle)] + [
+            (most, _Rounds((lane.rest, weight) for lane, weight in pairs if lane.urgent / weight <= most))
+            for most in steps
+        ]
         self.total = self.urgent.total + self.rest.total
+
+    def joining(self, rounds: float, growth: float) -> float:
+        """How many orders go before a lane with so many rounds of urgent ones has none left."""
+        return self.urgent.sent(rounds, growth) if rounds else 0.0
 
     def spot(self, office: str, rank: int, score: float) -> Spot:
         """Where the order with this score stands that is `rank`-th (from 0) in its office's lane."""

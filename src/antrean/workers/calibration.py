@@ -49,8 +49,9 @@ class Calibration:
         """One step. Raises StoreUnavailable, ProviderError."""
         situation = await self._store.situation()
         capacity = await self._capacity()
-        held = bool(situation.holds) or capacity.provider == 0 or capacity.provider_trial
-        await self._course.note(situation.now_ms, held=held)
+        stopped = bool(situation.holds) or capacity.provider_broken
+        await self._course.note(situation.now_ms, held=stopped)
+        held = stopped or capacity.adapter_broken
         waiting = await self._promises.open()
         if held:
             await self._promises.keep(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -22,18 +23,23 @@ class BreakerCapacity:
     async def capacity(self) -> Capacity:
         """Raises StoreUnavailable: Redis away counts as open."""
         try:
-            (provider, trial), (adapter, adapter_trial) = await asyncio.gather(
-                _room(self._provider), _room(self._adapter)
-            )
+            provider, adapter = await asyncio.gather(_room(self._provider), _room(self._adapter))
         except (RedisError, OSError) as error:
             raise StoreUnavailable("the breakers cannot be read") from error
-        return Capacity(provider, adapter, trial, adapter_trial)
+        return Capacity(
+            provider.calls, adapter.calls, provider.trial, adapter.trial, provider.broken, adapter.broken
+        )
 
 
-async def _room(breaker: SharedBreaker) -> tuple[int, bool]:
+class _Room(NamedTuple):
+    calls: int
+    trial: bool
+    broken: bool
+
+
+async def _room(breaker: SharedBreaker) -> _Room:
     status, limit = await breaker.look()
+    trial, broken = status.state is BreakerState.HALF_OPEN, status.state is not BreakerState.CLOSED
     if status.state is BreakerState.OPEN or limit.not_before is not None:
-        return 0, False
-    if status.state is BreakerState.HALF_OPEN:
-        return breaker.rules.half_open_permits, True
-    return limit.limit, False
+        return _Room(0, False, broken)
+    return _Room(breaker.rules.half_open_permits if trial else limit.limit, trial, broken)
