@@ -73,6 +73,7 @@ class Stack:
     env: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     accepted: dict[str, str] = field(default_factory=dict)
+    starts: int = 0
 
     def __post_init__(self) -> None:
         limits = httpx.Limits(max_connections=100)
@@ -93,6 +94,7 @@ class Stack:
 
     def start(self, *options: str) -> None:
         """Run `antrean up`."""
+        self.starts += 1
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "antrean", "up", *options],
@@ -103,14 +105,15 @@ class Stack:
             )
 
     async def ready(self) -> None:
-        """Wait until orders are accepted."""
+        """Wait until orders are accepted and all processes do their work."""
         await self.until(self._ready, START_TIMEOUT_S)
 
     async def _ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.log()
         with contextlib.suppress(httpx.HTTPError):
-            return (await self.http.get("/readyz")).status_code == 200
+            all_run = len(re.findall(r"^ready ", self.log(), re.MULTILINE)) == self.starts
+            return all_run and (await self.http.get("/readyz")).status_code == 200
         return False
 
     async def until(self, condition: Callable[[], Any], timeout_s: float = 30) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 
+import structlog
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
@@ -20,6 +21,8 @@ END_S = 30
 
 async def race(url: str) -> None:
     """One racer: says that it is ready and tries once at each starting shot, which names what for; tells if it won."""
+    # What a racer says stands alone on its output.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     redis = Redis.from_url(url)
     breaker = make_breaker(redis)
     await breaker.status()

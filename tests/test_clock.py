@@ -88,12 +88,17 @@ async def test_a_lost_job_and_a_short_wait_end_in_their_time_though_the_clock_wa
     assert sorted(waiting) == sorted([lost.id.encode(), waits.id.encode()])
 
 
-async def test_what_is_unknown_is_not_proven_unbought_by_a_clock_set_forward(world: World) -> None:
+@pytest.mark.parametrize("seen", [True, False], ids=["seen before", "not seen before"])
+async def test_what_is_unknown_is_not_proven_unbought_by_a_clock_set_forward(
+    world: World, seen: bool
+) -> None:
+    await world.resolver.run_once()
     order = await world.submit()
     world.upstream.lists_new = False  # the account's list lags
     world.upstream.faults["generate"] = ["lost"]
     await world.worker().run(order.id)
-    await world.resolver.run_once()
+    if seen:
+        await world.resolver.run_once()
     world.set_clock(HOUR_MS)
     for _ in range(5):
         world.now_ms += 15_000
@@ -104,6 +109,29 @@ async def test_what_is_unknown_is_not_proven_unbought_by_a_clock_set_forward(wor
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is State.BOUGHT
     assert len(world.upstream.sold) == 1
+
+
+async def test_a_second_purchase_of_unknown_outcome_is_not_as_old_as_the_first(world: World) -> None:
+    order = await world.submit()
+    world.upstream.faults["generate"] = ["lost", "lost"]
+    await world.worker("w1").run(order.id)
+    world.upstream.sold.pop()  # the first request was lost on its way
+    stalled = world.resolver
+    await stalled.run_once()
+    world.now_ms += int(SETTLE_S * 1000)
+    # Meanwhile another worker leads, and settles it; it is bought again, and not listed yet.
+    leads = world.new_resolver()
+    for _ in range(12):
+        world.now_ms += 15_000
+        await leads.run_once()
+    assert (await world.order(order.id)).state is State.QUEUED
+    world.upstream.lists_new = False
+    await world.worker("w2").run(order.id)
+    assert (await world.order(order.id)).state is State.UNKNOWN
+    for _ in range(3):
+        world.now_ms += 15_000
+        await stalled.run_once()
+    assert (await world.order(order.id)).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("led_on", [True, False], ids=["same leader", "new leader"])

@@ -178,6 +178,7 @@ async def test_what_is_not_on_the_list_after_settling_was_not_bought(world: Worl
     order = await world.submit()
     world.upstream.faults["generate"] = [OutcomeUnknown("cut")]
     await world.worker().run(order.id)
+    await world.resolver.run_once()
     world.now_ms += int(SETTLE_S * 1000) - 1
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is State.UNKNOWN
@@ -195,6 +196,7 @@ async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: Worl
     world.upstream.lists_new = False
     world.upstream.faults["generate"] = ["lost"]
     await world.worker().run(order.id)
+    await world.resolver.run_once()
     world.now_ms += int(SETTLE_S * 1000) + 1000
     await world.resolver.run_once()
     waiting = await world.order(order.id)
@@ -230,6 +232,7 @@ async def test_an_sn_that_shows_up_after_a_second_purchase_goes_to_the_pool_and_
     world.upstream.faults["generate"] = ["lost"]
     await world.worker().run(order.id)
     world.upstream.lists_new = True
+    await world.resolver.run_once()
     world.now_ms += int(SETTLE_S * 1000) + 1000
     await world.resolver.run_once()
     await world.beat("w1", "w2")

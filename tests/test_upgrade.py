@@ -36,6 +36,7 @@ async def test_what_an_earlier_version_wrote_is_finished(redis: Redis, name: str
     await world.beat("new")
     await world.sweep()
     assert (await world.order(ids["buying"])).state is State.UNKNOWN
+    await world.resolver.run_once()
     world.now_ms += int(SETTLE_S * 1000) + 1000
     await world.beat("new")
     await world.resolver.run_once()

@@ -6,6 +6,7 @@ list that was read after the settling time: not bought, unless the balance contr
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,8 +33,8 @@ UNKNOWN_MAX = 500
 WALK_MARGIN_MS = 15 * 60 * 1000
 #: Orphans are looked for among what was sold within this time, in ms.
 ORPHANS_AGE_MS = 24 * 3600 * 1000
-#: The server's clock was set where it moves by so much more or less, in ms, than time went by here.
-LEAP_MS = 5000
+#: After a pause of ours longer than this, in seconds, what has become unknown meanwhile counts from now.
+GAP_S = 30.0
 #: Times that a verdict is put off because other purchases are on their way.
 PUT_OFF_MAX = 5
 #: Failed walks (while the upstream takes calls) after which a person is called.
@@ -44,7 +45,14 @@ ORPHANS_EVERY_S = 300
 
 @dataclass(slots=True)
 class _Case:
-    since_ms: int
+    """One order of unknown outcome: since when by the server's clock, which may be set, and by ours (s).
+
+    Ours is never set, and says no more than we have seen. `witnessed`: it became unknown while we looked on.
+    """
+
+    unknown_ms: int
+    since_s: float
+    witnessed: bool
     put_off: int = 0
 
 
@@ -79,57 +87,58 @@ class Resolver:
         self._store = store
         self._provider = provider
         self._monotonic_s = monotonic_s
-        self._settle_ms = int(settle_s * 1000)
-        self._ask_every_ms = int(min(max(settle_s / 8, 1.0), 15.0) * 1000)
+        self._settle_s = settle_s
+        self._ask_every_s = min(max(settle_s / 8, 1.0), 15.0)
         self._cases: dict[str, _Case] = {}
-        self._asked_ms = 0
-        self._orphans_ms: int | None = None
+        #: When we looked, asked, and last had the whole list read, in seconds by our clock.
+        self._looked_s = self._asked_s = -math.inf
+        self._orphans_s: float | None = None
         self._failed_walks = 0
-        #: The server's clock (ms) and ours, which nobody sets (s), at the last step.
-        self._looked: tuple[int, float] | None = None
 
     async def run_once(self) -> bool:
         """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
         unknowns = await self._store.unknowns(UNKNOWN_MAX)
         situation = await self._store.situation()
-        now_ms = situation.now_ms
-        self._follow_clock(now_ms)
-        self._cases = {oid: self._cases.get(oid) or _Case(min(since, now_ms)) for oid, since in unknowns}
-        if self._orphans_ms is None:
-            self._orphans_ms = now_ms
-        orphans_due = now_ms - self._orphans_ms >= ORPHANS_EVERY_S * 1000
-        if not (unknowns or orphans_due) or now_ms - self._asked_ms < self._ask_every_ms:
+        now_ms, now_s = situation.now_ms, self._monotonic_s()
+        gap_s, self._looked_s = now_s - self._looked_s, now_s
+        seen_s = gap_s if gap_s <= GAP_S else 0.0
+        self._cases = {oid: self._case(oid, since, now_ms, seen_s) for oid, since in unknowns}
+        if self._orphans_s is None:
+            self._orphans_s = now_s
+        orphans_due = now_s - self._orphans_s >= ORPHANS_EVERY_S
+        if not (unknowns or orphans_due) or now_s - self._asked_s < self._ask_every_s:
             return False
-        self._asked_ms = now_ms
-        age_ms = max((now_ms - case.since_ms for case in self._cases.values()), default=ORPHANS_AGE_MS)
+        self._asked_s = now_s
+        age_ms = max(
+            (self._age_ms(case, now_ms, now_s) for case in self._cases.values()), default=ORPHANS_AGE_MS
+        )
         try:
             walk = await self.walk(age_ms)
             self._failed_walks = 0
         except Unavailable as error:
             if error.refused_by_breaker:
                 raise
-            await self._walk_failed(now_ms, error)
+            await self._walk_failed(now_s, error)
             raise
-        self._orphans_ms = now_ms
+        self._orphans_s = now_s
         for order_id, case in list(self._cases.items()):
-            if order_id not in walk.files and now_ms - case.since_ms >= self._settle_ms:
+            if order_id not in walk.files and now_s - case.since_s >= self._settle_s:
                 await self._not_listed(order_id, case, walk)
         return False
 
-    def _follow_clock(self, now_ms: int) -> None:
-        """Where the server's clock was set, what was unknown before is as old as it was: no proof comes early by it."""
-        now_s = self._monotonic_s()
-        if self._looked is not None:
-            before_ms, before_s = self._looked
-            leap_ms = now_ms - before_ms - int((now_s - before_s) * 1000)
-            if abs(leap_ms) > LEAP_MS:
-                log.warning("the server's clock was set", leap_s=leap_ms / 1000, unknown=len(self._cases))
-                self._asked_ms += leap_ms
-                if self._orphans_ms is not None:
-                    self._orphans_ms += leap_ms
-                for case in self._cases.values():
-                    case.since_ms += leap_ms
-        self._looked = now_ms, now_s
+    def _case(self, order_id: str, unknown_ms: int, now_ms: int, seen_s: float) -> _Case:
+        """`unknown_ms`: since when, by the server's clock; `seen_s`: for how long we have looked on."""
+        case = self._cases.get(order_id)
+        if case is not None and case.unknown_ms == unknown_ms:
+            return case
+        age_s = min(max(now_ms - unknown_ms, 0) / 1000, seen_s)
+        return _Case(unknown_ms, self._looked_s - age_s, witnessed=seen_s > 0)
+
+    @staticmethod
+    def _age_ms(case: _Case, now_ms: int, now_s: float) -> int:
+        """How far back its SN may stand: by the clock that says more, and a day where we did not look on."""
+        ours_ms = int((now_s - case.since_s) * 1000)
+        return max(now_ms - case.unknown_ms, ours_ms, 0 if case.witnessed else ORPHANS_AGE_MS)
 
     async def walk(self, age_ms: int | None) -> Walk:
         """Read the list, newest first; take in every SN of ours that nobody has recorded.
@@ -209,7 +218,8 @@ class Resolver:
         account = await self._store.account.read()
         after = await self._store.situation()
         # Others whose outcome is not known either, and too fresh to be proven: their stamps have no name yet.
-        fresh = sum(after.now_ms - other.since_ms < self._settle_ms for other in self._cases.values())
+        now_s = self._monotonic_s()
+        fresh = sum(now_s - other.since_s < self._settle_s for other in self._cases.values())
         in_flight = max(s.by_state[State.BUYING] for s in (before, after)) + fresh
         unnamed = account.unnamed(balance)
         verdict = judge(unnamed, in_flight)
@@ -226,12 +236,12 @@ class Resolver:
         log.info("provably not bought", order_id=order_id, rows=walk.rows)
         self._cases.pop(order_id, None)
 
-    async def _walk_failed(self, now_ms: int, error: ProviderError) -> None:
+    async def _walk_failed(self, now_s: float, error: ProviderError) -> None:
         self._failed_walks += 1
         if self._failed_walks < FAILED_WALKS_MAX:
             return
         for order_id, case in list(self._cases.items()):
-            if now_ms - case.since_ms >= 3 * self._settle_ms:
+            if now_s - case.since_s >= 3 * self._settle_s:
                 await self._escalate(order_id, f"the account's list cannot be read: {error.message}")
 
     async def _escalate(self, order_id: str, evidence: str) -> None:
