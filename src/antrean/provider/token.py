@@ -155,7 +155,8 @@ class SharedToken:
                 ours = await self._redis.set(self._lock, owner, nx=True, px=wait_ms)
                 if not ours and await self._redis.pttl(self._lock) > LOCK_MAX_S * 1000:
                     # The server's clock was set back, and the lock would outlive its holder by as much.
-                    await self._redis.pexpire(self._lock, wait_ms)
+                    # Soon enough for us to have our turn while we wait.
+                    await self._redis.pexpire(self._lock, wait_ms // 2)
             except (RedisError, OSError) as error:
                 await self._finish(owner, "")  # the lock may be ours without our knowing
                 raise LoginFailed("the shared token can not be read") from error
