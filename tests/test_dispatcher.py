@@ -41,6 +41,16 @@ class Line:
         return went
 
 
+async def begun_with_many(redis: Redis) -> Line:
+    """A line of more than MANY_OFFICES offices, with one order each, after its first step."""
+    world = World(redis)
+    for number in range(MANY_OFFICES + 40):
+        await world.submit(office=f"O{number:03d}")
+    line = Line(world, 2)
+    await line.step()
+    return line
+
+
 async def looks(redis: Redis) -> int:
     """How often all offices were looked at."""
     stats = await redis.info("commandstats")
@@ -61,12 +71,9 @@ async def test_no_office_is_two_turns_ahead_of_another(redis: Redis, offices: in
 
 
 async def test_with_many_offices_most_steps_do_not_look_at_all_of_them(redis: Redis) -> None:
-    world = World(redis)
-    for number in range(MANY_OFFICES + 40):
-        await world.submit(office=f"O{number:03d}")
-    line = Line(world, 2)
-    await line.step()
+    line = await begun_with_many(redis)
     before = await looks(redis)
+    world = line.world
     urgent = await world.submit(office="URGENT", deadline_ms=world.now_ms + 60_000)
     for _ in range(2 * PLAN_AHEAD):
         assert await line.step()
@@ -76,12 +83,8 @@ async def test_with_many_offices_most_steps_do_not_look_at_all_of_them(redis: Re
 
 
 async def test_a_pause_holds_what_was_planned(redis: Redis) -> None:
-    world = World(redis)
-    for number in range(MANY_OFFICES + 40):
-        await world.submit(office=f"O{number:03d}")
-    line = Line(world, 2)
-    await line.step()
-    await world.store.hold(PAUSED, "stop", "ops")
+    line = await begun_with_many(redis)
+    await line.world.store.hold(PAUSED, "stop", "ops")
     assert not await line.step()
     await redis.hdel(keys.HOLDS, PAUSED)
     assert await line.step()

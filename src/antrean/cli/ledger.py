@@ -25,13 +25,13 @@ def command(context: click.Context) -> None:
 def _totals() -> None:
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
-        from antrean.orders.ledger import PAID, PARTS, Ledger
+        from antrean.orders.ledger import PAID, PARTS, Ledger, difference_idr
 
         ledger = Ledger(build_store(settings, redis))
         totals = await ledger.totals()
         for account in (PAID, *PARTS):
             click.echo(f"{account:<14} Rp {totals[account]:>15,}")
-        click.echo(f"{'difference':<14} Rp {totals[PAID] - sum(totals[p] for p in PARTS):>15,}")
+        click.echo(f"{'difference':<14} Rp {difference_idr(totals):>15,}")
         for day in await ledger.days():
             amounts = "  ".join(f"{a} {day.totals_idr[a]:,}" for a in (PAID, *PARTS))
             click.echo(f"{day.day}  {day.office:<12} {amounts}")

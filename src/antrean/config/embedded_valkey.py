@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from antrean.config.durability import WAITAOF_VERSION
-from antrean.config.redis_client import connect, wait_for_ping
+from antrean.config.redis_client import wait_for_redis
 from antrean.config.settings import SOCKET_PATH_BYTES_MAX, Settings
 
 log = structlog.get_logger(__name__)
@@ -130,11 +130,7 @@ class EmbeddedValkey:
 
     async def wait_ready(self, settings: Settings, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Return when it answers PING, that is, when its file is read. Raises TimeoutError."""
-        client = connect(f"unix://{self.socket}", settings)
-        try:
-            await wait_for_ping(client, timeout_s)
-        finally:
-            await client.aclose()
+        await wait_for_redis(f"unix://{self.socket}", settings, timeout_s)
 
 
 def _private_folder(folder: Path) -> None:

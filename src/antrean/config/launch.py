@@ -100,7 +100,7 @@ def make_plan(settings: Settings) -> Plan:
     gateway, *workers = (
         ChildSpec(
             name,
-            # They load their code while Valkey reads its file.
+            # The gateway loads its code while Valkey reads its file; one begun again while Redis is away waits for it.
             [*antrean_command(), command, "--ready-fd", READY_FD, "--redis-wait-s", f"{READY_TIMEOUT_S:g}"],
             env=env,
             ready_timeout_s=READY_TIMEOUT_S + CHILD_READY_S,

@@ -104,10 +104,10 @@ def _options(settings: Settings) -> dict[str, Any]:
     }
 
 
-async def wait_for_redis(settings: Settings, timeout_s: float) -> None:
-    """Return when the Redis of the settings answers; with 0 seconds, without asking. Raises TimeoutError."""
+async def wait_for_redis(url: str, settings: Settings, timeout_s: float) -> None:
+    """Return when the Redis at `url` answers; with 0 seconds, without asking. Raises as `wait_for_ping` does."""
     if timeout_s > 0:
-        client = connect(settings.effective_redis_url, settings)
+        client = connect(url, settings)
         try:
             await wait_for_ping(client, timeout_s)
         finally:

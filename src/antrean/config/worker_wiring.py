@@ -163,7 +163,7 @@ def run_worker(settings: Settings, ready: Callable[[], None], redis_wait_s: floa
 
     async def main() -> None:
         # Before signals are minded, so that one ends the waiting.
-        await wait_for_redis(settings, redis_wait_s)
+        await wait_for_redis(settings.effective_redis_url, settings, redis_wait_s)
         stop = asyncio.Event()
         stop_on_signals(stop)
         parts = build_worker(settings, await _open_vault(settings), await _durability(settings))

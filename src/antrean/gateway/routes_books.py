@@ -17,7 +17,7 @@ from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.routes_orders import own_order, shown_order
 from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
-from antrean.orders.ledger import PAID, PARTS, Entry, Ledger
+from antrean.orders.ledger import Entry, Ledger, difference_idr
 from antrean.orders.model import IllegalMove, Order, SubmitRefused
 from antrean.orders.view import rfc3339
 
@@ -86,7 +86,7 @@ async def ledger(request: web.Request) -> web.Response:
     return exchange.json_response(
         {
             "totals_idr": totals,
-            "difference_idr": totals[PAID] - sum(totals[part] for part in PARTS),
+            "difference_idr": difference_idr(totals),
             "days": [
                 {"day": d.day.isoformat(), "office": d.office, "totals_idr": d.totals_idr} for d in days
             ],

@@ -12,10 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from antrean.gateway import exchange
 from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
-from antrean.gateway.services import SERVICES, Services
+from antrean.gateway.services import SERVICES, Seen, Services
 from antrean.orders.asking import asked
 from antrean.orders.calls import read_calls
-from antrean.orders.ledger import PAID, PARTS, Ledger
+from antrean.orders.ledger import Ledger, difference_idr
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -36,28 +36,28 @@ async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text."""
     services = request.app[SERVICES]
     services.metrics.webhooks(await services.parts.outbox.counts())
-    seen, facts = await asyncio.gather(services.seen(), _facts(services))
+    seen = await services.seen()
+    facts = await _facts(services, seen)
     text = services.metrics.text(seen.outlook, seen.breakers, services.parts.hub.watches, facts)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _facts(services: Services) -> Facts:
+async def _facts(services: Services, seen: Seen) -> Facts:
     parts = services.parts
-    totals, calls, oldest_ms, throughput, replication, free_bytes, seen, *retries = await asyncio.gather(
+    totals, calls, oldest_ms, throughput, replication, free_bytes, *retries = await asyncio.gather(
         Ledger(parts.store).totals(),
         read_calls(parts.redis),
         parts.store.lanes.oldest_ms(),
         asked(parts.throughput()),
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),
-        services.seen(),
         *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
     )
     # By the clock that dated the order; this machine's may be another.
     now_ms = seen.outlook.situation.now_ms
     return Facts(
         ledger_idr=totals,
-        ledger_difference_idr=totals[PAID] - sum(totals[part] for part in PARTS),
+        ledger_difference_idr=difference_idr(totals),
         oldest_age_s=None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000),
         concurrency_limit=throughput.limit,
         disk_free_bytes=free_bytes,

@@ -47,7 +47,7 @@ async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: floa
     from antrean.config.wiring import gateway_parts
 
     # Before signals are minded, so that one ends the waiting.
-    await wait_for_redis(settings, redis_wait_s)
+    await wait_for_redis(settings.effective_redis_url, settings, redis_wait_s)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

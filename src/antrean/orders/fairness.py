@@ -14,6 +14,8 @@ from dataclasses import dataclass
 URGENT_MIN = 24 * 60
 #: ... but for this share of the slots, which keeps those without a deadline moving.
 REST_SHARE = 0.1
+#: The least weight of an office, so that it has its turn some day.
+LEAST_WEIGHT = 0.01
 #: Fields of the fairness state beside the offices' deficits: where the next round of each ring starts, and the
 #: part of a slot that is owed to the rest.
 NEXT_URGENT, NEXT_REST, OWED = "@urgent", "@next", "@owed"
@@ -76,7 +78,7 @@ def _round_robin(
     ring = ring[start:] + ring[:start]
     while slots > 0 and ring:
         office = ring.pop(0)
-        weight = max(weights.get(office, 1.0), 0.01)
+        weight = max(weights.get(office, 1.0), LEAST_WEIGHT)
         if deficits.get(office, 0.0) < 1:
             deficits[office] = deficits.get(office, 0.0) + weight
         serve = min(int(deficits[office]), lanes[office].waiting - taken.get(office, 0), slots)

@@ -5,7 +5,8 @@ paused  >  balance_unexplained  >  quota_exhausted  >  upstream_unavailable, ada
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass
 from typing import Literal
 
 from antrean.orders.model import Order
@@ -52,18 +53,18 @@ class Glance:
     since_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outlook:
     """The queue and the breakers at one moment."""
 
     situation: Situation
     provider: Glance
     adapter: Glance
-    places: Places = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Made once, asked for many orders."""
-        object.__setattr__(self, "places", self.situation.places())
+    @functools.cached_property
+    def places(self) -> Places:
+        """Who goes before whom: made when first asked for, for many orders."""
+        return self.situation.places()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ paid = stamped + bought_unused + refunded + held, at every moment, in total and 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -27,6 +27,11 @@ PARTS = ("stamped", "bought_unused", "refunded", "held")
 PAID = "paid"
 #: Most entries read in one go.
 PAGE_MAX = 1000
+
+
+def difference_idr(totals: Mapping[str, int]) -> int:
+    """Rupiah paid less the sum of its parts: 0 while the books add up."""
+    return totals[PAID] - sum(totals[part] for part in PARTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,9 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from antrean.orders.fairness import REST_SHARE, URGENT_MIN
+from antrean.orders.fairness import LEAST_WEIGHT, REST_SHARE, URGENT_MIN
 from antrean.orders.score import minutes_until
 
-#: The least weight of an office, as fairness.py has it.
-LEAST_WEIGHT = 0.01
 #: So many groups of lanes that join the rest are told apart.
 JOINING_MAX = 6
 
@@ -80,13 +78,14 @@ class Spot:
         others = places.rest.sent(rounds, growth) - min(self.before, growth * self.lane.rest)
         after_urgent = growth * places.urgent.total + self.before + 1 + others
         # Once its own lane has no urgent order left, it has a part in the turns that are kept for the rest.
-        joins_at = places.joining(self.lane.urgent / self.weight, growth)
+        own_urgent = self.lane.urgent / self.weight
+        joins_at = places.urgent.sent(own_urgent, growth)
         place = after_urgent
         for urgent, rest in places.rest_beside:
-            if urgent and place <= places.joining(urgent, growth):
+            if place <= places.urgent.sent(urgent, growth):
                 break
             others = rest.sent(rounds)
-            if self.lane.urgent / self.weight <= urgent:
+            if own_urgent <= urgent:
                 others -= min(self.before, self.lane.rest)
             place = joins_at + (self.before + 1 + others) / REST_SHARE
         return min(place, after_urgent)
@@ -123,10 +122,6 @@ class Places:
             for most in steps
         ]
         self.total = self.urgent.total + self.rest.total
-
-    def joining(self, rounds: float, growth: float) -> float:
-        """How many orders go before a lane with so many rounds of urgent ones has none left."""
-        return self.urgent.sent(rounds, growth) if rounds else 0.0
 
     def spot(self, office: str, rank: int, score: float) -> Spot:
         """Where the order with this score stands that is `rank`-th (from 0) in its office's lane."""

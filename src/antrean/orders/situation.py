@@ -22,11 +22,9 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class OfficeLane:
-    """How many orders of an office wait to be bought, how many of these are urgent, and the score of the first."""
+class OfficeLane(LaneSize):
+    """The score of the first order, beside how many there are."""
 
-    waiting: int
-    urgent: int
     head_score: float
 
 
@@ -53,8 +51,7 @@ class Situation:
 
     def places(self) -> Places:
         """Who goes before whom, as things stand."""
-        lanes = {office: LaneSize(lane.waiting, lane.urgent) for office, lane in self.offices.items()}
-        return Places(lanes, self.weights, self.now_ms)
+        return Places(self.offices, self.weights, self.now_ms)
 
     @property
     def buy(self) -> int:

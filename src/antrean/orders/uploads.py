@@ -19,6 +19,8 @@ from antrean.orders.scripts import Scripts
 
 #: An upload that no order uses is forgotten after this time, in seconds; `submit.lua` lifts it.
 UNUSED_S = 7 * 24 * 3600
+#: Its bytes are looked at a little later than that, so that the record is gone by then.
+FORGET_S = UNUSED_S + 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,12 @@ class Uploads:
             runs=runs,
         )
         # First of all among those to be forgotten: bytes that nothing else knows would be kept for ever.
-        forget_ms = int(time.time() * 1000) + (UNUSED_S + 60) * 1000
+        forget_ms = int(time.time() * 1000) + FORGET_S * 1000
         await asked(self._redis.zadd(keys.UPLOADS, {upload.id: forget_ms}))
         await self._documents.put_upload(upload.id, pdf)
         sizes = orjson.dumps([[r.count, r.x0, r.y0, r.x1, r.y1] for r in runs])
         await self._commit.run(
-            (upload.id, office, upload.pages, upload.size_bytes, upload.sha256, sizes, UNUSED_S)
+            (upload.id, office, upload.pages, upload.size_bytes, upload.sha256, sizes, UNUSED_S, FORGET_S)
         )
         return upload
 

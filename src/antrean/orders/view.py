@@ -97,7 +97,7 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
             "url": f"{look.base_url}/t/{order.ticket_token}",
         },
         "position": None if spot is None else spot.position,
-        "eta": _eta(order, spot, outlook, pace),
+        "eta": None if holding else _eta(order, spot, outlook, pace),
         "holding": _holding(holding, look.language),
         "serial_number": order.serial_number,
         "qr_url": f"{own}/qr" if there else None,
@@ -129,7 +129,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
         "state": order.state,
         "ahead": None if place is None else place - 1,
         "position": place,
-        "eta": _eta(order, spot, outlook, pace),
+        "eta": None if holding else _eta(order, spot, outlook, pace),
         "holding": _holding(holding, look.language),
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
@@ -161,8 +161,7 @@ def as_of(order: Order, version: int) -> Order | None:
 
 def _eta(order: Order, spot: Spot | InOrder | None, outlook: Outlook, pace: Pace) -> dict[str, str] | None:
     # An affix needs both: nobody knows its time while one of them is away, though its purchase may go on.
-    stamping_stands = order.kind == "affix" and outlook.adapter.holds
-    if spot is None or stamping_stands or holding_of(order, outlook) is not None:
+    if spot is None or (order.kind == "affix" and outlook.adapter.holds):
         return None
     span = pace.range(spot, stamped=order.kind == "affix")
     if span is None:
