@@ -4,7 +4,8 @@
 
 Ends with 1 where an order is lost or bought twice, the ledger does not add up, or something grows that should not:
 a straight line is fitted to each process' memory and open files, over the second half of its life, and its slope
-bounded. Keys of Redis may grow with the orders (they are kept), by a bounded number for each.
+bounded. Processes are killed in the first half of the run; those that live through the second show what grows. Keys
+of Redis may grow with the orders (they are kept), by a bounded number for each.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from benchmarks.replay.with_antrean import OPS_KEY, SETTINGS, body_of
 KEY = "soak-terminal-key-0123456789abcdefghijkl"
 ORDERS_PER_S = 8.0
 SAMPLE_EVERY_S = 2.0
+#: Share of the run in which processes are killed.
+KILLS_SHARE = 0.5
 #: Growth a process may show in the second half: of memory a minute, and of open files a minute.
 RSS_SLOPE_MAX_BYTES = 1.5 * 1024**2
 FILES_SLOPE_MAX = 2.0
@@ -136,7 +139,7 @@ class Soak:
             await self.upstream.lift_faults()
 
     async def _kill(self) -> None:
-        while self._on():
+        while time.monotonic() < self.begin + self.seconds * KILLS_SHARE:
             await asyncio.sleep(self.rng.uniform(20, 40))
             # Valkey seldom: it takes everybody with it for a moment.
             what = self.rng.choices(("worker", "gateway", "valkey"), (3, 1, 1))[0]

@@ -438,6 +438,20 @@ async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) ->
     assert (await breaker.look())[1].limit <= 5
 
 
+async def test_what_was_once_too_much_is_remembered_through_an_opening(redis: Redis, clock: Clock) -> None:
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=20)))
+    permits = [await admitted(breaker) for _ in range(20)]
+    (limit_key,) = [key async for key in redis.scan_iter("*:provider:l")]
+    await breaker.settle(permits[0], Unavailable("too busy", retry_after_s=0, sent=True), 0.1)
+    assert float(await redis.hget(limit_key, "ceiling") or 0) == 20
+    for permit in permits[1:]:
+        await breaker.settle(permit, None, 0.1)
+    await half_opened(breaker, clock)
+    await calls(breaker, 1)
+    assert float(await redis.hget(limit_key, "ceiling") or 0) == 20
+    assert 0 < int(await redis.hget(limit_key, "hold_until") or 0) - clock() <= 8000
+
+
 async def test_the_leases_of_a_living_worker_are_renewed(redis: Redis) -> None:
     limits = LimitRules(PaceBounds(limit_max=1, start=1), lease_s=0.3)
     breaker, other = make_breaker(redis, limits=limits), make_breaker(redis, limits=limits)

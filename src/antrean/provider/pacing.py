@@ -10,8 +10,9 @@ The gentle growth is on purpose: an upstream that falls over when pushed past it
 answers or first refusals before, and a step smaller than that fifth leaves time to see them. One that counts its
 calls a second shows nothing until a second's worth was too many, so a step is never shorter than STEP_S.
 
-After a cut the limit that was too much is remembered as `ceiling`; it is approached again only after `HOLD_S`
-and by one at a time, and forgotten once it was passed without harm (the upstream has got more capacity).
+After a cut the limit that was too much is remembered as `ceiling`, through an outage too. It is reached again only
+after a while; beyond it each step is as large as all of them so far, and it is forgotten once that is a usual step (the
+upstream has got more capacity). One refusal after a ceiling is then harmless, where a usual step might be a collapse.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class PaceBounds:
 @dataclass(frozen=True, slots=True)
 class PaceState:
     """The limit (whole calls: its floor), the unloaded round trip in seconds (0: not known), the last ceiling
-    (0: none), the time in seconds until which it is kept away from, and the usual share of calls that fail."""
+    (0: none), the time in seconds until which the limit stays below it, and the usual share of calls that fail."""
 
     limit: float
     baseline_s: float = 0.0
@@ -190,16 +191,20 @@ def _pace(state: PaceState, sample: Sample) -> _Pace:
 
 
 def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
-    step = max(1.0, GROWTH * state.limit)
-    if state.ceiling and state.limit + step >= NEAR * state.ceiling:
-        if now_s < state.hold_until_s:
-            return state
-        step = 1.0
-    limit = bounds.clamp(state.limit + step)
-    return replace(state, limit=limit, ceiling=0.0 if limit > state.ceiling else state.ceiling)
+    usual = max(1.0, GROWTH * state.limit)
+    if not state.ceiling:
+        return replace(state, limit=bounds.clamp(state.limit + usual))
+    beyond, room = state.limit - state.ceiling, NEAR * state.ceiling - state.limit
+    if room < 1.0 and now_s < state.hold_until_s:
+        return state
+    limit = bounds.clamp(state.limit + min(usual, max(1.0, beyond, room)))
+    return replace(state, limit=limit, ceiling=0.0 if beyond >= usual else state.ceiling)
 
 
 def _cut(state: PaceState, factor: float, now_s: float, bounds: PaceBounds) -> PaceState:
     before = bounds.clamp(state.limit)
+    smaller = replace(state, limit=bounds.clamp(before * factor))
+    if before < NEAR * state.ceiling and now_s < state.hold_until_s:
+        return smaller  # so soon and so far below the ceiling, the upstream is ill rather than full
     hold_s = HOLD_S if factor <= 0.9 else HOLD_GENTLE_S
-    return replace(state, limit=bounds.clamp(before * factor), ceiling=before, hold_until_s=now_s + hold_s)
+    return replace(smaller, ceiling=before, hold_until_s=now_s + hold_s)
