@@ -73,8 +73,7 @@ async def _beside_bare(in_flight: int, count: int, shown: list[Bar]) -> Row:
 
 async def _at_capacity(settle_s: float, look_s: float) -> Row:
     """The limit begins at the bottom and has to find the place by itself."""
-    room = int(CAPACITY_PER_S * UPSTREAM_S)
-    fault = {"kind": "capacity", "scope": ["generate"], "max_in_flight": room, "collapse": True}
+    fault = {"kind": "capacity", "scope": ["generate"], "per_s": CAPACITY_PER_S, "collapse": True}
     async with rig(UPSTREAM_CONCURRENCY_MAX="256") as r:
         await set_faults(r, fault)
         await fill(r, int(CAPACITY_PER_S * (settle_s + look_s + 5)))
@@ -92,7 +91,7 @@ async def _at_capacity(settle_s: float, look_s: float) -> Row:
             per_s = (await sold() - before) / (time.perf_counter() - started)
             statuses = (await client.get("/_sim/state")).json()["calls"]["statuses"]
     return Row(
-        f"completed/s where the upstream bears {CAPACITY_PER_S}/s ({room} in flight) and collapses above",
+        f"completed/s where the upstream bears {CAPACITY_PER_S}/s and collapses at a fifth more",
         f"{per_s:.0f}",
         f"its capacity: {CAPACITY_PER_S}; {statuses.get('503', 0)} calls turned away in all",
         f"{per_s / CAPACITY_PER_S:.2f}",

@@ -109,6 +109,26 @@ async def test_calls_that_all_fail_open_it_however_far_apart_they_end(
     assert (status.state, status.reason) == (OPEN, "10 calls in a row failed")
 
 
+async def test_a_burst_turned_away_by_a_server_that_is_full_does_not_open_it(
+    redis: Redis, clock: Clock
+) -> None:
+    """At 200 orders a second ten refusals come before the next good answer; an outage goes on longer than an answer."""
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=40)))
+    for _ in range(5):
+        permits = [await admitted(breaker) for _ in range(20)]
+        clock.pass_s(0.2)
+        for permit in permits:
+            await breaker.settle(permit, None, 0.2)
+    busy = Unavailable("too busy", sent=True)
+    permits = [await admitted(breaker) for _ in range(20)]
+    for permit in permits[:-1]:
+        await breaker.settle(permit, busy, 0.001)
+    assert (await breaker.status()).state is CLOSED
+    clock.pass_s(0.25)
+    await breaker.settle(permits[-1], busy, 0.25)
+    assert (await breaker.status()).state is OPEN
+
+
 async def test_five_refused_connections_in_a_row_open_it_at_once(breaker: SharedBreaker) -> None:
     await calls(breaker, 4, Unavailable("refused"))
     await calls(breaker, 1)

@@ -303,14 +303,16 @@ class SharedBreaker:
     async def _judge(self, row: list[str]) -> None:
         _code, state, epoch, overridden = row[:4]
         if overridden == "0":
-            move = judge(BreakerState(state), Window(*map(int, row[4:9])), self.rules)
+            calls, failures, slow, refused, failed, silent_ms = map(int, row[4:10])
+            counts = Window(calls, failures, slow, refused, failed, silent_ms / 1000, usual_s=float(row[12]))
+            move = judge(BreakerState(state), counts, self.rules)
             if move is not None:
                 await self._move(epoch, move.to, move.reason)
                 return
-        pace = self.limiter.judge(row[9:])
+        pace = self.limiter.judge(row[10:])
         if pace is not None:
             await self._run("pace", *pace)
-            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[10]))))
+            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[11]))))
 
     async def _move(self, epoch: str, to: BreakerState, reason: str) -> None:
         openings = 1

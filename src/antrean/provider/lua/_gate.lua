@@ -58,7 +58,7 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
     set('ov_until', int(NOW + num(B, 'ov_until') - num(B, 'ov_since')))
     set('ov_since', int(NOW))
   end
-  for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial'}) do
+  for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial', 'good_at'}) do
     if num(B, field) > NOW then set(field, int(NOW)) end
   end
   for _, field in ipairs({'step_since', 'hold_until', 'not_before'}) do

@@ -5,7 +5,7 @@
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
 --       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked
 --       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much
--- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row,
+-- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, ms since a good answer,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
@@ -30,8 +30,17 @@ local bucket = int(math.floor(NOW / (tonumber(window_ms) / BUCKETS)))
 local c, f, s = string.match(redis.call('HGET', KEYS[2], bucket) or '0 0 0', '(%d+) (%d+) (%d+)')
 redis.call('HSET', KEYS[2], bucket, int(c + 1) .. ' ' .. int(f + (failed and 1 or 0)) .. ' ' .. int(s + tonumber(slow)))
 local calls, failures, slow_calls = window(tonumber(window_ms))
-set('refused', int(weight == 'refused' and num(B, 'refused') + 1 or 0))
-set('failed', int(failed and num(B, 'failed') + 1 or 0))
+if weight == 'refused' then
+  set('refused', int(num(B, 'refused') + 1))
+elseif B.refused ~= '0' then
+  set('refused', '0')
+end
+if failed then
+  set('failed', int(num(B, 'failed') + 1))
+else
+  set('good_at', int(NOW))
+  if B.failed ~= '0' then set('failed', '0') end
+end
 
 local function add(field, by)
   L[field] = tostring(num(L, field) + by)
@@ -46,7 +55,7 @@ if failed then
   local limit = tonumber(L.limit or start)
   if busy == '1' and others < limit and NOW >= num(L, 'hold_until') then
     L.limit = tostring(math.max(1, others))
-    L.ceiling = tostring(limit)
+    L.ceiling = tostring(math.min(limit, others + 1))
     L.hold_until = int(NOW + tonumber(hold_ms))
     redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until)
     next_step_after_cut()
@@ -61,7 +70,7 @@ else
 end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
-  int(calls), int(failures), int(slow_calls), B.refused, B.failed,
+  int(calls), int(failures), int(slow_calls), B.refused, B.failed, int(NOW - num(B, 'good_at')),
   int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}
