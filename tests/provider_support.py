@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import respx
 from redis.asyncio import Redis
 
 from antrean.provider.breaker import SharedBreaker
@@ -29,8 +30,6 @@ SN = "389UY343AP0GE9A40000A9"
 BACKEND, STAMPV2, ADAPTER = "http://backend.test", "http://stampv2.test", "http://adapter.test:7777"
 FILEUPLOAD, STAMPSERVICE = "http://fileupload.test", "http://stampservice.test"
 PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
-
-Reply = Callable[[httpx.Request], httpx.Response]
 
 
 def png(side: int = 2) -> bytes:
@@ -72,33 +71,33 @@ def stamp_request(
 
 
 class ScriptedUpstream:
-    """Answers by method and path from a script, and keeps what was asked. A list is answered one by one."""
+    """Answers by method and path from a script, and keeps what was asked: respx, with a login already in it."""
 
     def __init__(self) -> None:
-        self.asked: list[httpx.Request] = []
-        self._replies: dict[tuple[str, str], list[httpx.Response | Exception | Reply]] = {}
+        self.router = respx.MockRouter(assert_all_called=False)
         self.on("POST", "/api/users/login", {"statusCode": "00", "token": jwt(id="A77", iat=0, exp=86400)})
 
     def on(self, method: str, path: str, *replies: Any, status: int = 200) -> None:
         """Script a call; the last reply stands for all further ones. A dict is a JSON answer."""
-        self._replies[method, path] = [
+        answers = [
             httpx.Response(status, json=reply) if isinstance(reply, dict) else reply for reply in replies
         ]
+        route = self.router.route(method=method, path=path)
+        route.side_effect = itertools.chain(answers, itertools.repeat(answers[-1]))
+
+    @property
+    def asked(self) -> list[httpx.Request]:
+        """All requests, oldest first."""
+        return [call.request for call in self.router.calls]
 
     def count(self, path: str) -> int:
         """How often a path was asked."""
         return sum(request.url.path == path for request in self.asked)
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        """The handler of an httpx.MockTransport."""
-        self.asked.append(request)
-        replies = self._replies[request.method, request.url.path]
-        reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        if isinstance(reply, Exception):
-            raise reply
-        if isinstance(reply, httpx.Response):
-            return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
-        return reply(request)
+    @property
+    def transport(self) -> httpx.MockTransport:
+        """What an adapter is to be given."""
+        return httpx.MockTransport(self.router.async_handler)
 
 
 def scripted_adapter(
@@ -109,7 +108,7 @@ def scripted_adapter(
     if shared_dir is not None:
         urls.update(adapter_url=ADAPTER, shared_dir=shared_dir)
     full = PeruriConfig(user="pos-medan", password="rahasia-sekali", **{**urls, **config})
-    return PeruriAdapter(full, shared_token(redis, full), httpx.MockTransport(upstream))
+    return PeruriAdapter(full, shared_token(redis, full), upstream.transport)
 
 
 def shared_token(redis: Redis, config: PeruriConfig, wait_s: float = 5.0) -> SharedToken:

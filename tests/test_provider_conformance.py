@@ -130,9 +130,7 @@ async def adapter(
     if request.param == "scripted":
         names = ("backend", "stampv2", "adapter", "fileupload", "stampservice")
         config = variant_config({name: f"http://{name}.test" for name in names}, variant, shared)
-        scripted = PeruriAdapter(
-            config, shared_token(redis, config), httpx.MockTransport(PaperUpstream(shared))
-        )
+        scripted = PeruriAdapter(config, shared_token(redis, config), PaperUpstream(shared).transport)
         yield scripted
         await scripted.aclose()
         return
