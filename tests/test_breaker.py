@@ -109,8 +109,11 @@ async def test_calls_that_all_fail_open_it_however_far_apart_they_end(
     assert (status.state, status.reason) == (OPEN, "10 calls in a row failed")
 
 
+@pytest.mark.parametrize(
+    ("outcome", "state"), [(Unavailable("too busy", sent=True), CLOSED), (OutcomeUnknown("reset"), OPEN)]
+)
 async def test_a_burst_turned_away_by_a_server_that_is_full_does_not_open_it(
-    redis: Redis, clock: Clock
+    redis: Redis, clock: Clock, outcome: ProviderError, state: BreakerState
 ) -> None:
     """At 200 orders a second ten refusals come before the next good answer; an outage goes on longer than an answer."""
     breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=40)))
@@ -119,13 +122,12 @@ async def test_a_burst_turned_away_by_a_server_that_is_full_does_not_open_it(
         clock.pass_s(0.2)
         for permit in permits:
             await breaker.settle(permit, None, 0.2)
-    busy = Unavailable("too busy", sent=True)
     permits = [await admitted(breaker) for _ in range(20)]
     for permit in permits[:-1]:
-        await breaker.settle(permit, busy, 0.001)
-    assert (await breaker.status()).state is CLOSED
+        await breaker.settle(permit, outcome, 0.001)
+    assert (await breaker.status()).state is state
     clock.pass_s(0.25)
-    await breaker.settle(permits[-1], busy, 0.25)
+    await breaker.settle(permits[-1], outcome, 0.25)
     assert (await breaker.status()).state is OPEN
 
 
@@ -456,20 +458,6 @@ async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) ->
     await half_opened(breaker, clock)
     await calls(breaker, 1)
     assert (await breaker.look())[1].limit <= 5
-
-
-async def test_what_was_once_too_much_is_remembered_through_an_opening(redis: Redis, clock: Clock) -> None:
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=20)))
-    permits = [await admitted(breaker) for _ in range(20)]
-    (limit_key,) = [key async for key in redis.scan_iter("*:provider:l")]
-    await breaker.settle(permits[0], Unavailable("too busy", retry_after_s=0, sent=True), 0.1)
-    assert float(await redis.hget(limit_key, "ceiling") or 0) == 20
-    for permit in permits[1:]:
-        await breaker.settle(permit, None, 0.1)
-    await half_opened(breaker, clock)
-    await calls(breaker, 1)
-    assert float(await redis.hget(limit_key, "ceiling") or 0) == 20
-    assert 0 < int(await redis.hget(limit_key, "hold_until") or 0) - clock() <= 8000
 
 
 async def test_the_leases_of_a_living_worker_are_renewed(redis: Redis) -> None:

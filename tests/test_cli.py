@@ -82,6 +82,16 @@ def test_up_tells_in_one_line_why_it_can_not_start(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["gateway", "worker"])
+def test_a_process_without_redis_says_so_in_one_line(command: str, tmp_path: Path) -> None:
+    upstream = {"ANTREAN_UPSTREAM_USER": "a", "ANTREAN_UPSTREAM_PASSWORD": "b"}
+    done = antrean(command, cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1/0", **upstream)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("Error: Redis does not answer")
+    assert "ANTREAN_REDIS_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_doctor_fails_and_says_what_to_change(tmp_path: Path) -> None:
     done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1")
     assert done.returncode == 1
@@ -90,7 +100,9 @@ def test_the_doctor_fails_and_says_what_to_change(tmp_path: Path) -> None:
 
 
 async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:
-    findings = await examine(settings)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # bound, not listening: the machine's own simulator is not asked
+        findings = await examine(settings.model_copy(update={"simulator_port": deaf.getsockname()[1]}))
     failed = {f.check for f in findings if f.level is Level.FAIL}
     assert failed == {"simulator"}  # no upstream is set and none is started here
     assert {"append-only file", "eviction", "clock against Redis", "document store", "disk"} <= {

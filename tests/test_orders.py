@@ -190,6 +190,22 @@ async def test_what_is_not_on_the_list_after_settling_was_not_bought(world: Worl
     assert len(world.upstream.of(order.id)) == 1
 
 
+async def test_an_answer_with_the_sn_of_another_order_is_unknown_and_both_get_their_own(world: World) -> None:
+    """A proxy that mixes answers up, or an upstream that repeats one, must not give one SN to two citizens."""
+    first, second = await world.submit(), await world.submit()
+    assert await world.worker("w1").run(first.id) is Outcome.COMPLETED
+    world.upstream.faults["generate"] = ["foreign"]
+    assert await world.worker("w2").run(second.id) is Outcome.UNKNOWN
+    assert (await world.order(second.id)).serial_number is None
+    await world.resolver.run_once()
+    await world.worker("w3").run(second.id)
+    done = [await world.order(each.id) for each in (first, second)]
+    assert [order.state for order in done] == [State.COMPLETED] * 2
+    assert [order.serial_number for order in done] == [sale.serial_number for sale in world.upstream.sold]
+    assert world.upstream.calls["generate"] == 2
+    await world.assert_books_balance()
+
+
 async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: World) -> None:
     order = await world.submit()
     await world.store.account.set_baseline(world.upstream.quota, 0)

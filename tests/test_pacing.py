@@ -173,14 +173,6 @@ def test_beyond_a_ceiling_a_step_is_as_large_as_all_before_it_until_that_is_a_us
     assert seen[5][0] == pytest.approx(1.12 * seen[4][0])
 
 
-def test_a_far_ceiling_outlives_the_failures_of_an_upstream_that_is_ill() -> None:
-    """After an opening the limit starts low; what is refused there says nothing of the place where it fell over."""
-    state = PaceState(limit=3, baseline_s=0.1, ceiling=41.0, hold_until_s=100.0)
-    ill = replace(steady(3, 0.1, 50.0), busy=2, done=1)
-    assert next_limit(state, ill, BOUNDS).ceiling == 41.0
-    assert next_limit(state, replace(ill, now_s=100.0), BOUNDS).ceiling == 3.0
-
-
 def test_an_upstream_that_is_ten_times_slower_by_itself_gets_its_limit_back() -> None:
     state, now_s = PaceState(limit=40, baseline_s=0.1), 0.0
     lowest = 40.0

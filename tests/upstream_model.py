@@ -33,7 +33,8 @@ class Sold:
 
 @dataclass
 class UpstreamModel:
-    """The account. `faults[call]` is a list of faults used up one a call: an error to raise, or "lost"/"late"."""
+    """The account. `faults[call]` is a list of faults used up one a call: an error to raise, "lost"/"late", or
+    "foreign": the answer of the account's first sale."""
 
     quota: int = 1_000_000
     sold: list[Sold] = field(default_factory=list)
@@ -71,7 +72,8 @@ class UpstreamModel:
             result = self.before_answer("generate")
             if asyncio.iscoroutine(result):
                 await result
-        answer = Generated(sale.serial_number, PNG)
+        sold = self.sold[0] if fault == "foreign" else sale
+        answer = Generated(sold.serial_number, PNG)
         if fault == "lost":
             raise OutcomeUnknown("the connection was cut after the request was sent")
         if isinstance(fault, asyncio.Future):

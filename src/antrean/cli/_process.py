@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +36,27 @@ class TooOld(click.ClickException):
     """This release does not know the layout of the data."""
 
     exit_code = EXIT_LAYOUT
+
+
+@contextmanager
+def ending_plainly() -> Iterator[None]:
+    """What keeps a process from its work becomes one line that says what to do. Raises click.ClickException."""
+    from redis.exceptions import RedisError
+
+    from antrean.config.personal_keys import WrongRing
+    from antrean.orders.layout import NewerLayout
+    from antrean.orders.model import StoreUnavailable
+
+    try:
+        yield
+    except NewerLayout as error:
+        raise TooOld(str(error)) from error
+    except (WrongRing, TimeoutError) as error:
+        raise click.ClickException(str(error)) from error
+    except (StoreUnavailable, RedisError) as error:
+        raise click.ClickException(
+            f"{error}. Does Redis run, and is ANTREAN_REDIS_URL its address? `antrean doctor` says more."
+        ) from error
 
 
 def read_settings() -> Settings:

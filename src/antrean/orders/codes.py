@@ -21,7 +21,7 @@ class Code(IntEnum):
     NO_DOCUMENT = 10  # no such document in this office
     NO_PURCHASE = 11  # no such purchase order in this office
     PURCHASE_OPEN = 12  # that purchase has no SN to give yet
-    SERIAL_TAKEN = 13  # the SN is used by another affix order already
+    SERIAL_TAKEN = 13  # the SN is used by another affix order already, or was bought by another order
     SERIAL_FOREIGN = 14  # the SN was bought by another office
     POOL_EMPTY = 15  # no SN in the pool
     REFUNDED = 16  # the money was given back already

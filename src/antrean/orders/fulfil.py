@@ -183,12 +183,14 @@ class Fulfiller:
             return await self._doubt(turn, error)
         op = self._op()
         try:
-            await self._record(
+            ours = await self._record(
                 lambda: self._store.bought(order, op, generated.serial_number, turn.meter.calls)
             )
         except ClaimLost:
             await self._found(order.id, generated)
             raise
+        if not ours:  # an answer that belongs to another call: what became of this one, it does not tell
+            return await self._doubt(turn, OutcomeUnknown("the upstream answered with another order's SN"))
         return await self._after_purchase(turn, generated)
 
     async def _after_purchase(self, turn: _Turn, generated: Generated) -> Outcome:

@@ -294,9 +294,13 @@ class OrderStore:
         self._judge(code, "pool", order.id)
         return str(rest[0].decode())
 
-    async def bought(self, order: Order, op: str, serial_number: str, calls: int) -> None:
-        """Record an SN that generate answered with, and book it."""
-        await self._fenced("bought", order, op, serial_number, calls, "bought")
+    async def bought(self, order: Order, op: str, serial_number: str, calls: int) -> bool:
+        """Record an SN that generate answered with, and book it; False where it is the SN of another order."""
+        code = (await self._run("bought", order.id, order.fence, op, serial_number, calls, "bought"))[0]
+        if code == Code.SERIAL_TAKEN:
+            return False
+        self._judge(code, "bought", order.id)
+        return True
 
     async def complete(self, order: Order, op: str, calls: int, sha256: str = "") -> None:
         """The results are stored: the order is done."""

@@ -303,16 +303,18 @@ class SharedBreaker:
     async def _judge(self, row: list[str]) -> None:
         _code, state, epoch, overridden = row[:4]
         if overridden == "0":
-            calls, failures, slow, refused, failed, silent_ms = map(int, row[4:10])
-            counts = Window(calls, failures, slow, refused, failed, silent_ms / 1000, usual_s=float(row[12]))
-            move = judge(BreakerState(state), counts, self.rules)
+            calls, failures, slow, refused, failed, turned_away, silent_ms = map(int, row[4:11])
+            window = Window(
+                calls, failures, slow, refused, failed, turned_away, silent_ms / 1000, float(row[13])
+            )
+            move = judge(BreakerState(state), window, self.rules)
             if move is not None:
                 await self._move(epoch, move.to, move.reason)
                 return
-        pace = self.limiter.judge(row[10:])
+        pace = self.limiter.judge(row[11:])
         if pace is not None:
             await self._run("pace", *pace)
-            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[11]))))
+            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[12]))))
 
     async def _move(self, epoch: str, to: BreakerState, reason: str) -> None:
         openings = 1

@@ -10,9 +10,9 @@ The gentle growth is on purpose: an upstream that falls over when pushed past it
 answers or first refusals before, and a step smaller than that fifth leaves time to see them. One that counts its
 calls a second shows nothing until a second's worth was too many, so a step is never shorter than STEP_S.
 
-After a cut the limit that was too much is remembered as `ceiling`, through an outage too. It is reached again only
-after a while; beyond it each step is as large as all of them so far, and it is forgotten once that is a usual step (the
-upstream has got more capacity). One refusal after a ceiling is then harmless, where a usual step might be a collapse.
+After a cut the limit that was too much is remembered as `ceiling`. It is reached again only after a while; beyond it
+each step is as large as all of them so far, and it is forgotten once that is a usual step (the upstream has got more
+capacity). One refusal after a ceiling is then harmless, where a usual step might be a collapse.
 """
 
 from __future__ import annotations
@@ -203,8 +203,5 @@ def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
 
 def _cut(state: PaceState, factor: float, now_s: float, bounds: PaceBounds) -> PaceState:
     before = bounds.clamp(state.limit)
-    smaller = replace(state, limit=bounds.clamp(before * factor))
-    if before < NEAR * state.ceiling and now_s < state.hold_until_s:
-        return smaller  # so soon and so far below the ceiling, the upstream is ill rather than full
     hold_s = HOLD_S if factor <= 0.9 else HOLD_GENTLE_S
-    return replace(smaller, ceiling=before, hold_until_s=now_s + hold_s)
+    return replace(state, limit=bounds.clamp(before * factor), ceiling=before, hold_until_s=now_s + hold_s)

@@ -29,8 +29,8 @@ class Weight(StrEnum):
     NOTHING = "nothing"  # cancelled, or not tried: says nothing
 
 
-#: Failures in a row open it when no good answer came for so many times the usual one, or for so many seconds. A
-#: server that is a little too full turns away ten at once, while those it has let in are still on their way.
+#: Calls turned away in a row open it when no good answer came for so many times the usual one, or for so many
+#: seconds. A server that is a little too full turns away ten at once, while those it has let in are on their way.
 SILENCE = 1.2
 SILENCE_MAX_S = 2.0
 
@@ -63,7 +63,8 @@ class Window:
     Those in a row are counted beyond the window as well: an upstream that hangs, asked by few calls at a time, lets
     too few of them end within one window to be judged by their rate.
 
-    `silent_s`: seconds since a good answer. `usual_s`: how long one takes, 0 where that is not known.
+    `turned_away_in_row`: how many of those failed in a row were refused as too many. `silent_s`: seconds since a good
+    answer. `usual_s`: how long one takes, 0 where that is not known.
     """
 
     calls: int
@@ -71,6 +72,7 @@ class Window:
     slow: int
     refused_in_row: int = 0
     failed_in_row: int = 0
+    turned_away_in_row: int = 0
     silent_s: float = 0.0
     usual_s: float = 0.0
 
@@ -112,9 +114,9 @@ def judge_closed(window: Window, rules: BreakerRules) -> Move | None:
     """Does a closed breaker open on these counts?"""
     if window.refused_in_row >= rules.refused_in_row:
         return Move(BreakerState.OPEN, f"{window.refused_in_row} connections in a row were refused")
-    if window.failed_in_row >= rules.min_calls and window.silent_s >= min(
-        SILENCE * window.usual_s, SILENCE_MAX_S
-    ):
+    silent = window.silent_s >= min(SILENCE * window.usual_s, SILENCE_MAX_S)
+    counted = window.failed_in_row if silent else window.failed_in_row - window.turned_away_in_row
+    if counted >= rules.min_calls:
         return Move(BreakerState.OPEN, f"{window.failed_in_row} calls in a row failed")
     if window.calls < rules.min_calls:
         return None

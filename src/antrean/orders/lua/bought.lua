@@ -1,12 +1,14 @@
 -- Generate answered with an SN: it is ours, and booked, in one step. The claim goes on for a purchase (its
 -- picture is stored next); an affix gives it up and waits at the front for its stamp.
 -- ARGV: now, id, fence, op, SN, upstream calls made, note
--- Answer: {OK} · {ALREADY} · {MISSING} · {STATE} · {FENCED}
+-- Answer: {OK} · {ALREADY} · {SERIAL_TAKEN} that SN is another order's, nothing changed · {MISSING} · {STATE} · {FENCED}
 local _, id, fence, op, sn, calls, note = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 local code = check(o, 'bought', S.BOUGHT, fence, op)
 if code ~= CODE.OK then return {code} end
+local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
+if owner and string.match(owner, '^[^@]+') ~= id then return {CODE.SERIAL_TAKEN} end
 take_serial(o, sn, 'generate')
 local set = {last = op, sn = sn, own = '1', calls = calls, err = ''}
 if o.kind == 'purchase' then

@@ -2,9 +2,6 @@
 -- ARGV: now, epoch that the decision was made on, new state, reason, who, ms to the first probe when it opens,
 --       probe interval (ms), limit at the start, ms of quiet after which openings count anew
 -- Answer: {code, state, epoch}    code: moved · ignored
-local HOLD_MS = 2000
-local HOLD_MAX_MS = 8000
-
 local _, epoch, to, reason, actor, open_ms, interval_ms, start, quiet_ms = unpack(ARGV)
 
 if B.epoch ~= epoch or B.ov_state or B.state == to then return {'ignored', EFFECTIVE, B.epoch} end
@@ -16,10 +13,8 @@ if to == 'open' then
   set('openings', int(quiet and 1 or num(B, 'openings') + 1))
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
 else
-  -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over. What was once
-  -- too much for it is kept, and stayed away from the longer the more often it fell over.
-  local hold_ms = math.min(HOLD_MS * 2 ^ (num(B, 'openings') - 1), HOLD_MAX_MS)
-  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'hold_until', int(NOW + hold_ms), 'not_before', '0',
+  -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
+  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0',
     'background', '0')
 end
 if to == 'closed' then set('trial_failed', '0') end
@@ -29,6 +24,7 @@ set('since', int(NOW))
 set('reason', reason)
 set('refused', '0')
 set('failed', '0')
+set('turned_away', '0')
 redis.call('DEL', KEYS[2], KEYS[3])
 next_step_after_cut()
 remember('move', from, to, reason, actor)

@@ -5,7 +5,8 @@
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
 --       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked
 --       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much
--- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, ms since a good answer,
+-- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
+--          ms since a good answer,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
@@ -37,9 +38,13 @@ elseif B.refused ~= '0' then
 end
 if failed then
   set('failed', int(num(B, 'failed') + 1))
+  if busy == '1' then set('turned_away', int(num(B, 'turned_away') + 1)) end
 else
   set('good_at', int(NOW))
-  if B.failed ~= '0' then set('failed', '0') end
+  if B.failed ~= '0' then
+    set('failed', '0')
+    set('turned_away', '0')
+  end
 end
 
 local function add(field, by)
@@ -55,7 +60,8 @@ if failed then
   local limit = tonumber(L.limit or start)
   if busy == '1' and others < limit and NOW >= num(L, 'hold_until') then
     L.limit = tostring(math.max(1, others))
-    L.ceiling = tostring(math.min(limit, others + 1))
+    -- With the limit hardly used, one refusal says little of where the room ends.
+    L.ceiling = tostring(math.min(limit, math.max(others + 1, 0.8 * limit)))
     L.hold_until = int(NOW + tonumber(hold_ms))
     redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until)
     next_step_after_cut()
@@ -70,7 +76,7 @@ else
 end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
-  int(calls), int(failures), int(slow_calls), B.refused, B.failed, int(NOW - num(B, 'good_at')),
+  int(calls), int(failures), int(slow_calls), B.refused, B.failed, B.turned_away or '0', int(NOW - num(B, 'good_at')),
   int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}
