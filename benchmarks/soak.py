@@ -36,6 +36,8 @@ ORDERS_PER_S = 8.0
 SAMPLE_EVERY_S = 2.0
 #: Share of the run in which processes are killed.
 KILLS_SHARE = 0.5
+#: Share of the run that a process must have lived to be judged.
+JUDGED_SHARE = 0.2
 #: Growth a process may show in the second half: of memory a minute, and of open files a minute.
 RSS_SLOPE_MAX_BYTES = 1.5 * 1024**2
 FILES_SLOPE_MAX = 2.0
@@ -201,8 +203,8 @@ class Soak:
             bound = RSS_SLOPE_MAX_BYTES
             if name.startswith("valkey"):
                 bound += VALKEY_BYTES_PER_ORDER_MAX * 60 * ORDERS_PER_S
-            # A young process still warms up; it is judged when it lived for two minutes.
-            if points[-1][0] - points[0][0] >= 2 and (grown > bound or files > FILES_SLOPE_MAX):
+            # A young process still warms up.
+            if points[-1][0] - points[0][0] >= JUDGED_SHARE * minutes and (grown > bound or files > FILES_SLOPE_MAX):
                 wrong.append(f"{name} grows")
         keys = slope(self.watched.keys) / (60 * ORDERS_PER_S)
         print(f"keys: {self.watched.keys[-1][1]:.0f}, {keys:.2f} for an order")

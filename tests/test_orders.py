@@ -13,6 +13,7 @@ from antrean.orders import keys
 from antrean.orders.fulfil import Outcome
 from antrean.orders.ledger import PAID, PARTS
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
+from antrean.orders.resolve import CONTRADICTIONS_MIN
 from antrean.orders.states import State
 from antrean.orders.store import Limits
 from antrean.provider.errors import (
@@ -213,8 +214,10 @@ async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: Worl
     world.upstream.faults["generate"] = ["lost"]
     await world.worker().run(order.id)
     await world.resolver.run_once()
-    world.now_ms += int(SETTLE_S * 1000) + 1000
-    await world.resolver.run_once()
+    for _ in range(CONTRADICTIONS_MIN):
+        assert (await world.order(order.id)).state is State.UNKNOWN
+        world.now_ms += int(SETTLE_S * 1000) + 1000
+        await world.resolver.run_once()
     waiting = await world.order(order.id)
     assert waiting.state is State.ATTENTION
     assert waiting.error is not None
@@ -224,6 +227,24 @@ async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: Worl
     world.now_ms += 20_000
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is State.BOUGHT
+
+
+async def test_stamps_gone_that_a_later_list_explains_call_nobody(world: World) -> None:
+    """An overloaded upstream sells for another order between our reading of the list and of the balance."""
+    order = await world.submit()
+    await world.store.account.set_baseline(world.upstream.quota, 0)
+    world.upstream.faults["generate"] = [OutcomeUnknown("cut")]
+    await world.worker().run(order.id)
+    await world.resolver.run_once()
+    sold_late = world.upstream.sell("01m8855vqnnyr0e6xw3n2f4kkv.pdf")
+    sold_late.visible = False
+    world.now_ms += int(SETTLE_S * 1000) + 1000
+    await world.resolver.run_once()
+    assert (await world.order(order.id)).state is State.UNKNOWN
+    sold_late.visible = True
+    world.now_ms += 20_000
+    await world.resolver.run_once()
+    assert (await world.order(order.id)).state is State.QUEUED
 
 
 async def test_a_late_answer_is_taken_in(world: World) -> None:

@@ -37,6 +37,9 @@ ORPHANS_AGE_MS = 24 * 3600 * 1000
 GAP_S = 30.0
 #: Times that a verdict is put off because other purchases are on their way.
 PUT_OFF_MAX = 5
+#: Looks in a row by which the balance must contradict the list before a person is called: what an upstream sold late
+#: shows in the balance at once, and in the list by the next walk.
+CONTRADICTIONS_MIN = 3
 #: Failed walks (while the upstream takes calls) after which a person is called.
 FAILED_WALKS_MAX = 20
 #: Seconds between two looks for SNs that nobody recorded when no outcome is unknown.
@@ -54,6 +57,7 @@ class _Case:
     since_s: float
     witnessed: bool
     put_off: int = 0
+    contradicted: int = 0
 
 
 @dataclass(slots=True)
@@ -226,7 +230,10 @@ class Resolver:
         if verdict is Verdict.LATER and case.put_off < PUT_OFF_MAX:
             case.put_off += 1
             return
-        if verdict is Verdict.CONTRADICTS:
+        case.contradicted = case.contradicted + 1 if verdict is Verdict.CONTRADICTS else 0
+        if case.contradicted:
+            if case.contradicted < CONTRADICTIONS_MIN:
+                return
             await self._escalate(
                 order_id,
                 f"not on the account's list, but {unnamed} stamps left the balance that no purchase explains",
