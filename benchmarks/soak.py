@@ -204,7 +204,9 @@ class Soak:
             if name.startswith("valkey"):
                 bound += VALKEY_BYTES_PER_ORDER_MAX * 60 * ORDERS_PER_S
             # A young process still warms up.
-            if points[-1][0] - points[0][0] >= JUDGED_SHARE * minutes and (grown > bound or files > FILES_SLOPE_MAX):
+            if points[-1][0] - points[0][0] >= JUDGED_SHARE * minutes and (
+                grown > bound or files > FILES_SLOPE_MAX
+            ):
                 wrong.append(f"{name} grows")
         keys = slope(self.watched.keys) / (60 * ORDERS_PER_S)
         print(f"keys: {self.watched.keys[-1][1]:.0f}, {keys:.2f} for an order")

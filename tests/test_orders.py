@@ -13,7 +13,7 @@ from antrean.orders import keys
 from antrean.orders.fulfil import Outcome
 from antrean.orders.ledger import PAID, PARTS
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
-from antrean.orders.resolve import CONTRADICTIONS_MIN
+from antrean.orders.resolve import AGREEMENTS_MIN, CONTRADICTIONS_MIN
 from antrean.orders.states import State
 from antrean.orders.store import Limits
 from antrean.provider.errors import (
@@ -242,9 +242,42 @@ async def test_stamps_gone_that_a_later_list_explains_call_nobody(world: World) 
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is State.UNKNOWN
     sold_late.visible = True
+    for _ in range(AGREEMENTS_MIN):
+        assert (await world.order(order.id)).state is State.UNKNOWN
+        world.now_ms += 20_000
+        await world.resolver.run_once()
+    assert (await world.order(order.id)).state is State.QUEUED
+
+
+async def test_an_order_whose_sn_went_to_another_calls_a_person(world: World) -> None:
+    """The wrong answer was written first: the books can not tell any more which of the two is right."""
+    first, second = await world.submit(), await world.submit()
+    world.upstream.sell(f"{first.id}.pdf")
+    world.upstream.faults["generate"] = ["foreign"]
+    assert await world.worker("w2").run(second.id) is Outcome.COMPLETED
+    world.upstream.faults["generate"] = ["foreign"]
+    assert await world.worker("w1").run(first.id) is Outcome.UNKNOWN
+    world.upstream.sold[2].visible = False
+    world.now_ms += int(SETTLE_S * 1000) + 1000
+    await world.resolver.run_once()
+    world.now_ms += int(SETTLE_S * 1000) + 1000
+    await world.resolver.run_once()
+    waiting = await world.order(first.id)
+    assert waiting.state is State.ATTENTION
+    assert waiting.error is not None
+    assert "another order" in waiting.error.message
+
+
+async def test_an_order_in_doubt_takes_its_own_sn_out_of_the_pool(world: World) -> None:
+    order = await world.submit()
+    world.upstream.faults["generate"] = ["lost"]
+    await world.worker().run(order.id)
+    await world.redis.hset(keys.POOL, world.upstream.sold[0].serial_number, order.id)
     world.now_ms += 20_000
     await world.resolver.run_once()
-    assert (await world.order(order.id)).state is State.QUEUED
+    found = await world.order(order.id)
+    assert (found.state, found.serial_number) == (State.BOUGHT, world.upstream.sold[0].serial_number)
+    assert await world.redis.hlen(keys.POOL) == 0
 
 
 async def test_a_late_answer_is_taken_in(world: World) -> None:

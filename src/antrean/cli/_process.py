@@ -41,7 +41,9 @@ class TooOld(click.ClickException):
 @contextmanager
 def ending_plainly() -> Iterator[None]:
     """What keeps a process from its work becomes one line that says what to do. Raises click.ClickException."""
+    from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import RedisError
+    from redis.exceptions import TimeoutError as RedisTimeoutError
 
     from antrean.config.personal_keys import WrongRing
     from antrean.orders.layout import NewerLayout
@@ -54,6 +56,9 @@ def ending_plainly() -> Iterator[None]:
     except (WrongRing, TimeoutError) as error:
         raise click.ClickException(str(error)) from error
     except (StoreUnavailable, RedisError) as error:
+        cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+        if not isinstance(cause, (RedisConnectionError, RedisTimeoutError, OSError)):
+            raise  # it answered, and what it said is for whoever mends the program
         raise click.ClickException(
             f"{error}. Does Redis run, and is ANTREAN_REDIS_URL its address? `antrean doctor` says more."
         ) from error

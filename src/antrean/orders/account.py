@@ -10,6 +10,9 @@ from antrean.orders.codes import Code
 from antrean.orders.scripts import Scripts
 from antrean.orders.witness import Account, Baseline
 
+#: Holder of an SN that is ours and belongs to no order.
+POOLED = "pool"
+
 
 class AccountBooks:
     """Reads and notes what is known of the account. Every method raises StoreUnavailable."""
@@ -18,15 +21,19 @@ class AccountBooks:
         self._scripts = scripts
         self._redis = scripts.redis
 
-    async def unrecorded(self, serial_numbers: Sequence[str]) -> set[str]:
-        """Which of these SNs neither an order nor the pool has."""
+    async def holders(self, serial_numbers: Sequence[str]) -> dict[str, str]:
+        """Who has each of these SNs by our books: an order's id, or POOLED. Those that nobody has are left out."""
         if not serial_numbers:
-            return set()
+            return {}
         owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, list(serial_numbers)))
         pooled = await asked(self._redis.hmget(keys.POOL, list(serial_numbers)))
-        return {
-            sn for sn, o, p in zip(serial_numbers, owners, pooled, strict=True) if o is None and p is None
-        }
+        held = {}
+        for serial, owner, pool in zip(serial_numbers, owners, pooled, strict=True):
+            if owner is not None:
+                held[serial] = owner.decode().partition("@")[0]
+            elif pool is not None:
+                held[serial] = POOLED
+        return held
 
     async def read(self) -> Account:
         """The last explained balance, and what was bought since."""

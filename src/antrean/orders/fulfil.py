@@ -235,7 +235,9 @@ class Fulfiller:
 
     async def _found(self, order_id: str, generated: Generated) -> None:
         await self._record(lambda: self._store.found(order_id, generated.serial_number, "answered late"))
-        await self._keep_picture(order_id, generated)
+        order = await self._record(lambda: self._store.get(order_id))
+        if order is not None and order.serial_number == generated.serial_number:
+            await self._keep_picture(order_id, generated)
 
     # ---- the picture
 

@@ -15,6 +15,7 @@ from datetime import datetime
 import structlog
 
 from antrean.orders import ids
+from antrean.orders.account import POOLED
 from antrean.orders.codes import Code
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -37,9 +38,10 @@ ORPHANS_AGE_MS = 24 * 3600 * 1000
 GAP_S = 30.0
 #: Times that a verdict is put off because other purchases are on their way.
 PUT_OFF_MAX = 5
-#: Looks in a row by which the balance must contradict the list before a person is called: what an upstream sold late
-#: shows in the balance at once, and in the list by the next walk.
+#: Looks by which the balance must contradict the list before a person is called: what an upstream sold late shows in
+#: the balance at once, and in the list by the next walk. Looks in a row that must agree after one that did not.
 CONTRADICTIONS_MIN = 3
+AGREEMENTS_MIN = 2
 #: Failed walks (while the upstream takes calls) after which a person is called.
 FAILED_WALKS_MAX = 20
 #: Seconds between two looks for SNs that nobody recorded when no outcome is unknown.
@@ -58,6 +60,7 @@ class _Case:
     witnessed: bool
     put_off: int = 0
     contradicted: int = 0
+    agreed: int = 0
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class Walk:
     """What one reading of the account's list has shown. `complete`: it reached far enough back to prove absence."""
 
     files: dict[str, str] = field(default_factory=dict)
+    #: Orders whose SN our books give to another order, as after an answer that was another call's.
+    taken_by_others: dict[str, str] = field(default_factory=dict)
     #: SNs that went to their order or to the pool.
     taken: int = 0
     #: SNs of ours that were stamped for orders which our books do not have, as after a restored backup.
@@ -126,7 +131,11 @@ class Resolver:
             raise
         self._orphans_s = now_s
         for order_id, case in list(self._cases.items()):
-            if order_id not in walk.files and now_s - case.since_s >= self._settle_s:
+            if order_id in walk.files or now_s - case.since_s < self._settle_s:
+                continue
+            if order_id in walk.taken_by_others:
+                await self._escalate(order_id, "its serial number stands in our books with another order")
+            else:
                 await self._not_listed(order_id, case, walk)
         return False
 
@@ -188,11 +197,13 @@ class Resolver:
 
     async def _take_in(self, rows: list[SerialRecord], walk: Walk) -> None:
         ours = {r.serial_number: r for r in rows if order_id_of(r.file)}
-        unrecorded = await self._store.account.unrecorded(list(ours))
+        holders = await self._store.account.holders(list(ours))
         for serial, row in ours.items():
             order_id = order_id_of(row.file)
             assert order_id is not None
-            if serial in unrecorded:
+            holder = holders.get(serial)
+            # One in the pool may be what an order in doubt has waited for: it came while a later try was under way.
+            if holder is None or (holder == POOLED and order_id in self._cases):
                 used = row.status != "NOTSTAMP" and order_id not in self._cases
                 code = await self._store.found(
                     order_id, serial, "found on the account's list", walk=True, used=used
@@ -209,7 +220,7 @@ class Resolver:
                 walk.taken += code in (Code.OK, Code.POOL_EMPTY)
                 walk.strange += code == Code.MISSING
                 walk.busy += code == Code.STATE
-            walk.files[order_id] = serial
+            (walk.files if holder in (None, POOLED, order_id) else walk.taken_by_others)[order_id] = serial
 
     async def _not_listed(self, order_id: str, case: _Case, walk: Walk) -> None:
         if not walk.complete:
@@ -230,9 +241,10 @@ class Resolver:
         if verdict is Verdict.LATER and case.put_off < PUT_OFF_MAX:
             case.put_off += 1
             return
-        case.contradicted = case.contradicted + 1 if verdict is Verdict.CONTRADICTS else 0
-        if case.contradicted:
-            if case.contradicted < CONTRADICTIONS_MIN:
+        case.agreed = case.agreed + 1 if verdict is Verdict.AGREES else 0
+        case.contradicted += verdict is Verdict.CONTRADICTS
+        if case.contradicted and case.agreed < AGREEMENTS_MIN:
+            if case.contradicted < CONTRADICTIONS_MIN and verdict is not Verdict.LATER:
                 return
             await self._escalate(
                 order_id,

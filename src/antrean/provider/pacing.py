@@ -204,4 +204,5 @@ def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
 def _cut(state: PaceState, factor: float, now_s: float, bounds: PaceBounds) -> PaceState:
     before = bounds.clamp(state.limit)
     hold_s = HOLD_S if factor <= 0.9 else HOLD_GENTLE_S
-    return replace(state, limit=bounds.clamp(before * factor), ceiling=before, hold_until_s=now_s + hold_s)
+    until_s = max(state.hold_until_s, now_s + hold_s)
+    return replace(state, limit=bounds.clamp(before * factor), ceiling=before, hold_until_s=until_s)

@@ -8,8 +8,9 @@ if not o then return {CODE.MISSING} end
 local code = check(o, 'bought', S.BOUGHT, fence, op)
 if code ~= CODE.OK then return {code} end
 local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
-if owner and string.match(owner, '^[^@]+') ~= id then return {CODE.SERIAL_TAKEN} end
-take_serial(o, sn, 'generate')
+local pooled = redis.call('HGET', K.POOL, sn) -- the order that it was made for
+if (owner and string.match(owner, '^[^@]+') ~= id) or (pooled and pooled ~= id) then return {CODE.SERIAL_TAKEN} end
+take_serial(o, sn, pooled and 'pool' or 'generate')
 local set = {last = op, sn = sn, own = '1', calls = calls, err = ''}
 if o.kind == 'purchase' then
   write(o, S.BOUGHT, note, set)
