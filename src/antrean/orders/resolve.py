@@ -69,7 +69,7 @@ class Walk:
 
     files: dict[str, str] = field(default_factory=dict)
     #: Orders whose SN our books give to another order, as after an answer that was another call's.
-    taken_by_others: dict[str, str] = field(default_factory=dict)
+    taken_by_others: set[str] = field(default_factory=set)
     #: SNs that went to their order or to the pool.
     taken: int = 0
     #: SNs of ours that were stamped for orders which our books do not have, as after a restored backup.
@@ -220,7 +220,10 @@ class Resolver:
                 walk.taken += code in (Code.OK, Code.POOL_EMPTY)
                 walk.strange += code == Code.MISSING
                 walk.busy += code == Code.STATE
-            (walk.files if holder in (None, POOLED, order_id) else walk.taken_by_others)[order_id] = serial
+            if holder in (None, POOLED, order_id):
+                walk.files[order_id] = serial
+            else:
+                walk.taken_by_others.add(order_id)
 
     async def _not_listed(self, order_id: str, case: _Case, walk: Walk) -> None:
         if not walk.complete:

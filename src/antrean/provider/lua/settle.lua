@@ -31,21 +31,15 @@ local bucket = int(math.floor(NOW / (tonumber(window_ms) / BUCKETS)))
 local c, f, s = string.match(redis.call('HGET', KEYS[2], bucket) or '0 0 0', '(%d+) (%d+) (%d+)')
 redis.call('HSET', KEYS[2], bucket, int(c + 1) .. ' ' .. int(f + (failed and 1 or 0)) .. ' ' .. int(s + tonumber(slow)))
 local calls, failures, slow_calls = window(tonumber(window_ms))
-if weight == 'refused' then
-  set('refused', int(num(B, 'refused') + 1))
-elseif B.refused ~= '0' then
-  set('refused', '0')
+
+local function in_a_row(field, goes_on, by)
+  local count = int(goes_on and num(B, field) + by or 0)
+  if B[field] ~= count then set(field, count) end
 end
-if failed then
-  set('failed', int(num(B, 'failed') + 1))
-  if busy == '1' then set('turned_away', int(num(B, 'turned_away') + 1)) end
-else
-  set('good_at', int(NOW))
-  if B.failed ~= '0' then
-    set('failed', '0')
-    set('turned_away', '0')
-  end
-end
+in_a_row('refused', weight == 'refused', 1)
+in_a_row('failed', failed, 1)
+in_a_row('turned_away', failed, busy == '1' and 1 or 0)
+if not failed then set('good_at', int(NOW)) end
 
 local function add(field, by)
   L[field] = tostring(num(L, field) + by)
@@ -76,7 +70,7 @@ else
 end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
-  int(calls), int(failures), int(slow_calls), B.refused, B.failed, B.turned_away or '0', int(NOW - num(B, 'good_at')),
+  int(calls), int(failures), int(slow_calls), B.refused, B.failed, B.turned_away, int(NOW - num(B, 'good_at')),
   int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}
