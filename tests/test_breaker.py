@@ -412,6 +412,20 @@ async def test_the_limit_is_one_for_all_and_a_waiting_call_takes_the_slot_that_c
     assert (await one.look())[1].in_flight == 2
 
 
+async def test_who_waits_behind_a_failure_asks_after_what_it_moved(redis: Redis, clock: Clock) -> None:
+    """A slot that a good answer frees is asked for in the same breath; one that the opening call frees is not."""
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=1, start=1)))
+    await calls(breaker, 9, OutcomeUnknown("lost"))
+    last = await admitted(breaker)
+    waiting = asyncio.create_task(breaker.admit(5.0))
+    while not breaker.limiter._waiting:
+        await asyncio.sleep(0)
+    await breaker.settle(last, OutcomeUnknown("lost"), 0.1)
+    with pytest.raises(NotAdmitted):
+        await waiting
+    assert (await breaker.status()).state is OPEN
+
+
 async def test_a_cancelled_admission_holds_nothing(redis: Redis, clock: Clock) -> None:
     breaker = make_breaker(redis, clock)
     waiting = [asyncio.create_task(breaker.admit(5.0)) for _ in range(10)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
 
-from antrean.provider.slots import SlotTransport
+from antrean.provider.transport import AiohttpTransport
 
 #: Answers the n-th request (from 1) of all connections with these bytes; None cuts the connection.
 Script = Callable[[int, bytes], bytes | None]
@@ -63,8 +64,8 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[SlotTransport]:
-    made = SlotTransport(4)
+async def transport() -> AsyncIterator[AiohttpTransport]:
+    made = AiohttpTransport(4)
     yield made
     await made.aclose()
 
@@ -74,7 +75,7 @@ def post(url: str, content: bytes = b"{}", connect_s: float = 2, pool_s: float =
     return httpx.Request("POST", url, content=content, extensions={"timeout": timeout.as_dict()})
 
 
-async def send(transport: SlotTransport, request: httpx.Request) -> bytes:
+async def send(transport: AiohttpTransport, request: httpx.Request) -> bytes:
     response = await transport.handle_async_request(request)
     try:
         return await response.aread()
@@ -83,7 +84,7 @@ async def send(transport: SlotTransport, request: httpx.Request) -> bytes:
 
 
 async def test_a_post_on_a_kept_connection_that_is_cut_is_not_sent_again(
-    transport: SlotTransport, serve: Serve
+    transport: AiohttpTransport, serve: Serve
 ) -> None:
     seen: list[int] = []
 
@@ -98,7 +99,14 @@ async def test_a_post_on_a_kept_connection_that_is_cut_is_not_sent_again(
     assert seen == [1, 2]
 
 
-async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(transport: SlotTransport) -> None:
+@pytest.mark.parametrize(
+    ("at_once", "later"),
+    [(answer(b"stale"), b""), (b"", answer(b"stale")), (b"", answer(b"stale")[:17])],
+    ids=["in the same packet", "while idle", "half of one while idle"],
+)
+async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(
+    transport: AiohttpTransport, at_once: bytes, later: bytes
+) -> None:
     """A server or proxy that answers twice must not give one order the SN of another."""
     connections = 0
     answered, stale_sent = asyncio.Event(), asyncio.Event()
@@ -107,11 +115,12 @@ async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(transport:
         nonlocal connections
         connections += 1
         await reader.readuntil(b"{}")
-        writer.write(answer(b"its own"))
+        writer.write(answer(b"its own") + at_once)
         await answered.wait()
-        writer.write(answer(b"stale"))
+        writer.write(later)
         await writer.drain()
         stale_sent.set()
+        await reader.read()  # open until the other side ends it
         writer.close()
 
     async with await asyncio.start_server(twice, "127.0.0.1", 0) as server:
@@ -119,8 +128,95 @@ async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(transport:
         assert await send(transport, post(url)) == b"its own"
         answered.set()
         await stale_sent.wait()
+        await asyncio.sleep(0)  # what was sent is read
         assert await send(transport, post(url)) == b"its own"
         assert connections == 2
+        await transport.aclose()
+
+
+async def test_what_came_unasked_and_is_not_read_yet_is_not_the_next_call_s(
+    transport: AiohttpTransport,
+) -> None:
+    """The server writes from another thread while this loop stands still: nothing was told of it."""
+    connections = []
+    answered, stale_sent = threading.Event(), threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        for number in range(2):
+            taken, _ = listening.accept()
+            connections.append(taken)
+            received = b""
+            while not received.endswith(b"{}"):
+                received += taken.recv(4096)
+            taken.sendall(answer(b"its own"))
+            if number == 0:
+                answered.wait(5)
+                taken.sendall(answer(b"stale"))
+                stale_sent.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
+        server = threading.Thread(target=serve, args=(listening,))
+        server.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        assert await send(transport, post(url)) == b"its own"
+        answered.set()
+        assert stale_sent.wait(5)  # blocks the loop on purpose
+        assert await send(transport, post(url)) == b"its own"
+        server.join(5)
+    for each in connections:
+        each.close()
+    assert len(connections) == 2
+
+
+async def test_a_connection_is_kept_for_the_next_call(transport: AiohttpTransport) -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(3):
+            await reader.readuntil(b"{}")
+            writer.write(answer(8000 * b"x"))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        for _ in range(3):
+            assert len(await send(transport, post(url))) == 8000
+        assert connections == 1
+
+
+async def test_a_get_is_not_repeated_either(transport: AiohttpTransport, serve: Serve) -> None:
+    seen: list[int] = []
+
+    def script(number: int, _: bytes) -> bytes | None:
+        seen.append(number)
+        return answer(b"one") if number == 1 else None
+
+    url = await serve(script)
+    assert await send(transport, httpx.Request("GET", url)) == b"one"
+    with pytest.raises(httpx.ReadError):
+        await send(transport, httpx.Request("GET", url))
+    assert seen == [1, 2]
+
+
+async def test_a_call_given_up_ends_its_connection_and_gives_its_place_back(serve: Serve) -> None:
+    asked = asyncio.Event()
+
+    def script(number: int, _: bytes) -> bytes:
+        asked.set()
+        return b"" if number == 1 else answer(b"x")
+
+    url = await serve(script)
+    transport = AiohttpTransport(1)
+    call = asyncio.create_task(send(transport, post(url)))
+    await asked.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await send(transport, post(url)) == b"x"
+    await transport.aclose()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +225,7 @@ async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(transport:
     ids=["half a head", "half a body", "no HTTP"],
 )
 async def test_an_answer_that_is_none_came_after_the_request(
-    transport: SlotTransport, serve: Serve, said: bytes
+    transport: AiohttpTransport, serve: Serve, said: bytes
 ) -> None:
     cut = asyncio.Event()
 
@@ -151,7 +247,7 @@ async def test_an_answer_that_is_none_came_after_the_request(
 
 
 async def test_what_fails_before_there_is_a_connection_was_not_sent(
-    transport: SlotTransport, serve: Serve
+    transport: AiohttpTransport, serve: Serve
 ) -> None:
     plain = await serve(lambda number, _: answer(b""))
     with pytest.raises((httpx.ConnectTimeout, httpx.ConnectError)):  # it speaks no TLS
@@ -166,7 +262,7 @@ async def test_what_fails_before_there_is_a_connection_was_not_sent(
         await send(transport, post("ftp://127.0.0.1/"))
 
 
-async def test_a_server_that_takes_no_connections_was_not_sent_anything(transport: SlotTransport) -> None:
+async def test_a_server_that_takes_no_connections_was_not_sent_anything(transport: AiohttpTransport) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -184,7 +280,7 @@ async def test_a_server_that_takes_no_connections_was_not_sent_anything(transpor
 
 async def test_a_call_beyond_the_bound_waits_for_a_place(serve: Serve) -> None:
     url = await serve(lambda number, _: answer(b"x"))
-    transport = SlotTransport(1)
+    transport = AiohttpTransport(1)
     first = await transport.handle_async_request(post(url))
     with pytest.raises(httpx.PoolTimeout):
         await transport.handle_async_request(post(url, pool_s=0.05))
@@ -201,7 +297,7 @@ async def test_a_call_beyond_the_bound_waits_for_a_place(serve: Serve) -> None:
 
 
 async def test_a_large_body_arrives_whole_and_an_answer_is_unpacked(
-    transport: SlotTransport, serve: Serve
+    transport: AiohttpTransport, serve: Serve
 ) -> None:
     sent = []
 
@@ -217,7 +313,7 @@ async def test_a_large_body_arrives_whole_and_an_answer_is_unpacked(
     assert sent[0].lower().count(b"content-length:") == sent[0].lower().count(b"\r\nhost:") == 1
 
 
-async def test_a_redirect_is_an_answer(transport: SlotTransport, serve: Serve) -> None:
+async def test_a_redirect_is_an_answer(transport: AiohttpTransport, serve: Serve) -> None:
     url = await serve(lambda number, _: answer(b"", "Location: /elsewhere", status="302 Found"))
     response = await transport.handle_async_request(post(url))
     assert response.status_code == 302

@@ -39,7 +39,7 @@ from antrean.orders.resolve import Resolver
 from antrean.orders.vault import Vault
 from antrean.workers.calibration import Calibration
 from antrean.workers.capacity import BreakerCapacity
-from antrean.workers.dispatcher import Dispatcher, enqueuer
+from antrean.workers.dispatcher import Dispatcher, enqueuer, with_ready
 from antrean.workers.jobs import order_of
 from antrean.workers.keeper import Keeper, Loop
 from antrean.workers.outbound import Outbound
@@ -132,13 +132,13 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         async with asyncio.timeout(claim_max_ms / 1000):
             return await run(order_of(job_id))
 
-    concurrency = settings.upstream_concurrency_max + settings.adapter_concurrency_max
+    turns_max = with_ready(settings.upstream_concurrency_max) + with_ready(settings.adapter_concurrency_max)
 
     async def close_sync() -> None:
         rq_redis.close()
 
     return WorkerParts(
-        ConcurrentWorker(queue, rq_redis, worker_id, perform, concurrency),
+        ConcurrentWorker(queue, rq_redis, worker_id, perform, turns_max),
         Keeper(store, worker_id, loops),
         settings.drain_s,
         [

@@ -275,6 +275,10 @@ class SharedBreaker:
         asked_s = min(asked_s, self.limiter.rules.asked_wait_max_s)
         slow = "1" if duration_s >= self.rules.slow_call_s else "0"
         window_ms = int(self.rules.window_s * 1000)
+        good = weight is Weight.SUCCESS and slow == "0"
+        if good:
+            # As soon as this is in line to be sent: what asks behind it finds the slot free.
+            asyncio.get_running_loop().call_soon(self.limiter.wake)
         try:
             row = await self._run(
                 "settle",
@@ -298,7 +302,8 @@ class SharedBreaker:
             self._see(BreakerState.OPEN)
             log.warning("call not settled", breaker=self.name, error=type(error).__name__)
         finally:
-            self.limiter.wake()
+            if not good:  # the next must find what this may have moved
+                self.limiter.wake()
 
     async def _judge(self, row: list[str]) -> None:
         _code, state, epoch, overridden = row[:4]

@@ -29,7 +29,6 @@ from antrean.provider.protocol import (
 )
 from antrean.provider.serials import is_serial, read_balance, read_page, read_status
 from antrean.provider.signing import Stamper
-from antrean.provider.slots import SlotTransport
 from antrean.provider.token import SharedToken, payload
 from antrean.provider.translate import (
     Effect,
@@ -37,6 +36,7 @@ from antrean.provider.translate import (
     lost,
     read_answer,
 )
+from antrean.provider.transport import AiohttpTransport
 from antrean.provider.wire import Wire
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ DUTY_IDR = "10000"
 LATE_TIMEOUTS = 10
 LATE_MAX_S = 120.0
 #: Calls beside the orders': login, questions, pictures.
-SLOTS_EXTRA = 16
+CALLS_EXTRA = 16
 #: Names under which a token's payload may hold the account's id.
 ID_CLAIMS = ("id", "userId", "user_id", "UserID", "userid", "uid", "sub")
 #: Longest token taken, in characters.
@@ -89,8 +89,8 @@ class PeruriAdapter:
     ) -> None:
         self._config = config
         self._tokens = tokens
-        slots_max = config.concurrency_max + LATE_CALLS_MAX + SLOTS_EXTRA
-        self._wire = Wire(transport or SlotTransport(slots_max), config.timeout_s)
+        calls_max = config.concurrency_max + LATE_CALLS_MAX + CALLS_EXTRA
+        self._wire = Wire(transport or AiohttpTransport(calls_max), config.timeout_s)
         self._late = LateCalls()
         self._backend = config.backend_url.rstrip("/")
         self._stampv2 = config.stampv2_url.rstrip("/")

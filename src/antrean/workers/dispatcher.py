@@ -51,10 +51,15 @@ class CapacitySource(Protocol):
         ...
 
 
+def with_ready(limit: int) -> int:
+    """Orders under way that keep `limit` calls in flight: before and after its call a turn has other work. Pure."""
+    return limit + max(READY_MIN, int(limit * READY_SHARE))
+
+
 def _target(limit: int, trial: bool) -> int:
     if limit <= 0:
         return 0
-    return limit if trial else limit + max(READY_MIN, int(limit * READY_SHARE))
+    return limit if trial else with_ready(limit)
 
 
 def shared_lanes(s: Situation, capacity: Capacity) -> tuple[list[tuple[str, int]], int]:
