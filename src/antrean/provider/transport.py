@@ -1,8 +1,8 @@
 """An httpx transport on aiohttp's client, which stays cheap with many calls in flight.
 
 httpx's own pool counts its idle connections once per connection: 64 calls in flight on one of them cost 9.4 ms of CPU
-a call. With a small pool for each call it was 0.7 ms, and with this transport 0.3 (measured on one core, answers after
-50 ms).
+a call, with a small pool for each call 0.7 (measured on one core, answers after 50 ms). Where answers come after 200 ms
+the small pools cost 0.6 ms and this transport 0.3.
 
 Two things that aiohttp does are not good enough where an answer is worth money, and are otherwise here:
 
