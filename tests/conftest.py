@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.backoff import ConstantBackoff
@@ -22,6 +23,10 @@ from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from beside import Beside
 
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
 #: Longest stop of a test's Valkey, in seconds.
 STOP_S = 10
 
@@ -29,6 +34,10 @@ STOP_S = 10
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that run beside the others are judged last."""
     items.sort(key=lambda item: item.get_closest_marker("beside") is not None)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return LOOPS if item.get_closest_marker("both_loops") else {"asyncio": LOOPS["asyncio"]}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,15 @@ from antrean.provider.errors import (
 )
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
-from antrean.provider.policy import BreakerRules, BreakerState, Weight, open_time_s, weigh
+from antrean.provider.policy import (
+    BreakerRules,
+    BreakerState,
+    Weight,
+    Window,
+    far_from_opening,
+    open_time_s,
+    weigh,
+)
 from provider_support import Clock, make_breaker
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -91,6 +99,22 @@ async def test_half_of_ten_calls_failing_opens_it(breaker: SharedBreaker) -> Non
     assert status.state is OPEN
     assert status.reason == "5 of 10 calls failed"
     assert status.next_probe_at is not None
+
+
+@pytest.mark.parametrize(
+    ("window", "far"),
+    [
+        (Window(0, 0, 0), True),
+        (Window(3, 2, 0), True),
+        (Window(3, 3, 0), False),  # of ten, 2.5 are half of what opens it
+        (Window(100, 24, 0), True),
+        (Window(100, 25, 0), False),
+        (Window(100, 0, 39), True),
+        (Window(100, 0, 40), False),
+    ],
+)
+def test_far_from_opening_is_half_of_what_opens_it(window: Window, far: bool) -> None:
+    assert far_from_opening(window, BreakerRules()) is far
 
 
 async def test_too_few_calls_do_not_open_it(breaker: SharedBreaker) -> None:
@@ -412,15 +436,19 @@ async def test_the_limit_is_one_for_all_and_a_waiting_call_takes_the_slot_that_c
     assert (await one.look())[1].in_flight == 2
 
 
-async def test_who_waits_behind_a_failure_asks_after_what_it_moved(redis: Redis, clock: Clock) -> None:
-    """A slot that a good answer frees is asked for in the same breath; one that the opening call frees is not."""
+@pytest.mark.parametrize("good", [4, 0], ids=["the tenth is good", "the tenth fails"])
+async def test_who_waits_behind_the_call_that_opens_it_asks_after_that(
+    redis: Redis, clock: Clock, good: int
+) -> None:
+    """A slot that a good answer frees is asked for in the same breath, but not where that may open the breaker."""
     breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=1, start=1)))
-    await calls(breaker, 9, OutcomeUnknown("lost"))
+    await calls(breaker, good)
+    await calls(breaker, 9 - good, OutcomeUnknown("lost"))
     last = await admitted(breaker)
     waiting = asyncio.create_task(breaker.admit(5.0))
     while not breaker.limiter._waiting:
         await asyncio.sleep(0)
-    await breaker.settle(last, OutcomeUnknown("lost"), 0.1)
+    await breaker.settle(last, None if good else OutcomeUnknown("lost"), 0.1)
     with pytest.raises(NotAdmitted):
         await waiting
     assert (await breaker.status()).state is OPEN

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
-from antrean.provider.transport import AiohttpTransport
+from antrean.provider.transport import Http1Transport
+
+pytestmark = pytest.mark.both_loops
 
 #: Answers the n-th request (from 1) of all connections with these bytes; None cuts the connection.
 Script = Callable[[int, bytes], bytes | None]
@@ -64,8 +66,8 @@ async def serve() -> AsyncIterator[Serve]:
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    made = AiohttpTransport(4)
+async def transport() -> AsyncIterator[Http1Transport]:
+    made = Http1Transport(4)
     yield made
     await made.aclose()
 
@@ -75,7 +77,7 @@ def post(url: str, content: bytes = b"{}", connect_s: float = 2, pool_s: float =
     return httpx.Request("POST", url, content=content, extensions={"timeout": timeout.as_dict()})
 
 
-async def send(transport: AiohttpTransport, request: httpx.Request) -> bytes:
+async def send(transport: Http1Transport, request: httpx.Request) -> bytes:
     response = await transport.handle_async_request(request)
     try:
         return await response.aread()
@@ -84,7 +86,7 @@ async def send(transport: AiohttpTransport, request: httpx.Request) -> bytes:
 
 
 async def test_a_post_on_a_kept_connection_that_is_cut_is_not_sent_again(
-    transport: AiohttpTransport, serve: Serve
+    transport: Http1Transport, serve: Serve
 ) -> None:
     seen: list[int] = []
 
@@ -105,7 +107,7 @@ async def test_a_post_on_a_kept_connection_that_is_cut_is_not_sent_again(
     ids=["in the same packet", "while idle", "half of one while idle"],
 )
 async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(
-    transport: AiohttpTransport, at_once: bytes, later: bytes
+    transport: Http1Transport, at_once: bytes, later: bytes
 ) -> None:
     """A server or proxy that answers twice must not give one order the SN of another."""
     connections = 0
@@ -135,7 +137,7 @@ async def test_an_answer_that_nobody_asked_for_is_not_the_next_call_s(
 
 
 async def test_what_came_unasked_and_is_not_read_yet_is_not_the_next_call_s(
-    transport: AiohttpTransport,
+    transport: Http1Transport,
 ) -> None:
     """The server writes from another thread while this loop stands still: nothing was told of it."""
     connections = []
@@ -169,7 +171,7 @@ async def test_what_came_unasked_and_is_not_read_yet_is_not_the_next_call_s(
     assert len(connections) == 2
 
 
-async def test_a_connection_is_kept_for_the_next_call(transport: AiohttpTransport) -> None:
+async def test_a_connection_is_kept_for_the_next_call(transport: Http1Transport) -> None:
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,7 +189,7 @@ async def test_a_connection_is_kept_for_the_next_call(transport: AiohttpTranspor
         assert connections == 1
 
 
-async def test_a_get_is_not_repeated_either(transport: AiohttpTransport, serve: Serve) -> None:
+async def test_a_get_is_not_repeated_either(transport: Http1Transport, serve: Serve) -> None:
     seen: list[int] = []
 
     def script(number: int, _: bytes) -> bytes | None:
@@ -209,7 +211,7 @@ async def test_a_call_given_up_ends_its_connection_and_gives_its_place_back(serv
         return b"" if number == 1 else answer(b"x")
 
     url = await serve(script)
-    transport = AiohttpTransport(1)
+    transport = Http1Transport(1)
     call = asyncio.create_task(send(transport, post(url)))
     await asked.wait()
     call.cancel()
@@ -225,7 +227,7 @@ async def test_a_call_given_up_ends_its_connection_and_gives_its_place_back(serv
     ids=["half a head", "half a body", "no HTTP"],
 )
 async def test_an_answer_that_is_none_came_after_the_request(
-    transport: AiohttpTransport, serve: Serve, said: bytes
+    transport: Http1Transport, serve: Serve, said: bytes
 ) -> None:
     cut = asyncio.Event()
 
@@ -247,7 +249,7 @@ async def test_an_answer_that_is_none_came_after_the_request(
 
 
 async def test_what_fails_before_there_is_a_connection_was_not_sent(
-    transport: AiohttpTransport, serve: Serve
+    transport: Http1Transport, serve: Serve
 ) -> None:
     plain = await serve(lambda number, _: answer(b""))
     with pytest.raises((httpx.ConnectTimeout, httpx.ConnectError)):  # it speaks no TLS
@@ -262,7 +264,7 @@ async def test_what_fails_before_there_is_a_connection_was_not_sent(
         await send(transport, post("ftp://127.0.0.1/"))
 
 
-async def test_a_server_that_takes_no_connections_was_not_sent_anything(transport: AiohttpTransport) -> None:
+async def test_a_server_that_takes_no_connections_was_not_sent_anything(transport: Http1Transport) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -280,7 +282,7 @@ async def test_a_server_that_takes_no_connections_was_not_sent_anything(transpor
 
 async def test_a_call_beyond_the_bound_waits_for_a_place(serve: Serve) -> None:
     url = await serve(lambda number, _: answer(b"x"))
-    transport = AiohttpTransport(1)
+    transport = Http1Transport(1)
     first = await transport.handle_async_request(post(url))
     with pytest.raises(httpx.PoolTimeout):
         await transport.handle_async_request(post(url, pool_s=0.05))
@@ -297,7 +299,7 @@ async def test_a_call_beyond_the_bound_waits_for_a_place(serve: Serve) -> None:
 
 
 async def test_a_large_body_arrives_whole_and_an_answer_is_unpacked(
-    transport: AiohttpTransport, serve: Serve
+    transport: Http1Transport, serve: Serve
 ) -> None:
     sent = []
 
@@ -313,7 +315,7 @@ async def test_a_large_body_arrives_whole_and_an_answer_is_unpacked(
     assert sent[0].lower().count(b"content-length:") == sent[0].lower().count(b"\r\nhost:") == 1
 
 
-async def test_a_redirect_is_an_answer(transport: AiohttpTransport, serve: Serve) -> None:
+async def test_a_redirect_is_an_answer(transport: Http1Transport, serve: Serve) -> None:
     url = await serve(lambda number, _: answer(b"", "Location: /elsewhere", status="302 Found"))
     response = await transport.handle_async_request(post(url))
     assert response.status_code == 302

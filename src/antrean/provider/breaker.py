@@ -33,6 +33,7 @@ from antrean.provider.policy import (
     BreakerState,
     Weight,
     Window,
+    far_from_opening,
     judge,
     open_time_s,
     weigh,
@@ -93,6 +94,8 @@ class SharedBreaker:
         self.machine.add_listeners(*listeners)
         self._probe_epoch: str | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        # As far as was seen last, a good answer changes nothing but the number of free slots.
+        self._calm = False
         self._leases: set[str] = set()
         self._beat: asyncio.Task[None] | None = None
 
@@ -275,8 +278,8 @@ class SharedBreaker:
         asked_s = min(asked_s, self.limiter.rules.asked_wait_max_s)
         slow = "1" if duration_s >= self.rules.slow_call_s else "0"
         window_ms = int(self.rules.window_s * 1000)
-        good = weight is Weight.SUCCESS and slow == "0"
-        if good:
+        at_once = self._calm and weight is Weight.SUCCESS and slow == "0"
+        if at_once:
             # As soon as this is in line to be sent: what asks behind it finds the slot free.
             asyncio.get_running_loop().call_soon(self.limiter.wake)
         try:
@@ -302,7 +305,7 @@ class SharedBreaker:
             self._see(BreakerState.OPEN)
             log.warning("call not settled", breaker=self.name, error=type(error).__name__)
         finally:
-            if not good:  # the next must find what this may have moved
+            if not at_once:  # the next must find what this may have moved
                 self.limiter.wake()
 
     async def _judge(self, row: list[str]) -> None:
@@ -312,6 +315,7 @@ class SharedBreaker:
             window = Window(
                 calls, failures, slow, refused, failed, turned_away, silent_ms / 1000, float(row[13])
             )
+            self._calm = state == BreakerState.CLOSED and far_from_opening(window, self.rules)
             move = judge(BreakerState(state), window, self.rules)
             if move is not None:
                 await self._move(epoch, move.to, move.reason)
@@ -355,6 +359,8 @@ class SharedBreaker:
                     log.warning("leases not renewed", breaker=self.name, error=type(error).__name__)
 
     def _see(self, state: str) -> None:
+        if state != BreakerState.CLOSED:
+            self._calm = False
         self._storage.see(BreakerState(state))
         _ = self.machine.state  # pybreaker compares, swaps its state object and tells its listeners
 

@@ -56,25 +56,25 @@ class OnPremiseStamper:
         base_url: str,
         shared_dir: Path,
         remote_dir: str = "",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wire = wire
         self._base_url = base_url.rstrip("/")
         self._shared = shared_dir.absolute()
         self._remote = (remote_dir or str(self._shared)).rstrip("/")
         self._clock = clock
-        self._tidied_at = 0.0
+        self._tidied_at = -TIDY_EVERY_S
 
     async def stamp(self, request: StampRequest, token: str, meter: CallMeter) -> bytes:
         """The stamped PDF. Raises ProviderError."""
         files = self._files(check_ref(request.attempt_ref))
         in_use = False
         try:
-            await self._tidy()
             try:
                 await asyncio.to_thread(_write, files, request.pdf, request.qr_png)
             except OSError as error:
                 raise Unavailable("the folder shared with the signing adapter can not be written") from error
+            await self._tidy(files.picture)
             fields = signing_fields(request, token)
             fields.update(src=files.src, dest=files.dest, spesimenPath=files.specimen)
             await meter.sending()
@@ -118,12 +118,12 @@ class OnPremiseStamper:
                 continue
         raise lost(Effect.STAMPS, "the signing adapter said yes, but the stamped document is not there")
 
-    async def _tidy(self) -> None:
+    async def _tidy(self, just_written: Path) -> None:
         now = self._clock()
         if now - self._tidied_at < TIDY_EVERY_S:
             return
         self._tidied_at = now
-        removed = await asyncio.to_thread(_remove_older, self._shared, now - LEFTOVER_S)
+        removed = await asyncio.to_thread(_remove_older, self._shared, just_written)
         if removed:
             log.info("leftovers removed", files=removed)
 
@@ -152,8 +152,13 @@ def _remove(files: _Files) -> None:
             log.warning("shared file not removed", error=type(error).__name__)
 
 
-def _remove_older(shared: Path, before: float) -> int:
+def _remove_older(shared: Path, just_written: Path) -> int:
+    """The folder's own clock says what is old: ours may be an hour ahead, and other workers' files are in use."""
     removed = 0
+    try:
+        before = just_written.stat().st_mtime - LEFTOVER_S
+    except OSError:
+        return 0
     for folder in (UNSIGNED, SIGNED, STAMP):
         try:
             for path in (shared / folder).iterdir():

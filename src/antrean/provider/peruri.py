@@ -36,7 +36,7 @@ from antrean.provider.translate import (
     lost,
     read_answer,
 )
-from antrean.provider.transport import AiohttpTransport
+from antrean.provider.transport import Http1Transport
 from antrean.provider.wire import Wire
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class PeruriAdapter:
         self._config = config
         self._tokens = tokens
         calls_max = config.concurrency_max + LATE_CALLS_MAX + CALLS_EXTRA
-        self._wire = Wire(transport or AiohttpTransport(calls_max), config.timeout_s)
+        self._wire = Wire(transport or Http1Transport(calls_max), config.timeout_s)
         self._late = LateCalls()
         self._backend = config.backend_url.rstrip("/")
         self._stampv2 = config.stampv2_url.rstrip("/")

@@ -127,6 +127,13 @@ def judge_closed(window: Window, rules: BreakerRules) -> Move | None:
     return None
 
 
+def far_from_opening(window: Window, rules: BreakerRules) -> bool:
+    """Whether a closed breaker with these counts stays closed after one more good answer, and with room to spare:
+    not half of what would open it failed or was slow, of as many calls as are judged at least."""
+    calls = max(window.calls, rules.min_calls)
+    return 2 * window.failures < rules.failure_rate * calls and 2 * window.slow < rules.slow_rate * calls
+
+
 def judge_trial(window: Window, rules: BreakerRules) -> Move | None:
     """Where does a half-open breaker go, when `window` holds its trials and nothing else?"""
     if window.failures:

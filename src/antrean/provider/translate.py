@@ -87,7 +87,9 @@ def transport_error(error: Exception, effect: Effect) -> ProviderError:
     if isinstance(error, httpx.ConnectError):
         return Unavailable("the upstream refuses connections")
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
-        return Unavailable("the upstream's address is not a URL that can be called")
+        return Unavailable(
+            "the upstream's address is not a URL that can be called, or our token can not be sent"
+        )
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return lost(effect, "the upstream did not answer in time")
     return lost(effect, "the connection to the upstream broke")

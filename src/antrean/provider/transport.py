@@ -1,48 +1,45 @@
-"""An httpx transport on aiohttp's client, which stays cheap with many calls in flight.
+"""An httpx transport for answers that are worth money: HTTP/1.1 by h11, on asyncio's own connections.
 
-httpx's own pool counts its idle connections once per connection: 64 calls in flight on one of them cost 9.4 ms of CPU
-a call, with a small pool for each call 0.7 (measured on one core, answers after 50 ms). Where answers come after 200 ms
-the small pools cost 0.6 ms and this transport 0.3.
+httpx's own pool counts its idle connections once per connection, so that a call costs the more the more of them are in
+flight. The pool here is a list.
 
-Two things that aiohttp does are not good enough where an answer is worth money, and are otherwise here:
+What a general client forgives is here the end of the connection:
 
-- It hands an answer that nobody asked for, come while its connection was idle, to the next call, whose order would
-  get a foreign SN. Here such a connection ends (`_Exchanges`).
-- It repeats a GET on a kept connection that broke. Here nothing is sent twice.
+- An answer is taken only for the request that was sent before it. What comes on a connection before its request or
+  after its answer belongs to nobody, or to another order. (One that was under way when the next request left can not
+  be told apart by anybody; an SN that is another order's is found by the books, see `serials`.)
+- A request is sent once, on a kept connection as on a new one, whatever becomes of it.
+- A call that is given up takes its connection with it: no rest of its request leaves later.
 
-Its errors become httpx's by one question: was there a connection? What is raised before is ConnectError or
-ConnectTimeout, and the request was not sent; all else is ReadError, and it may have been. (The package `httpx-aiohttp`
-calls a connection that is lost after the request went out a ConnectTimeout.)
+Errors answer one question: may the request have been sent? ConnectError, ConnectTimeout, PoolTimeout and
+UnsupportedProtocol: no byte of it left. ReadError: it may have been.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import io
-import select
+import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
-import aiohttp
+import h11
 import httpx
-from aiohttp.client_proto import ResponseHandler
-from yarl import URL
+from aiohappyeyeballs import start_connection
+
+from antrean.provider.connection import Connection, Origin
 
 #: Idle connections are closed after this many seconds, before a usual server (5 s and more) closes them: a request
 #: sent into a closing connection has an unknown outcome.
 KEEPALIVE_S = 3.0
-#: Longest line of an answer's head that is read, in bytes.
-HEAD_LINE_BYTES_MAX = 64 * 1024
-#: Larger requests are written piece by piece, with other calls in between.
-AT_ONCE_BYTES_MAX = 256 * 1024
-#: Headers that aiohttp writes itself.
-OWN_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
+#: The next address of a host is tried after so many seconds without a connection to the one before (RFC 8305).
+NEXT_ADDRESS_S = 0.25
+PORTS = {"http": 80, "https": 443}
+
+Address = tuple[int, int, int, str, tuple[Any, ...]]
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
+class Http1Transport(httpx.AsyncBaseTransport):
     """At most `calls_max` calls at once; one beyond waits for as long as its pool timeout says, then raises
     httpx.PoolTimeout.
 
@@ -51,154 +48,162 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, calls_max: int) -> None:
+        self._calls_max = calls_max
         self._permits = asyncio.Semaphore(calls_max)
-        self._opened: aiohttp.ClientSession | None = None
+        self._connections: set[Connection] = set()
+        self._idle: dict[Connection, None] = {}  # the one used last is last
+        self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send; the place is taken until the response is closed. Raises httpx.TransportError."""
         timeouts = request.extensions.get("timeout", {})
         body = await request.aread()
+        head = _head(request)
+        origin = _origin(request)
         try:
             async with asyncio.timeout(timeouts.get("pool")):
                 await self._permits.acquire()
         except TimeoutError as error:
             raise httpx.PoolTimeout("no connection is free", request=request) from error
+        connection = None
         try:
-            with _translated(request):
-                answer = await self._session.request(
-                    request.method,
-                    URL(str(request.url), encoded=True),
-                    data=io.BytesIO(body) if len(body) > AT_ONCE_BYTES_MAX else body or None,
-                    headers=_headers(request),
-                    skip_auto_headers=("Content-Type",),
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(connect=timeouts.get("connect")),
-                )
-        except BaseException:
+            connection = self._kept(origin) or await self._connect(origin, timeouts.get("connect"))
+            answer = await connection.ask(head, body)
+        except BaseException as error:
+            if connection is not None:
+                connection.cut()
             self._permits.release()
+            if isinstance(error, h11.LocalProtocolError):
+                raise httpx.ReadError("the request contradicts itself", request=request) from None
+            if isinstance(error, httpx.TransportError):
+                error.request = request
             raise
-        stream = _Body(answer, request, self._permits)
-        return httpx.Response(answer.status, headers=answer.raw_headers, stream=stream)
+        stream = _Body(connection, self)
+        return httpx.Response(answer.status_code, headers=answer.headers.raw_items(), stream=stream)
 
     async def aclose(self) -> None:
-        """Close all connections, without waiting for the other side."""
-        if self._opened is not None and self._opened.connector is not None:
-            await self._opened.connector.close(abort_ssl=True)
+        """Cut all connections, those in use as well, and begin no more."""
+        self._closed = True
+        for connection in tuple(self._connections):
+            connection.cut()
+
+    # ---- the pool
+
+    def give_back(self, connection: Connection) -> None:
+        """A call is over: its connection is kept where nothing is left on it, and its place is free."""
+        if connection.next_exchange():
+            self._idle[connection] = None
+            connection.idle_since(self._loop.call_later(KEEPALIVE_S, connection.cut))
+            if len(self._idle) > self._calls_max:
+                next(iter(self._idle)).cut()
+        else:
+            connection.cut()
+        self._permits.release()
+
+    def _ended(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._idle.pop(connection, None)
+
+    def _kept(self, origin: Origin) -> Connection | None:
+        """The kept connection that was used last, if there is one on which nothing came since."""
+        while True:
+            kept = next((each for each in reversed(self._idle) if each.origin == origin), None)
+            if kept is None:
+                return None
+            del self._idle[kept]
+            kept.in_use()
+            if kept.is_open and not kept.readable():
+                return kept
+            kept.cut()
+
+    async def _connect(self, origin: Origin, timeout_s: float | None) -> Connection:
+        """Raises ConnectError, ConnectTimeout."""
+        connection = Connection(origin, self._connections.add, self._ended)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._open(connection)
+        except TimeoutError as error:
+            connection.cut()
+            raise httpx.ConnectTimeout("no connection in time") from error
+        except (OSError, ValueError, RuntimeError) as error:  # a name that is none; uvloop has its own
+            connection.cut()
+            raise httpx.ConnectError("no connection") from error
+        except BaseException:
+            connection.cut()
+            raise
+        # Below TLS something of its own may wait to be read.
+        if self._closed or not connection.is_open or (origin[0] == "http" and connection.readable()):
+            connection.cut()
+            raise httpx.ConnectError("the connection was over before anything was sent")
+        return connection
+
+    async def _open(self, connection: Connection) -> None:
+        if self._closed:
+            raise ConnectionAbortedError("the transport is closed")
+        scheme, host, port = connection.origin
+        addresses = await self._addresses(host, port)
+        opened = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await self._loop.create_connection(
+            lambda: connection,
+            sock=opened,
+            ssl=self._tls_context() if scheme == "https" else None,
+            server_hostname=host if scheme == "https" else None,
+        )
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        """Calls that need the same look-up share it: each holds one of a few threads until it is answered."""
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            work = self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            lookup = self._lookups[host, port] = asyncio.ensure_future(cast("Any", work))
+            lookup.add_done_callback(lambda _: self._lookups.pop((host, port), None))
+        return await asyncio.shield(lookup)
 
     @property
-    def _session(self) -> aiohttp.ClientSession:
-        """Opened by the first call: it needs the loop that runs."""
-        if self._opened is None:
-            self._opened = aiohttp.ClientSession(
-                connector=_Connections(),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                max_line_size=HEAD_LINE_BYTES_MAX,
-                max_field_size=HEAD_LINE_BYTES_MAX,
-            )
-            self._opened._retry_connection = False
-        return self._opened
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
 
-
-class _Connections(aiohttp.TCPConnector):
-    """Kept connections, their number bounded by the transport's permits."""
-
-    def __init__(self) -> None:
-        super().__init__(limit=0, keepalive_timeout=KEEPALIVE_S, ssl=_tls())
-        self._factory = cast(
-            "functools.partial[ResponseHandler]", functools.partial(_Exchanges, loop=self._loop)
-        )
-
-
-class _Exchanges(ResponseHandler):
-    """A connection on which an answer is taken only for the request that was sent before it."""
-
-    def set_response_params(self, **params: Any) -> None:
-        """A request is about to be sent."""
-        self._payload = None
-        super().set_response_params(**params)
-
-    def data_received(self, data: bytes) -> None:
-        """Take it, unless the answer is whole already: then nothing more was asked for.
-
-        No data is aiohttp's word to itself to go on parsing.
-        """
-        if data and self._payload is not None and self._payload.is_eof():
-            self.force_close()
-            self.abort()
-        else:
-            super().data_received(data)
-
-    def is_connected(self) -> bool:
-        """Whether the next request may go out here: not with anything unread, in the parser or in the socket."""
-        return (
-            self.transport is not None
-            and not self.transport.is_closing()
-            and not self.should_close
-            and not _readable(self.transport.get_extra_info("socket").fileno())
-        )
-
-    def close(self) -> None:
-        """What is unfinished is cut: the rest of a request must not leave after it was given up."""
-        if self.should_close:
-            self.abort()
-        else:
-            super().close()
+    def _tls_context(self) -> ssl.SSLContext:
+        """httpx's authorities: a small machine may have none of its own."""
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body; closing it gives the place back, once. The connection is kept where all was read."""
+    """A response's body; closing it gives the connection and the place back, once."""
 
-    def __init__(
-        self, answer: aiohttp.ClientResponse, request: httpx.Request, permits: asyncio.Semaphore
-    ) -> None:
-        self._answer = answer
-        self._request = request
-        self._permits: asyncio.Semaphore | None = permits
+    def __init__(self, connection: Connection, pool: Http1Transport) -> None:
+        self._connection: Connection | None = connection
+        self._pool = pool
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _translated(self._request):
-            async for chunk in self._answer.content.iter_any():
+        if self._connection is not None:
+            async for chunk in self._connection.chunks():
                 yield chunk
 
     async def aclose(self) -> None:
-        self._answer.close()
-        permits, self._permits = self._permits, None
-        if permits is not None:
-            permits.release()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(connection)
 
 
-@contextmanager
-def _translated(request: httpx.Request) -> Iterator[None]:
+def _head(request: httpx.Request) -> h11.Request:
+    """Raises httpx.UnsupportedProtocol."""
     try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout("no connection in time", request=request) from error
-    except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError("no connection", request=request) from error
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-        raise httpx.UnsupportedProtocol("not an address that can be called", request=request) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise httpx.ReadError("the connection broke", request=request) from error
+        return h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+    except (h11.LocalProtocolError, ValueError):
+        # Without its words: the header at fault may be the one with the token.
+        raise httpx.UnsupportedProtocol("not to be put into HTTP", request=request) from None
 
 
-def _headers(request: httpx.Request) -> list[tuple[str, str]]:
-    return [
-        (name.decode("ascii"), value.decode("latin-1"))
-        for name, value in request.headers.raw
-        if name.lower() not in OWN_HEADERS
-    ]
-
-
-def _readable(descriptor: int) -> bool:
-    """Whether something came, or the end of the connection."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _tls() -> ssl.SSLContext:
-    """httpx's authorities: a small machine may have none of its own."""
-    context = httpx.create_ssl_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+def _origin(request: httpx.Request) -> Origin:
+    """Raises httpx.UnsupportedProtocol."""
+    url = request.url
+    if url.scheme not in PORTS or not url.host:
+        raise httpx.UnsupportedProtocol("not an address that can be called", request=request)
+    return url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme]

@@ -1,0 +1,214 @@
+"""One connection to an HTTP/1.1 server: h11 on asyncio's transport, an exchange at a time, nothing forgiven."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import h11
+import httpx
+
+#: Longest head of an answer that is read, in bytes.
+HEAD_BYTES_MAX = 64 * 1024
+#: Larger requests are written in pieces of this size, in bytes, with other calls in between.
+PIECE_BYTES = 256 * 1024
+#: Of an answer that nobody reads, so many bytes are taken in before its sender has to wait.
+AHEAD_BYTES_MAX = 256 * 1024
+
+#: Scheme, host and port.
+Origin = tuple[str, str, int]
+
+
+class Connection(asyncio.Protocol):
+    """One exchange after another. Everything that does not fit to one ends it.
+
+    `began` and `ended` are told when there is a connection, and when there is none any more.
+    """
+
+    def __init__(
+        self, origin: Origin, began: Callable[[Connection], object], ended: Callable[[Connection], object]
+    ) -> None:
+        self.origin = origin
+        self._began, self._ended = began, ended
+        self._transport: asyncio.Transport | None = None
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._asked = False
+        self._head: h11.Response | None = None
+        self._chunks: deque[bytes] = deque()
+        self._ahead_bytes = 0
+        self._whole = False
+        self._failure: httpx.ReadError | None = None
+        self._news: asyncio.Future[None] | None = None
+        self._full = False
+        self._idle_end: asyncio.TimerHandle | None = None
+
+    # ---- its life
+
+    def idle_since(self, end: asyncio.TimerHandle) -> None:
+        """It is in the pool now, until `end`."""
+        self._idle_end = end
+
+    def in_use(self) -> None:
+        """It has left the pool."""
+        if self._idle_end is not None:
+            self._idle_end.cancel()
+            self._idle_end = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has ended it so far."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def readable(self) -> bool:
+        """Whether something came that the loop has not told of yet, be it only the connection's end."""
+        assert self._transport is not None
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def next_exchange(self) -> bool:
+        """Be ready for another one; False where that can not be."""
+        http = self._http
+        if self._transport is None or http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            return False
+        http.start_next_cycle()
+        self._head, self._whole = None, False
+        self._chunks.clear()
+        self._took(self._ahead_bytes)
+        return True
+
+    def cut(self) -> None:
+        """End it now. What was not sent yet never is; who waits for an answer gets httpx.ReadError."""
+        self._over()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    def _over(self) -> None:
+        if not self._whole and self._failure is None:
+            self._failure = httpx.ReadError("the connection broke")
+        self._ended(self)
+        self.in_use()
+        self._tell()
+
+    # ---- asked and answered
+
+    async def ask(self, head: h11.Request, body: bytes) -> h11.Response:
+        """Send and wait for the head of the answer. Raises httpx.ReadError."""
+        self._asked = True
+        start = self._http.send(head) or b""
+        first, rest = body[:PIECE_BYTES], memoryview(body)[PIECE_BYTES:]
+        self._write(start + self._piece(first) + (b"" if rest else self._end()))
+        while rest and self._head is None:
+            while self._full and self._head is None:
+                await self._wait()
+            self._write(self._piece(rest[:PIECE_BYTES]))
+            rest = rest[PIECE_BYTES:]
+            if not rest:
+                self._write(self._end())
+            await asyncio.sleep(0)
+        while self._head is None:
+            await self._wait()
+        return self._head
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The answer's body. Raises httpx.ReadError."""
+        while True:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self._took(len(chunk))
+                yield chunk
+            if self._whole:
+                return
+            await self._wait()
+
+    def _piece(self, piece: bytes | memoryview) -> bytes:
+        return self._http.send(h11.Data(data=cast("bytes", piece))) or b"" if piece else b""
+
+    def _end(self) -> bytes:
+        return self._http.send(h11.EndOfMessage()) or b""
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is None:
+            raise self._failure or httpx.ReadError("the connection broke")
+        if data:
+            self._transport.write(data)
+
+    async def _wait(self) -> None:
+        """Until something came, was sent, or broke. Raises httpx.ReadError."""
+        if self._failure is not None:
+            raise self._failure
+        self._news = asyncio.get_running_loop().create_future()
+        await self._news
+        if self._failure is not None:
+            raise self._failure
+
+    def _tell(self) -> None:
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
+
+    def _took(self, size: int) -> None:
+        before, self._ahead_bytes = self._ahead_bytes, self._ahead_bytes - size
+        if before > AHEAD_BYTES_MAX >= self._ahead_bytes and self._transport is not None:
+            self._transport.resume_reading()
+
+    def _read(self) -> None:
+        """All that the bytes so far mean. Raises h11.RemoteProtocolError."""
+        while not self._whole:
+            event = self._http.next_event()
+            match event:
+                case h11.Response():
+                    self._head = event
+                case h11.Data():
+                    self._chunks.append(bytes(event.data))
+                    self._ahead_bytes += len(event.data)
+                case h11.EndOfMessage():
+                    self._whole, self._asked = True, False
+                case h11.InformationalResponse():
+                    pass  # the answer is yet to come
+                case _:
+                    break
+
+    # ---- told by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._began(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        if not self._asked:
+            self.cut()
+            return
+        ahead = self._ahead_bytes
+        try:
+            self._http.receive_data(data)
+            self._read()
+        except h11.RemoteProtocolError:
+            self.cut()
+            return
+        if self._whole and self._http.trailing_data[0]:
+            self.cut()
+        elif ahead <= AHEAD_BYTES_MAX < self._ahead_bytes:
+            self._transport.pause_reading()
+        self._tell()
+
+    def eof_received(self) -> None:
+        if self._asked:  # it may be what ends the answer
+            self.data_received(b"")
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._over()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._tell()

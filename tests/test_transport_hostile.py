@@ -1,0 +1,493 @@
+"""What other sides do to the transport whose answers are worth money: talk too early, too much, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from antrean.provider import connection as connection_module
+from antrean.provider import transport as transport_module
+from antrean.provider.connection import Connection
+from antrean.provider.errors import Unavailable
+from antrean.provider.translate import Effect
+from antrean.provider.transport import Http1Transport
+from antrean.provider.wire import Wire
+from test_provider_transport import answer, post, send
+
+pytestmark = pytest.mark.both_loops
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+LARGE = 20 * 1024 * 1024
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[Http1Transport]:
+    made = Http1Transport(4)
+    yield made
+    await made.aclose()
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: Handler, **options: Any) -> AsyncIterator[str]:
+    """A server that does what `handler` does with each connection, then ends it."""
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connection, "127.0.0.1", 0, **options)
+    scheme = "https" if options.get("ssl") else "http"
+    try:
+        yield f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}/x"
+    finally:
+        server.close()
+
+
+# ---- too early
+
+
+@pytest.mark.parametrize("loop_runs", [True, False], ids=["told by the loop", "still in the socket"])
+async def test_an_answer_that_comes_before_the_request_is_not_its_answer(loop_runs: bool) -> None:
+    """A proxy that hands a new connection what it owed to another one."""
+    said = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        taken, _ = listening.accept()
+        with taken:
+            taken.sendall(answer(b"foreign"))
+            said.set()
+            with contextlib.suppress(OSError):
+                received.append(taken.recv(4096))
+
+    class Late(Http1Transport):
+        async def _open(self, connection: Connection) -> None:
+            await super()._open(connection)
+            if loop_runs:
+                while connection.is_open:
+                    await asyncio.sleep(0.001)
+            else:
+                assert said.wait(5)  # blocks the loop on purpose
+
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve, args=(listening,))
+        server.start()
+        with pytest.raises(httpx.ConnectError):
+            await send(Late(4), post(f"http://127.0.0.1:{listening.getsockname()[1]}/"))
+        await asyncio.to_thread(server.join, 5)
+    assert b"".join(received) == b""
+
+
+# ---- too much
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+async def test_a_message_before_the_answer_is_not_the_answer(
+    transport: Http1Transport, interim: bytes
+) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for body in (b"first", b"second"):
+            await reader.readuntil(b"{}")
+            writer.write(b"HTTP/1.1 " + interim + b"\r\n\r\n")
+            await asyncio.sleep(0.02)  # in a segment of its own
+            writer.write(answer(body))
+        await reader.read()
+
+    async with serving(handler) as url:
+        assert await send(transport, post(url)) == b"first"
+        assert await send(transport, post(url)) == b"second"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n" + answer(b"x"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        b"HTTP/1.1 200 OK\r\nX: " + 70_000 * b"x",
+        answer(b"x", "Transfer-Encoding: gzip"),
+        CHUNKED + b"5\r\nhello\r\nzz\r\n",
+        CHUNKED + b"-1\r\nhello\r\n0\r\n\r\n",
+    ],
+    ids=["other protocol", "two lengths", "endless head", "unknown coding", "no chunk", "odd chunk"],
+)
+async def test_what_is_no_plain_answer_ends_the_call_at_once(transport: Http1Transport, said: bytes) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(said)
+        await reader.read()
+
+    async with serving(handler) as url, asyncio.timeout(2):
+        with pytest.raises(httpx.ReadError):
+            await send(transport, post(url))
+
+
+async def test_a_chunk_that_is_none_ends_the_reader_that_waits_for_it(transport: Http1Transport) -> None:
+    spoil = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(CHUNKED + b"5\r\nhello\r\n")
+        await spoil.wait()
+        writer.write(b"zz\r\n")
+        await reader.read()
+
+    async with serving(handler) as url, asyncio.timeout(2):
+        response = await transport.handle_async_request(post(url))
+        reading = asyncio.create_task(response.aread())
+        await asyncio.sleep(0.02)
+        spoil.set()
+        with pytest.raises(httpx.ReadError):
+            await reading
+        await response.aclose()
+
+
+async def test_an_answer_that_nobody_reads_is_not_taken_in(transport: Http1Transport) -> None:
+    unsent = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal unsent
+        await reader.readuntil(b"{}")
+        writer.write(answer(LARGE * b"x"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await writer.drain()
+        unsent = writer.transport.get_write_buffer_size()
+        await reader.read()
+
+    async with serving(handler) as url:
+        response = await transport.handle_async_request(post(url))
+        async with asyncio.timeout(5):
+            while not unsent:
+                await asyncio.sleep(0.01)
+        assert unsent > LARGE / 4  # the rest fills the sockets of both sides
+        assert await response.aread() == LARGE * b"x"
+        await response.aclose()
+
+
+# ---- no more
+
+
+async def test_a_request_that_was_given_up_does_not_arrive_later(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "PIECE_BYTES", LARGE)  # all of it is handed to the loop
+    given_up = asyncio.Event()
+    arrived = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal arrived
+        await reader.readexactly(1)
+        await given_up.wait()
+        arrived = len(await reader.read(-1))
+
+    async with serving(handler) as url:
+        call = asyncio.create_task(send(transport, post(url, LARGE * b"x")))
+        await asyncio.sleep(0.2)  # as much as goes out has gone
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        given_up.set()
+        async with asyncio.timeout(5):
+            while not arrived:
+                await asyncio.sleep(0.01)
+    assert arrived < LARGE / 2
+
+
+async def test_a_request_that_nobody_takes_waits_where_it_is(transport: Http1Transport) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(5)
+
+    async with serving(handler) as url:
+        call = asyncio.create_task(send(transport, post(url, LARGE * b"x")))
+        await asyncio.sleep(0.3)
+        (connection,) = transport._connections
+        assert connection._transport is not None
+        assert connection._transport.get_write_buffer_size() <= 2 * connection_module.PIECE_BYTES
+        call.cancel()
+        await asyncio.wait([call])
+
+
+async def test_a_refusal_ends_the_sending(transport: Http1Transport) -> None:
+    """The answer to half of a request is one; the connection with the other half is not used again."""
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b"too large", status="413 Too Large"))
+        await asyncio.sleep(5)
+
+    async with serving(handler) as url, asyncio.timeout(4):
+        for _ in range(2):
+            assert await send(transport, post(url, LARGE * b"x")) == b"too large"
+    assert connections == 2
+
+
+async def test_an_end_cuts_who_sends_who_waits_and_who_reads(transport: Http1Transport) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"/half" in head:
+            writer.write(CHUNKED + b"5\r\nhello\r\n")
+        await asyncio.sleep(5)
+
+    async with serving(handler) as url:
+        reads = await transport.handle_async_request(post(url + "/half"))
+        calls = [
+            asyncio.create_task(reads.aread()),
+            asyncio.create_task(send(transport, post(url, LARGE * b"x"))),
+            asyncio.create_task(send(transport, post(url))),
+        ]
+        await asyncio.sleep(0.2)
+        async with asyncio.timeout(1):
+            await transport.aclose()
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(end) for end in ends] == [httpx.ReadError] * 3
+        await reads.aclose()
+
+
+async def test_after_its_end_it_calls_nobody() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(answer(b"x"))
+        await reader.read()
+
+    transport = Http1Transport(1)
+    async with serving(handler) as url:
+        first = await transport.handle_async_request(post(url))
+        waits = asyncio.create_task(send(transport, post(url)))
+        await asyncio.sleep(0)
+        await transport.aclose()
+        await first.aclose()
+        for call in (waits, send(transport, post(url))):
+            with pytest.raises(httpx.ConnectError):
+                await call
+
+
+async def test_an_answer_without_a_length_ends_with_its_connection(transport: Http1Transport) -> None:
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall ")
+        await asyncio.sleep(0.02)
+        writer.write(b"of it")
+
+    async with serving(handler) as url:
+        for _ in range(2):
+            assert await send(transport, post(url)) == b"all of it"
+    assert connections == 2
+
+
+# ---- kept, and not too long
+
+
+async def test_an_idle_connection_is_closed(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport_module, "KEEPALIVE_S", 0.05)
+    ended = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(answer(b"x"))
+        assert await reader.read() == b""
+        ended.set()
+
+    async with serving(handler) as url:
+        await send(transport, post(url))
+        async with asyncio.timeout(2):
+            await ended.wait()
+        assert await send(transport, post(url)) == b"x"
+
+
+async def test_kept_connections_of_many_hosts_are_few() -> None:
+    open_now = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        try:
+            await reader.readuntil(b"{}")
+            writer.write(answer(b"x"))
+            await reader.read()
+        finally:
+            open_now -= 1
+
+    transport = Http1Transport(2)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(5):
+            await send(transport, post(await stack.enter_async_context(serving(handler))))
+        async with asyncio.timeout(2):
+            while open_now > 2:
+                await asyncio.sleep(0.01)
+        assert open_now == 2
+        await transport.aclose()
+
+
+# ---- to be found
+
+
+async def test_a_host_is_looked_up_once_and_its_dead_address_passed_over(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(answer(b"x"))
+        await reader.read()
+
+    async with serving(handler) as url:
+        loop = asyncio.get_running_loop()
+        port = httpx.URL(url).port
+        lookups = 0
+
+        class Loop:
+            """The loop, but for its look-ups."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(loop, name)
+
+            async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+                nonlocal lookups
+                lookups += 1
+                await asyncio.sleep(0.05)
+                with socket.socket() as closed:
+                    closed.bind(("127.0.0.1", 0))
+                    dead = closed.getsockname()
+                return [
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+                    for address in (dead, ("127.0.0.1", port))
+                ]
+
+        monkeypatch.setattr(Http1Transport, "_loop", Loop())
+        url = f"http://stamps.example:{port}/"
+        assert await asyncio.gather(*(send(transport, post(url)) for _ in range(3))) == [b"x"] * 3
+        assert lookups == 1
+
+
+def _authority(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's side for `localhost`, and what a client has to trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "authority.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = folder / "key.pem"
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, private)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context, pem
+
+
+async def test_tls_is_kept_checked_and_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, authority = _authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    connections = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        while True:
+            await reader.readuntil(b"{}")
+            await asyncio.sleep(0.02)  # the session's tickets come before
+            writer.write(answer(b"x"))
+
+    transport = Http1Transport(4)
+    async with serving(handler, ssl=context) as url:
+        for _ in range(3):
+            assert await send(transport, post(url)) == b"x"
+        assert connections == ["http/1.1"]
+        with pytest.raises(httpx.ConnectError):  # the certificate is another's
+            await send(transport, post(url.replace("localhost", "127.0.0.1")))
+        waits = asyncio.create_task(send(transport, post(url)))
+        await asyncio.sleep(0.01)
+        await transport.aclose()
+        with pytest.raises(httpx.ReadError):
+            await waits
+
+
+# ---- what can not be sent
+
+
+@pytest.mark.parametrize("token", ["two\r\nX-Other: lines", "null\0", "end "], ids=["lines", "null", "blank"])
+async def test_a_token_that_is_no_header_is_not_sent_nor_told(transport: Http1Transport, token: str) -> None:
+    received = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"{}"))
+        writer.write(answer(b'{"statusCode":"00"}'))
+
+    async with serving(handler) as url:
+        wire = Wire(transport, 2)
+        for _ in range(6):  # more than there are places
+            with pytest.raises(Unavailable) as raised:
+                await wire.ask("POST", url, Effect.SPENDS, token=token, json={})
+            assert not raised.value.sent
+            assert token not in str(raised.value)
+    assert received == []
+
+
+async def test_a_length_that_is_not_the_body_s_is_an_error_like_others(transport: Http1Transport) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(handler) as url:
+        for _ in range(6):  # more than there are places
+            with pytest.raises(httpx.ReadError):
+                await send(
+                    transport, httpx.Request("POST", url, content=b"12", headers={"Content-Length": "1"})
+                )
+
+
+async def test_a_name_in_the_address_is_not_sent(transport: Http1Transport) -> None:
+    received = b""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        received = await reader.readuntil(b"{}")
+        writer.write(answer(b'{"statusCode":"00"}'))
+
+    async with serving(handler) as url:
+        address = url.replace("localhost", "someone:secret@localhost")
+        await Wire(transport, 2).ask("POST", address, Effect.SPENDS, token="t", json={})
+    assert b"Bearer t" in received
+    assert b"someone" not in received
