@@ -57,6 +57,13 @@ async def test_generate_sends_the_order_and_names_it_in_namafile(
     assert meter.calls == 1
 
 
+async def test_the_meter_is_told_how_long_the_upstream_took(redis: Redis, upstream: ScriptedUpstream) -> None:
+    upstream.on("POST", GENERATE, lambda _: httpx.Response(200, json=SOLD, extensions={"answer_s": 0.3}))
+    meter = CallMeter()
+    await scripted_adapter(redis, upstream).generate(generate_request(), meter)
+    assert meter.answer_s == 0.3
+
+
 @pytest.mark.parametrize("image", [{"filenameQR": "x.png"}, {"image": "broken"}, {"image": 5}])
 async def test_an_sn_without_a_sound_picture_is_ours_all_the_same(
     redis: Redis, upstream: ScriptedUpstream, image: dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from antrean.provider.breaker import NotAdmitted, SharedBreaker
+from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
 from antrean.provider.errors import (
     OutcomeUnknown,
     ProviderError,
@@ -22,7 +23,9 @@ from antrean.provider.errors import (
     SerialUnusable,
     Unavailable,
 )
-from antrean.provider.policy import BreakerState
+from antrean.provider.limiter import LimitRules
+from antrean.provider.pacing import PaceBounds
+from antrean.provider.policy import BreakerRules, BreakerState, Weight
 from antrean.provider.protocol import (
     CallMeter,
     Generated,
@@ -34,7 +37,7 @@ from antrean.provider.protocol import (
 from antrean.provider.resilience import ResilientProvider
 from antrean.provider.translate import LoginFailed
 from antrean.workers.prober import Prober
-from provider_support import PDF, SN, generate_request, make_breaker, png, stamp_request
+from provider_support import PDF, PREFIX, SN, generate_request, make_breaker, png, stamp_request
 
 
 @dataclass
@@ -46,10 +49,12 @@ class ScriptedAdapter:
     login: list[BaseException] = field(default_factory=list)
     probes: int = 0
     hang: asyncio.Event | None = None
+    answer_s: float | None = None
 
     async def _play(self, meter: CallMeter | None = None) -> None:
         if meter is not None:
             await meter.sending()
+            meter.answer_s = self.answer_s
         if self.hang is not None:
             await self.hang.wait()
         if self.script:
@@ -156,6 +161,38 @@ async def test_a_hiccup_that_did_not_happen_is_repeated_after_a_jittered_pause(m
     assert meter.calls == 3
     assert 0 <= each.pauses[0] <= 0.1
     assert 0.5 <= each.pauses[1] <= 0.7
+
+
+@pytest.mark.parametrize(("told_s", "counted_s"), [(0.25, 0.25), (None, 3.0)])
+async def test_the_upstream_is_blamed_only_for_its_own_part_of_a_call(
+    redis: Redis, told_s: float | None, counted_s: float
+) -> None:
+    """The intent is written within the call, and a busy worker has queues of its own."""
+    seen: list[float] = []
+
+    class Breaker(SharedBreaker):
+        def settle_soon(
+            self,
+            permit: Permit,
+            outcome: BaseException | Weight | None,
+            duration_s: float,
+            *,
+            timed: bool = True,
+        ) -> asyncio.Task[None]:
+            seen.append(duration_s)
+            return super().settle_soon(permit, outcome, duration_s, timed=timed)
+
+    each = compose(redis)
+    each.adapter.answer_s = told_s
+    clock = itertools.count(step=3.0)
+    breaker = Breaker("provider", redis, PREFIX, BreakerRules(), LimitRules(PaceBounds(limit_max=4)))
+    provider = ResilientProvider(each.adapter, breaker, each.signing, clock=lambda: next(clock))
+    await provider.generate(generate_request(), CallMeter())
+    each.adapter.script = [OutcomeUnknown("lost")]
+    with pytest.raises(OutcomeUnknown):
+        await provider.generate(generate_request(), CallMeter())
+    assert seen == [counted_s, 3.0]
+    await provider.aclose()
 
 
 async def test_attempts_are_bounded(make: Make) -> None:

@@ -45,7 +45,7 @@ def signer(shared: Path, upstream: ScriptedUpstream, answer: dict[str, Any], pdf
         assert (shared / "STAMP" / Path(fields["spesimenPath"]).name).read_bytes() == png()
         if pdf is not None:
             (shared / "SIGNED" / Path(fields["dest"]).name).write_bytes(pdf)
-        return httpx.Response(200, json=answer)
+        return httpx.Response(200, json=answer, extensions={"answer_s": 0.3})
 
     upstream.on("POST", SIGN, sign)
 
@@ -86,7 +86,7 @@ async def test_stamping_on_premise_names_the_adapter_s_own_paths_and_leaves_noth
         "visSignaturePage": 1,
     }
     assert files_in(tmp_path) == []
-    assert meter.calls == 1
+    assert (meter.calls, meter.answer_s) == (1, 0.3)
     await adapter.stamp(stamp_request(retry=True), meter)
     assert json.loads(upstream.asked[-1].content)["retryFlag"] == "1"
 

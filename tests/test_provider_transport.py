@@ -189,6 +189,25 @@ async def test_a_connection_is_kept_for_the_next_call(transport: Http1Transport)
         assert connections == 1
 
 
+async def test_the_time_of_an_answer_is_that_to_its_head(transport: Http1Transport) -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"{}")
+            await asyncio.sleep(0.1)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+            await asyncio.sleep(0.4)
+            writer.write(b"x")
+
+    async with await asyncio.start_server(slow, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        for _ in range(2):
+            response = await transport.handle_async_request(post(url))
+            assert await response.aread() == b"x"
+            assert 0.1 <= response.extensions["answer_s"] < 0.4
+            await response.aclose()
+        await transport.aclose()
+
+
 async def test_a_get_is_not_repeated_either(transport: Http1Transport, serve: Serve) -> None:
     seen: list[int] = []
 

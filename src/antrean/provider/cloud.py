@@ -46,7 +46,7 @@ class CloudStamper:
         fields = signing_fields(request, token)
         fields.update(docId=document_id, onPrem=False)
         await meter.sending()
-        answer = await sign(self._wire, self._stampservice + SIGNING_PATH, fields, token)
+        answer = await sign(self._wire, self._stampservice + SIGNING_PATH, fields, token, meter)
         url = self._download_url(answer.get("urlFile"))
         try:
             return check_pdf(await self._wire.download(url, PDF_BYTES_MAX))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import cast
@@ -36,6 +37,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         self._asked = False
+        self._asked_at = 0.0
+        #: Seconds from the last request's first byte to the head of its answer.
+        self.answer_s = 0.0
         self._head: h11.Response | None = None
         self._chunks: deque[bytes] = deque()
         self._ahead_bytes = 0
@@ -98,7 +102,7 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, head: h11.Request, body: bytes) -> h11.Response:
         """Send and wait for the head of the answer. Raises httpx.ReadError."""
-        self._asked = True
+        self._asked, self._asked_at = True, time.monotonic()
         start = self._http.send(head) or b""
         first, rest = body[:PIECE_BYTES], memoryview(body)[PIECE_BYTES:]
         self._write(start + self._piece(first) + (b"" if rest else self._end()))
@@ -163,6 +167,7 @@ class Connection(asyncio.Protocol):
             match event:
                 case h11.Response():
                     self._head = event
+                    self.answer_s = time.monotonic() - self._asked_at
                 case h11.Data():
                     self._chunks.append(bytes(event.data))
                     self._ahead_bytes += len(event.data)

@@ -80,7 +80,7 @@ class OnPremiseStamper:
             await meter.sending()
             in_use = True
             try:
-                await sign(self._wire, self._base_url + SIGNING_PATH, fields, token)
+                await sign(self._wire, self._base_url + SIGNING_PATH, fields, token, meter)
             except OutcomeUnknown:
                 raise
             except ProviderError:

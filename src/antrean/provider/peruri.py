@@ -112,7 +112,7 @@ class PeruriAdapter:
 
         async def buy(token: str) -> Generated:
             await meter.sending()
-            return await self._late.run(self._buy(request, token), self._config.timeout_s)
+            return await self._late.run(self._buy(request, token, meter), self._config.timeout_s)
 
         return await self._with_token(buy)
 
@@ -232,7 +232,7 @@ class PeruriAdapter:
 
     # ---- inside
 
-    async def _buy(self, request: GenerateRequest, token: str) -> Generated:
+    async def _buy(self, request: GenerateRequest, token: str, meter: CallMeter) -> Generated:
         private = (request.identity_number, request.name, *request.name.split())
         answer = await self._wire.ask(
             "POST",
@@ -253,6 +253,7 @@ class PeruriAdapter:
             },
             private=private,
             timeout_s=min(self._config.timeout_s * LATE_TIMEOUTS, max(LATE_MAX_S, self._config.timeout_s)),
+            meter=meter,
         )
         result = answer.get("result")
         serial = result.get("sn") if isinstance(result, dict) else None
@@ -278,6 +279,7 @@ class PeruriAdapter:
             or not 0 < len(token) <= TOKEN_MAX
             or not token.isascii()
             or not token.isprintable()
+            or " " in token
         ):
             raise Unavailable("the login was answered without a token", sent=True)
         return token

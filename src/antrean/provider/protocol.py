@@ -74,9 +74,13 @@ class CallMeter:
     The adapter awaits `sending()` directly before the request of an order call (generate, stamp, qr_image)
     leaves: after login, after breaker and limiter have let it through. Whatever `before_send` raises
     goes up unchanged, the request is then not sent, and counts as neither success nor failure anywhere.
+
+    `answer_s`: how long the upstream took for the last answer to a generate or stamp, in seconds, from the request's
+    first byte to the answer's head; None where the transport does not tell.
     """
 
     calls: int = 0
+    answer_s: float | None = None
     before_send: Callable[[], Awaitable[None]] | None = None
 
     async def sending(self) -> None:

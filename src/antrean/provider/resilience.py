@@ -141,12 +141,14 @@ class ResilientProvider:
 
     async def generate(self, request: GenerateRequest, meter: CallMeter) -> Generated:
         """See Provider. Repeated only while it provably did not happen."""
-        return await self._through(self._provider, "generate", lambda: self._adapter.generate(request, meter))
+        return await self._through(
+            self._provider, "generate", lambda: self._adapter.generate(request, meter), meter
+        )
 
     async def stamp(self, request: StampRequest, meter: CallMeter) -> bytes:
         """See Provider. A token is had first, under the provider's breaker: a failing login is not the adapter's."""
         await self._have_token()
-        return await self._through(self._signing, "stamp", lambda: self._adapter.stamp(request, meter))
+        return await self._through(self._signing, "stamp", lambda: self._adapter.stamp(request, meter), meter)
 
     async def qr_image(self, serial_number: str, meter: CallMeter) -> bytes:
         """See Provider."""
@@ -188,7 +190,9 @@ class ResilientProvider:
                 "no token can be had while the upstream is away", retry_after_s=wait_s
             ) from error
 
-    async def _through(self, gate: SharedBreaker, name: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _through(
+        self, gate: SharedBreaker, name: str, call: Callable[[], Awaitable[T]], meter: CallMeter | None = None
+    ) -> T:
         last: ProviderError | None = None
 
         async def attempt() -> T:
@@ -216,6 +220,9 @@ class ResilientProvider:
             finally:
                 took_s = self._clock() - started
                 self._watch(name, outcome_name(outcome), took_s)
+                if outcome is None and meter is not None and meter.answer_s is not None:
+                    # Without the writing of the intent and our own queues: they say nothing of the upstream.
+                    took_s = meter.answer_s
                 settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED)
                 if outcome is not None:
                     # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.

@@ -53,10 +53,10 @@ def signing_fields(request: StampRequest, token: str) -> dict[str, Any]:
     return fields
 
 
-async def sign(wire: Wire, url: str, fields: dict[str, Any], token: str) -> dict[str, Any]:
+async def sign(wire: Wire, url: str, fields: dict[str, Any], token: str, meter: CallMeter) -> dict[str, Any]:
     """Ask for the stamp. Raises ProviderError; SerialUnusable for codes 97 and 92."""
     try:
-        answer = await wire.ask("POST", url, Effect.STAMPS, token=token, json=fields)
+        answer = await wire.ask("POST", url, Effect.STAMPS, token=token, json=fields, meter=meter)
     except Rejected as error:
         if error.code in SERIAL_UNUSABLE:
             raise SerialUnusable(error.code, error.message) from None

@@ -44,6 +44,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
     httpx.PoolTimeout.
 
     Of a request's timeouts `pool` and `connect` are kept; how long an answer may take is the caller's to bound.
+    A response's extension `answer_s`: seconds from the request's first byte to the answer's head.
+
     Redirects are not followed, cookies not kept, proxies of the environment not looked at.
     """
 
@@ -81,7 +83,12 @@ class Http1Transport(httpx.AsyncBaseTransport):
                 error.request = request
             raise
         stream = _Body(connection, self)
-        return httpx.Response(answer.status_code, headers=answer.headers.raw_items(), stream=stream)
+        return httpx.Response(
+            answer.status_code,
+            headers=answer.headers.raw_items(),
+            stream=stream,
+            extensions={"answer_s": connection.answer_s},
+        )
 
     async def aclose(self) -> None:
         """Cut all connections, those in use as well, and begin no more."""
