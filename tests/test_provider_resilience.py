@@ -163,9 +163,13 @@ async def test_a_hiccup_that_did_not_happen_is_repeated_after_a_jittered_pause(m
     assert 0.5 <= each.pauses[1] <= 0.7
 
 
-@pytest.mark.parametrize(("told_s", "counted_s"), [(0.25, 0.25), (None, 3.0)])
+@pytest.mark.parametrize(
+    ("told_s", "took_s", "counted_s"),
+    [(0.25, 3.0, 0.25), (None, 3.0, 3.0), (0.25, 30.0, 30.0)],
+    ids=["told", "not told", "an answer whose body came slowly"],
+)
 async def test_the_upstream_is_blamed_only_for_its_own_part_of_a_call(
-    redis: Redis, told_s: float | None, counted_s: float
+    redis: Redis, told_s: float | None, took_s: float, counted_s: float
 ) -> None:
     """The intent is written within the call, and a busy worker has queues of its own."""
     seen: list[float] = []
@@ -184,14 +188,14 @@ async def test_the_upstream_is_blamed_only_for_its_own_part_of_a_call(
 
     each = compose(redis)
     each.adapter.answer_s = told_s
-    clock = itertools.count(step=3.0)
+    clock = itertools.count(step=took_s)
     breaker = Breaker("provider", redis, PREFIX, BreakerRules(), LimitRules(PaceBounds(limit_max=4)))
     provider = ResilientProvider(each.adapter, breaker, each.signing, clock=lambda: next(clock))
     await provider.generate(generate_request(), CallMeter())
     each.adapter.script = [OutcomeUnknown("lost")]
     with pytest.raises(OutcomeUnknown):
         await provider.generate(generate_request(), CallMeter())
-    assert seen == [counted_s, 3.0]
+    assert seen == [counted_s, took_s]
     await provider.aclose()
 
 

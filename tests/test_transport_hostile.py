@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
+import gzip
 import socket
-import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from aiohappyeyeballs import start_connection
 
 from antrean.provider import connection as connection_module
 from antrean.provider import transport as transport_module
@@ -27,7 +22,7 @@ from antrean.provider.errors import Unavailable
 from antrean.provider.translate import Effect
 from antrean.provider.transport import Http1Transport
 from antrean.provider.wire import Wire
-from test_provider_transport import answer, post, send
+from raw_server import answer, post, read_request, send, serving, serving_in_thread
 
 pytestmark = pytest.mark.both_loops
 
@@ -41,26 +36,6 @@ async def transport() -> AsyncIterator[Http1Transport]:
     made = Http1Transport(4)
     yield made
     await made.aclose()
-
-
-@contextlib.asynccontextmanager
-async def serving(handler: Handler, **options: Any) -> AsyncIterator[str]:
-    """A server that does what `handler` does with each connection, then ends it."""
-
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handler(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(connection, "127.0.0.1", 0, **options)
-    scheme = "https" if options.get("ssl") else "http"
-    try:
-        yield f"{scheme}://localhost:{server.sockets[0].getsockname()[1]}/x"
-    finally:
-        server.close()
 
 
 # ---- too early
@@ -161,65 +136,134 @@ async def test_a_chunk_that_is_none_ends_the_reader_that_waits_for_it(transport:
         await response.aclose()
 
 
-async def test_an_answer_that_nobody_reads_is_not_taken_in(transport: Http1Transport) -> None:
-    unsent = 0
+async def test_an_answer_that_is_read_as_it_comes_may_be_larger(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "AHEAD_BYTES_MAX", 12 * 1024 * 1024)
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal unsent
+        await reader.readuntil(b"{}")
+        writer.write(answer(b"", "X: y").replace(b"Content-Length: 0", f"Content-Length: {LARGE}".encode()))
+        for _ in range(LARGE // 2**20):
+            writer.write(2**20 * b"x")
+            await writer.drain()
+
+    async with serving(handler) as url:
+        assert len(await send(transport, post(url))) == LARGE
+
+
+async def test_a_packed_answer_is_unpacked_and_a_bomb_ends_the_call(transport: Http1Transport) -> None:
+    bodies = [b'{"statusCode":"00"}', b'{"statusCode":"' + 100 * 2**20 * b"0" + b'"}']
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for body in bodies:
+            await reader.readuntil(b"{}")
+            writer.write(answer(gzip.compress(body), "Content-Encoding: gzip"))
+
+    async with serving(handler) as url:
+        wire = Wire(transport, 5)
+        assert await wire.ask("POST", url, Effect.FREE, json={}) == {"statusCode": "00"}
+        with pytest.raises(Unavailable, match="too large"):
+            await wire.ask("POST", url, Effect.FREE, json={})
+
+
+async def test_an_answer_that_grows_unread_ends_its_connection(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "AHEAD_BYTES_MAX", 1024 * 1024)
+    ended = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"{}")
         writer.write(answer(LARGE * b"x"))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await writer.drain()
-        unsent = writer.transport.get_write_buffer_size()
-        await reader.read()
+        try:
+            await writer.drain()
+        finally:
+            ended.set()
 
     async with serving(handler) as url:
         response = await transport.handle_async_request(post(url))
         async with asyncio.timeout(5):
-            while not unsent:
-                await asyncio.sleep(0.01)
-        assert unsent > LARGE / 4  # the rest fills the sockets of both sides
-        assert await response.aread() == LARGE * b"x"
+            await ended.wait()
+        with pytest.raises(httpx.ReadError):
+            await response.aread()
         await response.aclose()
 
 
 # ---- no more
 
 
+@pytest.mark.parametrize("size", [60_000, 200_000, LARGE])
 async def test_a_request_that_was_given_up_does_not_arrive_later(
-    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
+    """Neither what the loop holds nor what the kernel does."""
     monkeypatch.setattr(connection_module, "PIECE_BYTES", LARGE)  # all of it is handed to the loop
-    given_up = asyncio.Event()
+    taken, given_up, over = threading.Event(), threading.Event(), threading.Event()
     arrived = 0
 
-    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def handle(connection: socket.socket) -> None:
         nonlocal arrived
-        await reader.readexactly(1)
-        await given_up.wait()
-        arrived = len(await reader.read(-1))
+        arrived += len(connection.recv(1))
+        taken.set()
+        given_up.wait(5)
+        try:
+            while some := connection.recv(65536):
+                arrived += len(some)
+        finally:
+            over.set()
 
-    async with serving(handler) as url:
-        call = asyncio.create_task(send(transport, post(url, LARGE * b"x")))
-        await asyncio.sleep(0.2)  # as much as goes out has gone
+    with serving_in_thread(handle) as url:
+        call = asyncio.create_task(send(transport, post(url, size * b"x")))
+        await asyncio.to_thread(taken.wait, 5)
+        await asyncio.sleep(0.1)  # as much as goes out has gone
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         given_up.set()
+        await asyncio.to_thread(over.wait, 5)
+    assert 0 < arrived < size / 2
+
+
+async def test_a_call_given_up_while_its_connection_is_made_is_not_sent(
+    transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The race of a host's addresses swallows a cancellation that comes while it ends the losers."""
+    received = []
+
+    async def swallow(*addresses: Any, **options: Any) -> socket.socket:
+        opened = await start_connection(*addresses, **options)
+        call.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return opened
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(1))
+
+    monkeypatch.setattr(transport_module, "start_connection", swallow)
+    async with serving(handler) as url:
+        call = asyncio.create_task(send(transport, post(url)))
+        with pytest.raises(asyncio.CancelledError):
+            await call
         async with asyncio.timeout(5):
-            while not arrived:
+            while not received:
                 await asyncio.sleep(0.01)
-    assert arrived < LARGE / 2
+    assert received == [b""]
 
 
 async def test_a_request_that_nobody_takes_waits_where_it_is(transport: Http1Transport) -> None:
+    taken = asyncio.Event()
+
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        taken.set()
         await asyncio.sleep(5)
 
     async with serving(handler) as url:
         call = asyncio.create_task(send(transport, post(url, LARGE * b"x")))
-        await asyncio.sleep(0.3)
+        await taken.wait()
+        await asyncio.sleep(0.1)  # as much as goes out has gone
         (connection,) = transport._connections
         assert connection._transport is not None
         assert connection._transport.get_write_buffer_size() <= 2 * connection_module.PIECE_BYTES
@@ -227,7 +271,8 @@ async def test_a_request_that_nobody_takes_waits_where_it_is(transport: Http1Tra
         await asyncio.wait([call])
 
 
-async def test_a_refusal_ends_the_sending(transport: Http1Transport) -> None:
+@pytest.mark.parametrize("trailing", [b"", b"x"], ids=["alone", "with a byte too many"])
+async def test_a_refusal_ends_the_sending(transport: Http1Transport, trailing: bytes) -> None:
     """The answer to half of a request is one; the connection with the other half is not used again."""
     connections = 0
 
@@ -235,7 +280,8 @@ async def test_a_refusal_ends_the_sending(transport: Http1Transport) -> None:
         nonlocal connections
         connections += 1
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer(b"too large", status="413 Too Large"))
+        await asyncio.sleep(0.1)  # the sender waits for room
+        writer.write(answer(b"too large", status="413 Too Large") + trailing)
         await asyncio.sleep(5)
 
     async with serving(handler) as url, asyncio.timeout(4):
@@ -244,11 +290,25 @@ async def test_a_refusal_ends_the_sending(transport: Http1Transport) -> None:
     assert connections == 2
 
 
+async def test_a_yes_to_half_of_a_request_is_not_its_answer(transport: Http1Transport) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b'{"id":"another"}'))
+        await asyncio.sleep(5)
+
+    async with serving(handler) as url, asyncio.timeout(4):
+        with pytest.raises(httpx.ReadError):
+            await send(transport, post(url, LARGE * b"x"))
+
+
 async def test_an_end_cuts_who_sends_who_waits_and_who_reads(transport: Http1Transport) -> None:
+    taken = asyncio.Semaphore(0)
+
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/half" in head:
             writer.write(CHUNKED + b"5\r\nhello\r\n")
+        taken.release()
         await asyncio.sleep(5)
 
     async with serving(handler) as url:
@@ -258,7 +318,8 @@ async def test_an_end_cuts_who_sends_who_waits_and_who_reads(transport: Http1Tra
             asyncio.create_task(send(transport, post(url, LARGE * b"x"))),
             asyncio.create_task(send(transport, post(url))),
         ]
-        await asyncio.sleep(0.2)
+        for _ in range(3):
+            await taken.acquire()
         async with asyncio.timeout(1):
             await transport.aclose()
             ends = await asyncio.gather(*calls, return_exceptions=True)
@@ -298,7 +359,43 @@ async def test_an_answer_without_a_length_ends_with_its_connection(transport: Ht
     async with serving(handler) as url:
         for _ in range(2):
             assert await send(transport, post(url)) == b"all of it"
+            assert not transport._idle
     assert connections == 2
+
+
+@pytest.mark.parametrize("stands_in", ["a task", "a reader"])
+async def test_an_answer_that_came_in_time_counts_though_the_loop_stood_still(
+    transport: Http1Transport, stands_in: str
+) -> None:
+    """The timer and the answer are found in the same turn of the loop, in either order."""
+    asked = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        asked.set()
+        time.sleep(0.1)
+        connection.sendall(answer(b'{"statusCode":"00"}'))
+        connection.recv(1)
+
+    with serving_in_thread(handle) as url:
+        call = asyncio.create_task(Wire(transport, 0.5).ask("POST", url, Effect.STAMPS, json={}))
+        async with asyncio.timeout(5):
+            while not asked.is_set():
+                await asyncio.sleep(0.001)
+        if stands_in == "a task":
+            time.sleep(0.8)  # blocks the loop on purpose
+        else:
+            loop, (ours, theirs) = asyncio.get_running_loop(), socket.socketpair()
+            with ours, theirs:
+
+                def stand() -> None:
+                    loop.remove_reader(ours)
+                    time.sleep(0.8)
+
+                loop.add_reader(ours, stand)
+                theirs.send(b"x")
+                await asyncio.sleep(0.01)
+        assert await call == {"statusCode": "00"}
 
 
 # ---- kept, and not too long
@@ -385,64 +482,6 @@ async def test_a_host_is_looked_up_once_and_its_dead_address_passed_over(
         url = f"http://stamps.example:{port}/"
         assert await asyncio.gather(*(send(transport, post(url)) for _ in range(3))) == [b"x"] * 3
         assert lookups == 1
-
-
-def _authority(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A server's side for `localhost`, and what a client has to trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.9"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "authority.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = folder / "key.pem"
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, private)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context, pem
-
-
-async def test_tls_is_kept_checked_and_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context, authority = _authority(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    connections = []
-
-    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
-        while True:
-            await reader.readuntil(b"{}")
-            await asyncio.sleep(0.02)  # the session's tickets come before
-            writer.write(answer(b"x"))
-
-    transport = Http1Transport(4)
-    async with serving(handler, ssl=context) as url:
-        for _ in range(3):
-            assert await send(transport, post(url)) == b"x"
-        assert connections == ["http/1.1"]
-        with pytest.raises(httpx.ConnectError):  # the certificate is another's
-            await send(transport, post(url.replace("localhost", "127.0.0.1")))
-        waits = asyncio.create_task(send(transport, post(url)))
-        await asyncio.sleep(0.01)
-        await transport.aclose()
-        with pytest.raises(httpx.ReadError):
-            await waits
 
 
 # ---- what can not be sent

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import cast
 
 import h11
@@ -16,8 +19,14 @@ import httpx
 HEAD_BYTES_MAX = 64 * 1024
 #: Larger requests are written in pieces of this size, in bytes, with other calls in between.
 PIECE_BYTES = 256 * 1024
-#: Of an answer that nobody reads, so many bytes are taken in before its sender has to wait.
-AHEAD_BYTES_MAX = 256 * 1024
+#: With more bytes of an answer than this that nobody has read yet, its connection ends. Reading is not paused instead:
+#: below TLS the loops go on reading all the same, and what they hold then is seen by nobody (asyncio, uvloop) or lost
+#: when the other side ends without a word (uvloop).
+AHEAD_BYTES_MAX = 64 * 1024 * 1024
+#: A body is handed on in slices of at most this size, in bytes: each may be packed and then be a thousand times larger.
+SLICE_BYTES = 16 * 1024
+#: What makes the kernel forget what it has not sent, and say so to the other side (socket(7), SO_LINGER).
+FORGET = struct.pack("ii", 1, 0)
 
 #: Scheme, host and port.
 Origin = tuple[str, str, int]
@@ -76,20 +85,25 @@ class Connection(asyncio.Protocol):
     def next_exchange(self) -> bool:
         """Be ready for another one; False where that can not be."""
         http = self._http
-        if self._transport is None or http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+        done = http.our_state is h11.DONE and http.their_state is h11.DONE
+        if self._transport is None or not done or http.trailing_data != (b"", False):
             return False
         http.start_next_cycle()
         self._head, self._whole = None, False
         self._chunks.clear()
-        self._took(self._ahead_bytes)
+        self._ahead_bytes = 0
         return True
 
     def cut(self) -> None:
-        """End it now. What was not sent yet never is; who waits for an answer gets httpx.ReadError."""
+        """End it now. What has not left this machine never will; who waits for an answer gets httpx.ReadError."""
         self._over()
         transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
+        if transport is None:
+            return
+        if self._asked:
+            with suppress(OSError):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FORGET)
+        transport.abort()
 
     def _over(self) -> None:
         if not self._whole and self._failure is None:
@@ -109,6 +123,8 @@ class Connection(asyncio.Protocol):
         while rest and self._head is None:
             while self._full and self._head is None:
                 await self._wait()
+            if self._head is not None:
+                break
             self._write(self._piece(rest[:PIECE_BYTES]))
             rest = rest[PIECE_BYTES:]
             if not rest:
@@ -123,8 +139,9 @@ class Connection(asyncio.Protocol):
         while True:
             while self._chunks:
                 chunk = self._chunks.popleft()
-                self._took(len(chunk))
-                yield chunk
+                self._ahead_bytes -= len(chunk)
+                for start in range(0, len(chunk), SLICE_BYTES):
+                    yield chunk[start : start + SLICE_BYTES]
             if self._whole:
                 return
             await self._wait()
@@ -155,17 +172,14 @@ class Connection(asyncio.Protocol):
         if news is not None and not news.done():
             news.set_result(None)
 
-    def _took(self, size: int) -> None:
-        before, self._ahead_bytes = self._ahead_bytes, self._ahead_bytes - size
-        if before > AHEAD_BYTES_MAX >= self._ahead_bytes and self._transport is not None:
-            self._transport.resume_reading()
-
     def _read(self) -> None:
         """All that the bytes so far mean. Raises h11.RemoteProtocolError."""
         while not self._whole:
             event = self._http.next_event()
             match event:
                 case h11.Response():
+                    if event.status_code < 300 and self._http.our_state is h11.SEND_BODY:
+                        raise h11.RemoteProtocolError("a yes to half of a request is another's")
                     self._head = event
                     self.answer_s = time.monotonic() - self._asked_at
                 case h11.Data():
@@ -190,17 +204,14 @@ class Connection(asyncio.Protocol):
         if not self._asked:
             self.cut()
             return
-        ahead = self._ahead_bytes
         try:
             self._http.receive_data(data)
             self._read()
         except h11.RemoteProtocolError:
             self.cut()
             return
-        if self._whole and self._http.trailing_data[0]:
+        if (self._whole and self._http.trailing_data[0]) or self._ahead_bytes > AHEAD_BYTES_MAX:
             self.cut()
-        elif ahead <= AHEAD_BYTES_MAX < self._ahead_bytes:
-            self._transport.pause_reading()
         self._tell()
 
     def eof_received(self) -> None:

@@ -160,11 +160,18 @@ def _remove_older(shared: Path, just_written: Path) -> int:
     except OSError:
         return 0
     for folder in (UNSIGNED, SIGNED, STAMP):
-        try:
-            for path in (shared / folder).iterdir():
+        for path in _entries(shared / folder):
+            try:
                 if removed < TIDY_MAX and path.is_file() and path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
                     removed += 1
-        except OSError:
-            continue
+            except OSError:  # another worker's, gone meanwhile, or not ours to remove
+                continue
     return removed
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

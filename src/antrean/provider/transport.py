@@ -6,10 +6,12 @@ flight. The pool here is a list.
 What a general client forgives is here the end of the connection:
 
 - An answer is taken only for the request that was sent before it. What comes on a connection before its request or
-  after its answer belongs to nobody, or to another order. (One that was under way when the next request left can not
-  be told apart by anybody; an SN that is another order's is found by the books, see `serials`.)
+  after its answer belongs to nobody, or to another order. (One that was under way when the next request left, or half
+  of one below TLS, can not be told apart by anybody; an SN that is another order's is found by the books: `serials`.)
 - A request is sent once, on a kept connection as on a new one, whatever becomes of it.
-- A call that is given up takes its connection with it: no rest of its request leaves later.
+- A yes to a request that was sent by half is no answer; a refusal is one.
+- A call that is given up takes its connection with it, and what the kernel has not sent yet: no rest of its request
+  leaves this machine later.
 
 Errors answer one question: may the request have been sent? ConnectError, ConnectTimeout, PoolTimeout and
 UnsupportedProtocol: no byte of it left. ReadError: it may have been.
@@ -34,6 +36,8 @@ from antrean.provider.connection import Connection, Origin
 KEEPALIVE_S = 3.0
 #: The next address of a host is tried after so many seconds without a connection to the one before (RFC 8305).
 NEXT_ADDRESS_S = 0.25
+#: A new TLS connection is looked at so many times until its session's tickets are read.
+TLS_TURNS_MAX = 100
 PORTS = {"http": 80, "https": 443}
 
 Address = tuple[int, int, int, str, tuple[Any, ...]]
@@ -91,7 +95,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Cut all connections, those in use as well, and begin no more."""
+        """Cut all connections, those in use as well, and begin no more. One that is being made ends within its time."""
         self._closed = True
         for connection in tuple(self._connections):
             connection.cut()
@@ -134,30 +138,48 @@ class Http1Transport(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             connection.cut()
             raise httpx.ConnectTimeout("no connection in time") from error
-        except (OSError, ValueError, RuntimeError) as error:  # a name that is none; uvloop has its own
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+            LookupError,
+        ) as error:  # names that are none have all of these
             connection.cut()
             raise httpx.ConnectError("no connection") from error
         except BaseException:
             connection.cut()
             raise
-        # Below TLS something of its own may wait to be read.
-        if self._closed or not connection.is_open or (origin[0] == "http" and connection.readable()):
+        if self._closed or not await self._silent(connection):
             connection.cut()
             raise httpx.ConnectError("the connection was over before anything was sent")
         return connection
+
+    async def _silent(self, connection: Connection) -> bool:
+        """Whether nothing came on a new connection, but for what belongs to TLS: the loop tells that from an answer."""
+        if connection.origin[0] == "https":
+            for _ in range(TLS_TURNS_MAX):
+                if not connection.is_open or not connection.readable():
+                    break
+                await asyncio.sleep(0)
+        return connection.is_open and not connection.readable()
 
     async def _open(self, connection: Connection) -> None:
         if self._closed:
             raise ConnectionAbortedError("the transport is closed")
         scheme, host, port = connection.origin
+        tls = self._tls_context() if scheme == "https" else None
         addresses = await self._addresses(host, port)
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        before = task.cancelling()
         opened = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1)
+        if (
+            task.cancelling() > before
+        ):  # the race of addresses swallows a cancellation that comes in its last turn
+            opened.close()
+            raise asyncio.CancelledError
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await self._loop.create_connection(
-            lambda: connection,
-            sock=opened,
-            ssl=self._tls_context() if scheme == "https" else None,
-            server_hostname=host if scheme == "https" else None,
+            lambda: connection, sock=opened, ssl=tls, server_hostname=host if tls is not None else None
         )
 
     async def _addresses(self, host: str, port: int) -> list[Address]:

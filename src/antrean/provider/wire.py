@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,7 +108,7 @@ class Wire:
             raise Rejected("unsendable", "the order holds text that can not be sent") from error
         body = bytearray()
         try:
-            async with asyncio.timeout(total_s):
+            async with _patience(total_s):
                 response = await self._transport.handle_async_request(prepared)
                 try:
                     async for chunk in _content(response):
@@ -168,6 +169,33 @@ class Wire:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
+
+
+#: Turns of the loop between the end of a wait and what it ends. On a loop that stood still an answer may have come in
+#: time and be read in the same turn as the timer; uvloop runs timers first.
+GRACE_TURNS = 3
+
+
+@asynccontextmanager
+async def _patience(total_s: float) -> AsyncIterator[None]:
+    """`asyncio.timeout`, but for an answer that has come and is not read yet. Raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    scope = asyncio.timeout(None)
+    waits: asyncio.Handle
+
+    def expire(turns: int) -> None:
+        nonlocal waits
+        if turns:
+            waits = loop.call_soon(expire, turns - 1)
+        else:
+            scope.reschedule(loop.time())
+
+    waits = loop.call_later(total_s, expire, GRACE_TURNS)
+    try:
+        async with scope:
+            yield
+    finally:
+        waits.cancel()
 
 
 def _content(response: httpx.Response) -> AsyncIterator[bytes]:
