@@ -167,6 +167,17 @@ async def test_a_packed_answer_is_unpacked_and_a_bomb_ends_the_call(transport: H
             await wire.ask("POST", url, Effect.FREE, json={})
 
 
+async def test_an_answer_that_is_packed_twice_is_none(transport: Http1Transport) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        packed = gzip.compress(gzip.compress(b'{"statusCode":"00"}'))
+        writer.write(answer(packed, "Content-Encoding: gzip, gzip"))
+
+    async with serving(handler) as url:
+        with pytest.raises(Unavailable):
+            await Wire(transport, 5).ask("POST", url, Effect.FREE, json={})
+
+
 async def test_an_answer_that_grows_unread_ends_its_connection(
     transport: Http1Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from antrean.provider.connection import Connection
+from antrean.provider.connection import FORGET, Connection
 from antrean.provider.transport import Http1Transport
 from raw_server import answer, authority, post, read_request, send, serving, serving_in_thread
 
@@ -107,6 +107,61 @@ async def test_an_answer_that_comes_before_the_request_is_not_its_answer(tls: ss
         with pytest.raises(httpx.ConnectError):
             await send(transport, post(url))
         await transport.aclose()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_a_connection_that_is_lost_in_the_same_turn_costs_no_place(
+    tls: ssl.SSLContext, how: str
+) -> None:
+    """TLS has forgotten its socket then, and our side was not told yet."""
+    asked, go = threading.Event(), threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        asked.set()
+        go.wait(5)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FORGET)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with serving_in_thread(handle, tls) as url:
+        transport = Http1Transport(4)
+        call = asyncio.create_task(send(transport, post(url)))
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(asked.wait, 5)
+            (connection,) = transport._connections
+            below = connection._transport
+            assert below is not None
+            go.set()
+            while below.get_extra_info("socket") is not None:
+                await asyncio.sleep(0)
+        if how == "cancelled":
+            call.cancel()
+        else:
+            await transport.aclose()
+        with pytest.raises((asyncio.CancelledError, httpx.ReadError)):  # it may know already
+            await call
+        assert (transport._permits._value, transport._connections) == (4, set())
+        await transport.aclose()
+
+
+async def test_a_call_given_up_while_its_new_connection_is_looked_at_leaves_none_open(
+    tls: ssl.SSLContext,
+) -> None:
+    class Cancelled(Http1Transport):
+        async def _silent(self, connection: Connection) -> bool:
+            call.cancel()
+            await asyncio.sleep(0)
+            return await super()._silent(connection)
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(handler, ssl=tls) as url:
+        transport = Cancelled(4)
+        call = asyncio.create_task(send(transport, post(url)))
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert (transport._permits._value, transport._connections) == (4, set())
 
 
 async def test_a_large_answer_whose_sender_ends_without_a_word_is_whole(tls: ssl.SSLContext) -> None:

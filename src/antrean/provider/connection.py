@@ -78,8 +78,11 @@ class Connection(asyncio.Protocol):
     def readable(self) -> bool:
         """Whether something came that the loop has not told of yet, be it only the connection's end."""
         assert self._transport is not None
+        below = self._transport.get_extra_info("socket")
+        if below is None:  # lost, and told in the next turn
+            return True
         poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poll.register(below.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
     def next_exchange(self) -> bool:
@@ -100,9 +103,10 @@ class Connection(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is None:
             return
-        if self._asked:
+        below = transport.get_extra_info("socket") if self._asked else None
+        if below is not None:  # TLS forgets it a turn before we hear of the end
             with suppress(OSError):
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FORGET)
+                below.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, FORGET)
         transport.abort()
 
     def _over(self) -> None:

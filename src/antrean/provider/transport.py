@@ -9,7 +9,7 @@ What a general client forgives is here the end of the connection:
   after its answer belongs to nobody, or to another order. (One that was under way when the next request left, or half
   of one below TLS, can not be told apart by anybody; an SN that is another order's is found by the books: `serials`.)
 - A request is sent once, on a kept connection as on a new one, whatever becomes of it.
-- A yes to a request that was sent by half is no answer; a refusal is one.
+- A yes to a long request of which a part is still to be sent is no answer; a refusal is one.
 - A call that is given up takes its connection with it, and what the kernel has not sent yet: no rest of its request
   leaves this machine later.
 
@@ -78,9 +78,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
             connection = self._kept(origin) or await self._connect(origin, timeouts.get("connect"))
             answer = await connection.ask(head, body)
         except BaseException as error:
+            self._permits.release()
             if connection is not None:
                 connection.cut()
-            self._permits.release()
             if isinstance(error, h11.LocalProtocolError):
                 raise httpx.ReadError("the request contradicts itself", request=request) from None
             if isinstance(error, httpx.TransportError):
@@ -104,6 +104,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
     def give_back(self, connection: Connection) -> None:
         """A call is over: its connection is kept where nothing is left on it, and its place is free."""
+        self._permits.release()
         if connection.next_exchange():
             self._idle[connection] = None
             connection.idle_since(self._loop.call_later(KEEPALIVE_S, connection.cut))
@@ -111,7 +112,6 @@ class Http1Transport(httpx.AsyncBaseTransport):
                 next(iter(self._idle)).cut()
         else:
             connection.cut()
-        self._permits.release()
 
     def _ended(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -135,6 +135,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
         try:
             async with asyncio.timeout(timeout_s):
                 await self._open(connection)
+            if self._closed or not await self._silent(connection):
+                raise httpx.ConnectError("the connection was over before anything was sent")
         except TimeoutError as error:
             connection.cut()
             raise httpx.ConnectTimeout("no connection in time") from error
@@ -149,9 +151,6 @@ class Http1Transport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.cut()
             raise
-        if self._closed or not await self._silent(connection):
-            connection.cut()
-            raise httpx.ConnectError("the connection was over before anything was sent")
         return connection
 
     async def _silent(self, connection: Connection) -> bool:
