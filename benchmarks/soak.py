@@ -36,8 +36,9 @@ ORDERS_PER_S = 8.0
 SAMPLE_EVERY_S = 2.0
 #: Share of the run in which processes are killed.
 KILLS_SHARE = 0.5
-#: Share of the run that a process must have lived to be judged.
+#: Share of the run that a process must have lived to be judged, and minutes: a young one still warms up.
 JUDGED_SHARE = 0.2
+JUDGED_MINUTES_MIN = 4.0
 #: Growth a process may show in the second half: of memory a minute, and of open files a minute.
 RSS_SLOPE_MAX_BYTES = 1.5 * 1024**2
 FILES_SLOPE_MAX = 2.0
@@ -189,7 +190,7 @@ class Soak:
             wrong.append(
                 f"too little happened: {len(self.accepted)} orders, {self.faults} faults, {self.kills} kills"
             )
-        minutes = self.seconds / 60
+        minutes, judged = self.seconds / 60, 0
         print(
             f"{len(self.accepted)} orders, {self.faults} faults, {self.kills} kills in {minutes:.1f} minutes"
         )
@@ -203,11 +204,12 @@ class Soak:
             bound = RSS_SLOPE_MAX_BYTES
             if name.startswith("valkey"):
                 bound += VALKEY_BYTES_PER_ORDER_MAX * 60 * ORDERS_PER_S
-            # A young process still warms up.
-            if points[-1][0] - points[0][0] >= JUDGED_SHARE * minutes and (
-                grown > bound or files > FILES_SLOPE_MAX
-            ):
+            if points[-1][0] - points[0][0] < max(JUDGED_SHARE * minutes, JUDGED_MINUTES_MIN):
+                continue
+            judged += 1
+            if grown > bound or files > FILES_SLOPE_MAX:
                 wrong.append(f"{name} grows")
+        print(f"growth is judged of {judged} of them, which lived long enough")
         keys = slope(self.watched.keys) / (60 * ORDERS_PER_S)
         print(f"keys: {self.watched.keys[-1][1]:.0f}, {keys:.2f} for an order")
         if keys > KEYS_PER_ORDER_MAX:
