@@ -21,6 +21,7 @@ from redis.retry import Retry
 from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.provider.transport import Http1Transport
 from beside import Beside
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -60,6 +61,14 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [n for n in os.environ if n.startswith("ANTREAN_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[Http1Transport]:
+    """What carries calls to the upstream, four at a time."""
+    made = Http1Transport(4)
+    yield made
+    await made.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,14 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
+from antrean.provider.breaker import NotAdmitted, SharedBreaker
 from antrean.provider.errors import (
     OutcomeUnknown,
     ProviderError,
@@ -23,9 +24,7 @@ from antrean.provider.errors import (
     SerialUnusable,
     Unavailable,
 )
-from antrean.provider.limiter import LimitRules
-from antrean.provider.pacing import PaceBounds
-from antrean.provider.policy import BreakerRules, BreakerState, Weight
+from antrean.provider.policy import BreakerState
 from antrean.provider.protocol import (
     CallMeter,
     Generated,
@@ -37,7 +36,7 @@ from antrean.provider.protocol import (
 from antrean.provider.resilience import ResilientProvider
 from antrean.provider.translate import LoginFailed
 from antrean.workers.prober import Prober
-from provider_support import PDF, PREFIX, SN, generate_request, make_breaker, png, stamp_request
+from provider_support import PDF, SN, generate_request, make_breaker, png, stamp_request
 
 
 @dataclass
@@ -169,33 +168,24 @@ async def test_a_hiccup_that_did_not_happen_is_repeated_after_a_jittered_pause(m
     ids=["told", "not told", "an answer whose body came slowly"],
 )
 async def test_the_upstream_is_blamed_only_for_its_own_part_of_a_call(
-    redis: Redis, told_s: float | None, took_s: float, counted_s: float
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    told_s: float | None,
+    took_s: float,
+    counted_s: float,
 ) -> None:
     """The intent is written within the call, and a busy worker has queues of its own."""
-    seen: list[float] = []
-
-    class Breaker(SharedBreaker):
-        def settle_soon(
-            self,
-            permit: Permit,
-            outcome: BaseException | Weight | None,
-            duration_s: float,
-            *,
-            timed: bool = True,
-        ) -> asyncio.Task[None]:
-            seen.append(duration_s)
-            return super().settle_soon(permit, outcome, duration_s, timed=timed)
-
     each = compose(redis)
     each.adapter.answer_s = told_s
+    settled = Mock(wraps=each.upstream.settle_soon)
+    monkeypatch.setattr(each.upstream, "settle_soon", settled)
     clock = itertools.count(step=took_s)
-    breaker = Breaker("provider", redis, PREFIX, BreakerRules(), LimitRules(PaceBounds(limit_max=4)))
-    provider = ResilientProvider(each.adapter, breaker, each.signing, clock=lambda: next(clock))
+    provider = ResilientProvider(each.adapter, each.upstream, each.signing, clock=lambda: next(clock))
     await provider.generate(generate_request(), CallMeter())
     each.adapter.script = [OutcomeUnknown("lost")]
     with pytest.raises(OutcomeUnknown):
         await provider.generate(generate_request(), CallMeter())
-    assert seen == [counted_s, took_s]
+    assert [call.args[2] for call in settled.call_args_list] == [counted_s, took_s]
     await provider.aclose()
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from antrean.provider.transport import Http1Transport
-from raw_server import answer, post, send
+from raw_server import answer, post, send, serving
 
 pytestmark = pytest.mark.both_loops
 
@@ -59,13 +59,6 @@ async def serve() -> AsyncIterator[Serve]:
         server.close()
     for writer in writers:
         writer.close()
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[Http1Transport]:
-    made = Http1Transport(4)
-    yield made
-    await made.aclose()
 
 
 async def test_a_post_on_a_kept_connection_that_is_cut_is_not_sent_again(
@@ -181,14 +174,12 @@ async def test_the_time_of_an_answer_is_that_to_its_head(transport: Http1Transpo
             await asyncio.sleep(0.4)
             writer.write(b"x")
 
-    async with await asyncio.start_server(slow, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+    async with serving(slow) as url:
         for _ in range(2):
             response = await transport.handle_async_request(post(url))
             assert await response.aread() == b"x"
             assert 0.1 <= response.extensions["answer_s"] < 0.4
             await response.aclose()
-        await transport.aclose()
 
 
 async def test_a_get_is_not_repeated_either(transport: Http1Transport, serve: Serve) -> None:

@@ -52,23 +52,11 @@ class Connection(asyncio.Protocol):
         self._head: h11.Response | None = None
         self._chunks: deque[bytes] = deque()
         self._ahead_bytes = 0
-        self._whole = False
         self._failure: httpx.ReadError | None = None
         self._news: asyncio.Future[None] | None = None
         self._full = False
-        self._idle_end: asyncio.TimerHandle | None = None
 
     # ---- its life
-
-    def idle_since(self, end: asyncio.TimerHandle) -> None:
-        """It is in the pool now, until `end`."""
-        self._idle_end = end
-
-    def in_use(self) -> None:
-        """It has left the pool."""
-        if self._idle_end is not None:
-            self._idle_end.cancel()
-            self._idle_end = None
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +80,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not done or http.trailing_data != (b"", False):
             return False
         http.start_next_cycle()
-        self._head, self._whole = None, False
+        self._head = None
         self._chunks.clear()
         self._ahead_bytes = 0
         return True
@@ -113,10 +101,14 @@ class Connection(asyncio.Protocol):
         if not self._whole and self._failure is None:
             self._failure = httpx.ReadError("the connection broke")
         self._ended(self)
-        self.in_use()
         self._tell()
 
     # ---- asked and answered
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the answer is here to its end."""
+        return self._head is not None and not self._asked
 
     async def ask(self, head: h11.Request, body: bytes) -> h11.Response:
         """Send and wait for the head of the answer. Raises httpx.ReadError."""
@@ -190,7 +182,7 @@ class Connection(asyncio.Protocol):
                     self._chunks.append(bytes(event.data))
                     self._ahead_bytes += len(event.data)
                 case h11.EndOfMessage():
-                    self._whole, self._asked = True, False
+                    self._asked = False
                 case h11.InformationalResponse():
                     pass  # the answer is yet to come
                 case _:

@@ -220,10 +220,11 @@ class ResilientProvider:
             finally:
                 took_s = self._clock() - started
                 self._watch(name, outcome_name(outcome), took_s)
-                if outcome is None and meter is not None and meter.answer_s is not None:
+                told_s = meter.answer_s if outcome is None and meter is not None else None
+                if told_s is not None and took_s < gate.rules.slow_call_s:
                     # Without the writing of the intent and our own queues: they say nothing of the upstream. A body
                     # that came slowly does.
-                    took_s = meter.answer_s if took_s < gate.rules.slow_call_s else took_s
+                    took_s = told_s
                 settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED)
                 if outcome is not None:
                     # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.

@@ -38,6 +38,8 @@ KEEPALIVE_S = 3.0
 NEXT_ADDRESS_S = 0.25
 #: A new TLS connection is looked at so many times until its session's tickets are read.
 TLS_TURNS_MAX = 100
+#: What looking up and connecting raise; names that are none have the last three.
+NO_CONNECTION = (OSError, ValueError, RuntimeError, LookupError)
 PORTS = {"http": 80, "https": 443}
 
 Address = tuple[int, int, int, str, tuple[Any, ...]]
@@ -57,7 +59,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
         self._calls_max = calls_max
         self._permits = asyncio.Semaphore(calls_max)
         self._connections: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}  # the one used last is last
+        # When each of them ends; the one used last is last.
+        self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
         self._tls: ssl.SSLContext | None = None
         self._closed = False
@@ -106,8 +109,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         """A call is over: its connection is kept where nothing is left on it, and its place is free."""
         self._permits.release()
         if connection.next_exchange():
-            self._idle[connection] = None
-            connection.idle_since(self._loop.call_later(KEEPALIVE_S, connection.cut))
+            self._idle[connection] = self._loop.call_later(KEEPALIVE_S, connection.cut)
             if len(self._idle) > self._calls_max:
                 next(iter(self._idle)).cut()
         else:
@@ -115,7 +117,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
     def _ended(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self._idle.pop(connection, None)
+        idle_end = self._idle.pop(connection, None)
+        if idle_end is not None:
+            idle_end.cancel()
 
     def _kept(self, origin: Origin) -> Connection | None:
         """The kept connection that was used last, if there is one on which nothing came since."""
@@ -123,8 +127,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             kept = next((each for each in reversed(self._idle) if each.origin == origin), None)
             if kept is None:
                 return None
-            del self._idle[kept]
-            kept.in_use()
+            self._idle.pop(kept).cancel()
             if kept.is_open and not kept.readable():
                 return kept
             kept.cut()
@@ -137,19 +140,12 @@ class Http1Transport(httpx.AsyncBaseTransport):
                 await self._open(connection)
             if self._closed or not await self._silent(connection):
                 raise httpx.ConnectError("the connection was over before anything was sent")
-        except TimeoutError as error:
+        except BaseException as error:
             connection.cut()
-            raise httpx.ConnectTimeout("no connection in time") from error
-        except (
-            OSError,
-            ValueError,
-            RuntimeError,
-            LookupError,
-        ) as error:  # names that are none have all of these
-            connection.cut()
-            raise httpx.ConnectError("no connection") from error
-        except BaseException:
-            connection.cut()
+            if isinstance(error, TimeoutError):
+                raise httpx.ConnectTimeout("no connection in time") from error
+            if isinstance(error, NO_CONNECTION):
+                raise httpx.ConnectError("no connection") from error
             raise
         return connection
 
@@ -171,9 +167,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
         task = cast("asyncio.Task[Any]", asyncio.current_task())
         before = task.cancelling()
         opened = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1)
-        if (
-            task.cancelling() > before
-        ):  # the race of addresses swallows a cancellation that comes in its last turn
+        # The race of addresses swallows a cancellation that comes in its last turn.
+        if task.cancelling() > before:
             opened.close()
             raise asyncio.CancelledError
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

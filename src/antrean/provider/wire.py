@@ -20,6 +20,9 @@ from antrean.provider.translate import Effect, lost, read_answer, transport_erro
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 #: Longest wait for a TCP connection or a free slot, in seconds, where the whole call may take longer.
 CONNECT_MAX_S = 5.0
+#: Turns of the loop between the end of a wait and what it ends. On a loop that stood still an answer may have come in
+#: time and be read in the same turn as the timer, or in the next ones where it is long; uvloop runs timers first.
+GRACE_TURNS = 32
 #: Sent with every request.
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "antrean"}
 #: Addresses that are kept parsed.
@@ -169,11 +172,6 @@ class Wire:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
-
-
-#: Turns of the loop between the end of a wait and what it ends. On a loop that stood still an answer may have come in
-#: time and be read in the same turn as the timer, or in the next ones where it is long; uvloop runs timers first.
-GRACE_TURNS = 32
 
 
 @asynccontextmanager
