@@ -93,7 +93,7 @@ class _Filler:
         sample = _order(0)
         with contextlib.suppress(StoreUnavailable):
             await self._sample.submit(sample)
-        digest = key_digest(sample.idempotency_key)
+        digest, packed = key_digest(sample.office, sample.idempotency_key), ids.packed(SAMPLE_ID)
         left = itertools.islice(numbers, count)
 
         async def lane() -> None:
@@ -101,11 +101,13 @@ class _Filler:
                 calls = []
                 for number in batch:
                     order = _order(number)
+                    order_id = ids.new_id(time.time_ns() // 1_000_000)
                     own: dict[Arg, Arg] = {
-                        SAMPLE_ID: ids.new_id(time.time_ns() // 1_000_000),
+                        SAMPLE_ID: order_id,
+                        packed: ids.packed(order_id),
                         "token": ids.new_token(time.time_ns() // 1_000_000),
                         sample.office: order.office,
-                        digest: key_digest(order.idempotency_key),
+                        digest: key_digest(order.office, order.idempotency_key),
                     }
                     calls.append([own.get(arg, arg) for arg in self._recorder.args])
                 for answer in await self._scripts.run_many("submit", calls):

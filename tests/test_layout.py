@@ -27,6 +27,7 @@ from stack import Stack, free_ports, purchase, running_stack
 
 NEXT = str(Path(__file__).with_name("next_release.py"))
 TOO_OLD = 3
+LATER = str(layout.READS + 1)
 
 
 async def test_no_script_touches_anything_in_a_database_of_a_newer_layout(redis: Redis) -> None:
@@ -57,21 +58,22 @@ async def test_the_first_stored_record_raises_the_number_and_a_look_does_not(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await World(redis).submit()
-    assert await redis.get(keys.LAYOUT) is None  # the first layout says nothing
+    assert await redis.get(keys.LAYOUT) == b"%d" % layout.WRITES
     from antrean.orders import scripts
 
-    monkeypatch.setattr(layout, "READS", 3)
-    monkeypatch.setattr(layout, "WRITES", 2)
+    later = layout.WRITES + 1
+    monkeypatch.setattr(layout, "READS", later + 1)
+    monkeypatch.setattr(layout, "WRITES", later)
     monkeypatch.setattr(scripts, "SOURCES", scripts._sources())
     of_next = Scripts(redis)
     store = OrderStore(of_next, GroupCommit(of_next, "submit"), Limits(), vault=VAULT)
     await store.situation()
-    assert await redis.get(keys.LAYOUT) is None
+    assert await redis.get(keys.LAYOUT) == b"%d" % (later - 1)
     await store.submit(new_order())
-    assert await redis.get(keys.LAYOUT) == b"2"
-    await redis.set(keys.LAYOUT, 3)
+    assert await redis.get(keys.LAYOUT) == b"%d" % later
+    await redis.set(keys.LAYOUT, later + 1)
     await store.submit(new_order())
-    assert await redis.get(keys.LAYOUT) == b"3"  # never lowered
+    assert await redis.get(keys.LAYOUT) == b"%d" % (later + 1)  # never lowered
 
 
 async def test_doctor_tells_the_layout_and_fails_on_a_newer_one(redis: Redis, settings: Settings) -> None:
@@ -97,7 +99,7 @@ async def test_a_fleet_that_meets_a_newer_release_ends_with_a_clear_word_and_tha
         with (stack.folder / "next.log").open("ab") as log:
             later = [
                 subprocess.Popen(
-                    [sys.executable, NEXT, "2", "2", command],
+                    [sys.executable, NEXT, LATER, LATER, command],
                     env=env | {"ANTREAN_HTTP_PORT": str(port)},
                     stdout=log,
                     stderr=log,
@@ -118,7 +120,7 @@ async def test_a_fleet_that_meets_a_newer_release_ends_with_a_clear_word_and_tha
             await stack.until(all_ended, 30)
             refused = _antrean(stack, env, "orders", "list")
             assert refused.returncode == TOO_OLD
-            assert "has layout 2" in refused.stderr
+            assert f"has layout {LATER}" in refused.stderr
             assert "restore a backup from before" in refused.stderr
             await stack.ops.delete("/v1/ops/pause")
             await stack.all_completed(60)
@@ -133,7 +135,7 @@ async def test_a_fleet_that_meets_a_newer_release_ends_with_a_clear_word_and_tha
         await asyncio.to_thread(stack.process.wait, 60)
         up = _antrean(stack, stack.env, "up")
         assert up.returncode == TOO_OLD
-        assert "has layout 2" in up.stderr
+        assert f"has layout {LATER}" in up.stderr
 
 
 async def _ended(stack: Stack) -> set[str]:

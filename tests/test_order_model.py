@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from antrean.orders import keys
 from antrean.orders.ledger import PAID, PARTS, Ledger
 from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
+from antrean.orders.record import whole
 from antrean.orders.situation import Situation
 from antrean.orders.states import MOVES, TERMINAL, State
 from beside import Beside
@@ -270,7 +271,7 @@ class OrderModel(RuleBasedStateMachine):
                 *(("ZSCORE", place, self.id) for place in self.places),
             )
         )
-        self.seen, self.refunded = Order.from_hash(order), b"refunded" in order
+        self.seen, self.refunded = Order.from_hash(whole(order, self.id)), b"refunded" in order
         self.places_are_right([p for p, score in zip(self.places, scores, strict=True) if score is not None])
         self.books_agree({account.decode(): int(idr) for account, idr in totals.items()})
         situation = Situation.from_answer(peek)

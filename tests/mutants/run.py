@@ -88,7 +88,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the idempotency key is not kept",
         "orders/lua/submit.lua",
-        "redis.call('SET', idem, id .. ' ' .. string.match(fingerprints, '^[^ ]+'), 'EX', ttl)",
+        "redis.call('SET', idem, packed .. fingerprint, 'EX', ttl)",
         "",
     ),
     Mutant(

@@ -16,6 +16,7 @@ from antrean.orders.balance import BalanceWatch
 from antrean.orders.commit import GroupCommit
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.model import NewOrder, Order, Placement, StoreUnavailable
+from antrean.orders.record import whole
 from antrean.orders.resolve import Resolver
 from antrean.orders.scripts import SOURCES, Scripts
 from antrean.orders.states import State
@@ -240,7 +241,7 @@ class History:
     def _judge(self, submitted: int) -> Verdict:
         verdict = Verdict(self.seed, faults=self.chance.struck)
         records = {
-            o: Order.from_hash(self.client.hgetall(keys.ORDER + o))  # type: ignore[arg-type]
+            o: Order.from_hash(whole(self.client.hgetall(keys.ORDER + o), o))  # type: ignore[arg-type]
             for o in self.accepted
         }
         verdict.completed = sum(r.state is State.COMPLETED for r in records.values())

@@ -28,6 +28,7 @@ import orjson
 
 from antrean.orders import ids
 from antrean.orders.model import Order, StoreUnavailable
+from antrean.orders.record import Record
 
 ROOT = "archive/orders"
 #: Segments kept in memory, each of some hundred kilobytes at most.
@@ -36,8 +37,6 @@ MINUTE_MS = 60_000
 #: Tries to read what another process renames meanwhile.
 TRIES = 3
 
-#: An order's hash, as Redis had it.
-Record = dict[bytes, bytes]
 _NAME = re.compile(r"(\w{26})-(\w{26})-(\d+)-(\d+)-(\d+)\.jsonl\.gz")
 #: The one field that is no text: it is sealed.
 _SEALED = b"pii"

@@ -11,8 +11,9 @@ import hashlib
 import structlog
 
 from antrean.orders import keys
-from antrean.orders.archive import Archive, Record
+from antrean.orders.archive import Archive
 from antrean.orders.asking import asked
+from antrean.orders.record import Record, whole
 from antrean.orders.states import TERMINAL, State
 from antrean.orders.store import OrderStore
 
@@ -40,8 +41,8 @@ class Archiver:
                 keys.INDEX_ALL, f"({self._passed}", "+inf", start=0, num=STEP_MAX, withscores=True
             )
         )
-        records = await self._records([order_id for order_id, _ in rows])
-        old = [record[b"id"] for record in records if _may_go(record, cutoff_ms)]
+        records = await self._records(rows)
+        old = [record for record in records if _may_go(record, cutoff_ms)]
         if old:
             log.info("archived", orders=await self._move(old, cutoff_ms))
         # Orders are looked at by age: where the last was made after the cutoff, none behind it can have ended before.
@@ -49,18 +50,24 @@ class Archiver:
         self._passed = int(rows[-1][1]) if more else 0
         return more
 
-    async def _move(self, order_ids: list[bytes], cutoff_ms: int) -> int:
+    async def _move(self, looked_at: list[Record], cutoff_ms: int) -> int:
         # Alone, so that nobody is erased between the reading and the writing, and comes back in a segment.
         async with self._archive.alone():
-            old = [record for record in await self._records(order_ids) if _may_go(record, cutoff_ms)]
+            rows = [(record[b"id"], float(record[b"seq"])) for record in looked_at]
+            old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
             await self._archive.write(old)
             return await self._remove(old)
 
-    async def _records(self, order_ids: list[bytes]) -> list[Record]:
+    async def _records(self, rows: list[tuple[bytes, float]]) -> list[Record]:
+        """Whole, with the number that the order has in the index."""
         pipe = self._redis.pipeline(transaction=False)
-        for order_id in order_ids:
+        for order_id, _ in rows:
             pipe.hgetall(keys.ORDER + order_id.decode())
-        return [record for record in await asked(pipe.execute()) if record]
+        return [
+            {**whole(kept, order_id.decode()), b"seq": b"%d" % number}
+            for (order_id, number), kept in zip(rows, await asked(pipe.execute()), strict=True)
+            if kept
+        ]
 
     async def _remove(self, records: list[Record]) -> int:
         args: list[bytes | str] = []

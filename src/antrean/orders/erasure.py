@@ -12,9 +12,9 @@ from typing import Protocol
 import structlog
 
 from antrean.orders import keys
-from antrean.orders.archive import Record
 from antrean.orders.asking import asked
 from antrean.orders.model import IllegalMove, Order, body_json
+from antrean.orders.record import Record
 from antrean.orders.store import OrderStore
 
 log = structlog.get_logger(__name__)

@@ -68,6 +68,20 @@ def number_of(digits: str) -> int:
     return value
 
 
+#: Of an id that is packed.
+PACKED_BYTES = 16
+
+
+def packed(order_id: str) -> bytes:
+    """The same id in 16 bytes. Raises ValueError where it is none."""
+    return number_of(order_id).to_bytes(PACKED_BYTES, "big")
+
+
+def unpacked(packed_id: bytes) -> str:
+    """The id that was packed."""
+    return _base32(int.from_bytes(packed_id, "big"), 26)
+
+
 def is_token(text: str) -> bool:
     """Whether `text` has the form of a ticket token."""
     return len(text) == 20 and all(c in ALPHABET for c in text)

@@ -9,7 +9,10 @@ ROOT = "an:"
 
 LAYOUT = ROOT + "layout"  # string: the newest layout of any record, where it is not the first
 ORDER = ROOT + "order:"  # + order id → hash, the truth about one order
-IDEMPOTENCY = ROOT + "idem:"  # + office:digest → "<order id> <fingerprint>", kept 60 days
+# + 12 bytes of a digest of office and key → 16 bytes, the order's id packed, and 8 of the body's fingerprint; kept
+# 60 days. No byte longer, so that Valkey holds key, time and value in one block.
+IDEMPOTENCY = ROOT + "i:"
+IDEMPOTENCY_BEFORE = ROOT + "idem:"  # of layout 1: + office:digest → "<order id> <fingerprint>"
 DOCUMENT = ROOT + "doc:"  # + document id → hash: office, pages, bytes, sha256, sizes
 TICKETS = ROOT + "tickets"  # hash: ticket token → order id
 TICKET_DAY = ROOT + "ticketday:"  # + office:YYYYMMDD → counter of the day's ticket numbers

@@ -10,6 +10,7 @@ from antrean.orders import keys
 from antrean.orders.archive import Archive
 from antrean.orders.asking import asked
 from antrean.orders.model import Order
+from antrean.orders.record import whole
 from antrean.orders.states import State
 
 #: Orders looked at in one round trip, and in one call at most: a filter that fits little ends with a cursor.
@@ -113,7 +114,7 @@ async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) ->
         for row, (state, reference) in zip(rows, answers, strict=True)
         if state is not None
         and (wanted.state is None or state.decode() == wanted.state)
-        and (wanted.reference is None or reference.decode() == wanted.reference)
+        and (wanted.reference is None or (reference or b"").decode() == wanted.reference)
     ]
 
 
@@ -122,4 +123,8 @@ async def _read(redis: Redis, rows: list[tuple[str, int]]) -> list[tuple[int, Or
     for order_id, _ in rows:
         pipe.hgetall(keys.ORDER + order_id)
     answers = await asked(pipe.execute()) if rows else []
-    return [(sequence, Order.from_hash(raw)) for (_, sequence), raw in zip(rows, answers, strict=True) if raw]
+    return [
+        (sequence, Order.from_hash(whole(raw, order_id)))
+        for (order_id, sequence), raw in zip(rows, answers, strict=True)
+        if raw
+    ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from antrean.orders.archive import Record
 from antrean.orders.model import Order, Taxpayer, body_json
+from antrean.orders.record import Record
 from antrean.orders.vault import Unreadable, Vault, sealing_key
 
 

@@ -26,6 +26,7 @@ from antrean.orders.model import (
     body_json,
 )
 from antrean.orders.personal import Personal
+from antrean.orders.record import whole
 from antrean.orders.score import AGE_BITS, EPOCH_MIN, score_minute
 from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.situation import Situation
@@ -35,6 +36,8 @@ from antrean.orders.vault import Vault
 #: Orders given a new deadline in one step.
 POSTPONE_MAX = 500
 IDEMPOTENCY_S = 60 * 24 * 3600
+#: Kept of the digest of an idempotency key and its office, and of the body's fingerprint.
+KEY_BYTES, FINGERPRINT_BYTES = 12, 8
 
 _REFUSALS: dict[Code, tuple[str, str]] = {
     Code.KEY_REUSED: (
@@ -93,9 +96,9 @@ class Claim:
     pool: int
 
 
-def key_digest(idempotency_key: str) -> str:
-    """What is kept of an idempotency key."""
-    return hashlib.sha256(idempotency_key.encode()).hexdigest()[:32]
+def key_digest(office: str, idempotency_key: str) -> bytes:
+    """What is kept of an office's idempotency key."""
+    return hashlib.sha256(f"{office}:{idempotency_key}".encode()).digest()[:KEY_BYTES]
 
 
 class OrderStore:
@@ -151,16 +154,19 @@ class OrderStore:
         order_id = self._new_id()
         token = self._new_token(ids.time_ms(order_id))
         masked, sealed = new.taxpayer.masked, self.personal.seal(order_id, new.taxpayer)
-        digest = self.personal.vault.digest(new.fingerprint)
+        digest, packed = self.personal.vault.digest(new.fingerprint), ids.packed(order_id)
 
         def args(archived_serial: str) -> tuple[Arg, ...]:
             return (
                 order_id,
+                packed,
                 new.office,
-                key_digest(new.idempotency_key),
+                key_digest(new.office, new.idempotency_key),
+                hashlib.sha256(new.idempotency_key.encode()).hexdigest()[:32],
                 IDEMPOTENCY_S,
+                digest[:FINGERPRINT_BYTES],
                 # Repeats of before fingerprints were keyed are known as well.
-                f"{digest} {new.fingerprint}",
+                f"{digest.hex()[:32]} {new.fingerprint}",
                 new.kind,
                 body_json(new, masked),
                 new.reference or "",
@@ -183,8 +189,10 @@ class OrderStore:
         if code in _REFUSALS:
             raise SubmitRefused(*_REFUSALS[Code(code)])
         if code == Code.REPLAYED:
-            first, *fields = rest
-            replayed = _record(fields) if fields else await self.get(first.decode())
+            (first,) = rest
+            replayed = await self.get(
+                ids.unpacked(first) if len(first) == ids.PACKED_BYTES else first.decode()
+            )
             if replayed is None:
                 raise StoreUnavailable("the order of this key is neither here nor in the archive")
             return Accepted(replayed, True, None)
@@ -195,7 +203,7 @@ class OrderStore:
         """One order, or None."""
         raw = await asked(self._redis.hgetall(keys.ORDER + order_id))
         if raw:
-            return Order.from_hash(raw)
+            return Order.from_hash(whole(raw, order_id))
         return await self.archive.find(order_id) if self.archive else None
 
     async def _archived_purchase(self, new: NewOrder) -> str | None:
@@ -275,7 +283,7 @@ class OrderStore:
     async def claim(self, order_id: str, worker: str, op: str) -> Claim | None:
         """Try to become the only one who works on an order; None where it is not to be had just now."""
         code, *rest = await self._run("claim", order_id, worker, op)
-        return Claim(_record(rest[1:]), rest[0]) if code == Code.OK else None
+        return Claim(_record(order_id, rest[1:]), rest[0]) if code == Code.OK else None
 
     async def begin(self, order: Order, op: str, target: State, note: str, calls: int) -> bool:
         """Note the intent to generate or to stamp; True where it was sent to be stamped before.
@@ -416,5 +424,5 @@ class OrderStore:
             raise ClaimLost(f"{name} of {order_id}: {Code(code).name.lower()}")
 
 
-def _record(flat: list[bytes]) -> Order:
-    return Order.from_hash(dict(zip(flat[::2], flat[1::2], strict=True)))
+def _record(order_id: str, flat: list[bytes]) -> Order:
+    return Order.from_hash(whole(dict(zip(flat[::2], flat[1::2], strict=True)), order_id))

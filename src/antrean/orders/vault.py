@@ -21,8 +21,6 @@ KEY_BYTES = 32
 #: Of GCM: random for each sealing, which is safe for 2^32 sealings under one key.
 NONCE_BYTES = 12
 _KEY_ID = re.compile(r"[a-z0-9-]{1,16}")
-#: Kept of a keyed digest, in hexadecimal digits (128 bits).
-_DIGEST_CHARS = 32
 
 
 class Unreadable(Exception):
@@ -102,11 +100,11 @@ class Vault:
         except (InvalidTag, ValueError):
             raise Unreadable(f"does not open with key {key_id}") from None
 
-    def digest(self, text: str) -> str:
-        """A keyed digest, the same for the same text: without the key nobody can try out numbers against it."""
+    def digest(self, text: str) -> bytes:
+        """A keyed digest of 32 bytes, the same for the same text; without the key nobody can try numbers against it."""
         if self._digest_key is None:
             raise RuntimeError("this vault was opened without the digest key")
-        return hmac.digest(self._digest_key, text.encode(), "sha256").hex()[:_DIGEST_CHARS]
+        return hmac.digest(self._digest_key, text.encode(), "sha256")
 
 
 def sealing_key(sealed: bytes) -> str:

@@ -23,7 +23,7 @@ end
 
 local function int(n) return string.format('%.0f', n) end
 
-local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded', 'hook'}
+local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded', 'hook', 'made'}
 
 -- The order's moving fields as a table, or nil.
 local function load(id)
@@ -31,6 +31,10 @@ local function load(id)
   if not v[1] then return nil end
   local o = {id = id, key = K.ORDER .. id}
   for i, name in ipairs(FIELDS) do o[name] = v[i] or '' end
+  -- What is still as it was when the order was accepted is not in its record (record.py).
+  if o.fence == '' then o.fence = '0' end
+  if o.ver == '' then o.ver = '1' end
+  if o.hist == '' then o.hist = o.made .. '|' .. S.QUEUED .. '|accepted' end
   return o
 end
 
@@ -115,7 +119,7 @@ local function notice(o, state)
   local v = redis.call('HMGET', o.key, 'number', 'ref', 'sn', 'err')
   local id = o.id .. '-' .. o.ver
   redis.call('HSET', K.NOTICES, id, cjson.encode({order = o.id, office = o.office, kind = o.kind, state = state,
-    at = NOW, since = NOW, url = o.hook, number = v[1], ref = v[2], sn = v[3] or '', err = v[4] or '', tries = 0}))
+    at = NOW, since = NOW, url = o.hook, number = v[1], ref = v[2] or '', sn = v[3] or '', err = v[4] or '', tries = 0}))
   redis.call('ZADD', K.NOTICES_DUE, int(NOW), id)
 end
 

@@ -6,16 +6,17 @@ local moved = 0
 for i = 2, #ARGV, 3 do
   local o = load(ARGV[i])
   if o and TERMINAL[o.state] and o.ver == ARGV[i + 1] then
-    local v = redis.call('HMGET', o.key, 'token', 'seq', 'pii')
-    if redis.sha1hex(v[3] or '') == ARGV[i + 2] then
+    local v = redis.call('HMGET', o.key, 'token', 'pii')
+    if redis.sha1hex(v[2] or '') == ARGV[i + 2] then
       redis.call('DEL', o.key)
       redis.call('HDEL', K.TICKETS, v[1])
+      local seq = redis.call('ZSCORE', K.INDEX_ALL, o.id)
       redis.call('ZREM', K.INDEX_ALL, o.id)
       redis.call('ZREM', K.INDEX_OFFICE .. o.office, o.id)
       if o.sn ~= '' and redis.call('HGET', K.SERIAL_OWNER, o.sn) == o.id then
         redis.call('HSET', K.SERIAL_OWNER, o.sn, o.id .. '@' .. o.office)
       end
-      if tonumber(v[2]) > tonumber(redis.call('GET', K.ARCHIVED) or '0') then redis.call('SET', K.ARCHIVED, v[2]) end
+      if seq and tonumber(seq) > tonumber(redis.call('GET', K.ARCHIVED) or '0') then redis.call('SET', K.ARCHIVED, int(tonumber(seq))) end
       moved = moved + 1
     end
   end

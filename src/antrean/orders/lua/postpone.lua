@@ -15,8 +15,7 @@ for _, id in ipairs(ids) do
   local o = load(id)
   local due = o and tonumber(redis.call('HGET', o.key, 'deadline') or '')
   if due and due >= tonumber(from) and due < tonumber(till) and (office == '' or office == o.office) then
-    local seq = redis.call('HGET', o.key, 'seq')
-    local score = int(tonumber(minute) * 268435456 + tonumber(seq) % 268435456)
+    local score = int(tonumber(minute) * 268435456 + tonumber(o.score) % 268435456)
     o.score = score
     write(o, o.state, note, {deadline = deadline, score = score})
     if redis.call('ZSCORE', place, id) and lane(o, o.state) == place then redis.call('ZADD', place, score, id) end

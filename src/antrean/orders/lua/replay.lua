@@ -23,7 +23,7 @@ else
 end
 local code = check(o, 'replay', target, '', '')
 if code ~= CODE.OK then return {code, o.state} end
-local set = {err = '', last = '', forgiven = redis.call('HGET', o.key, 'calls'), fence = int(tonumber(o.fence) + 1)}
+local set = {err = '', last = '', forgiven = redis.call('HGET', o.key, 'calls') or '0', fence = int(tonumber(o.fence) + 1)}
 if sn then
   redis.call('HDEL', K.SERIAL_USE, o.sn)
   take_serial(o, sn, 'pool')

@@ -1,24 +1,25 @@
 -- Accepts an order: all of it or nothing of it.
--- ARGV: now, id, office, idempotency digest, its ttl (s), fingerprints of which the first is kept and any is a match,
---       kind, body, reference, deadline (ms or ''), score prefix (deadline minute), ticket token, document id, own SN,
---       purchase order id, backlog max, office backlog max, who pays (sealed), webhook URL, SN of that purchase where
---       it is archived and was made by this office
+-- ARGV: now, id, id packed, office, digest of office and idempotency key, digest of the key as in layout 1, ttl of it (s),
+--       fingerprint of the body, those that layout 1 may have of it, kind, body, reference, deadline (ms or ''), score
+--       prefix (deadline minute), ticket token, document id, own SN, purchase order id, backlog max, office backlog max,
+--       who pays (sealed), webhook URL, SN of that purchase where it is archived and was made by this office
 -- Answer: {OK, number of the ticket, score, SN or '', now (ms), how many stand before it} ·
---         {REPLAYED, id, field, value, …: none where it is archived} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
+--         {REPLAYED, id, packed or as text} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
 --         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN}
-local _, id, office, digest, ttl, fingerprints, kind, body, reference, deadline, minute, token, document, own_sn,
-  purchase, backlog_max, office_max, pii, hook, archived_sn = unpack(ARGV)
+local _, id, packed, office, digest, before, ttl, fingerprint, fingerprints_before, kind, body, reference, deadline,
+  minute, token, document, own_sn, purchase, backlog_max, office_max, pii, hook, archived_sn = unpack(ARGV)
 
-local idem = K.IDEMPOTENCY .. office .. ':' .. digest
+local idem = K.IDEMPOTENCY .. digest
 local earlier = redis.call('GET', idem)
 if earlier then
-  local space = string.find(earlier, ' ', 1, true)
-  local kept = ' ' .. string.sub(earlier, space + 1) .. ' '
-  if not string.find(' ' .. fingerprints .. ' ', kept, 1, true) then return {CODE.KEY_REUSED} end
-  local first = string.sub(earlier, 1, space - 1)
-  local answer = record(CODE.REPLAYED, first)
-  table.insert(answer, 2, first)
-  return answer
+  if string.sub(earlier, 17) ~= fingerprint then return {CODE.KEY_REUSED} end
+  return {CODE.REPLAYED, string.sub(earlier, 1, 16)}
+end
+earlier = redis.call('GET', K.IDEMPOTENCY_BEFORE .. office .. ':' .. before)
+if earlier then
+  local first, kept = string.match(earlier, '^(%S+) (.+)$')
+  if not string.find(' ' .. fingerprints_before .. ' ', ' ' .. kept .. ' ', 1, true) then return {CODE.KEY_REUSED} end
+  return {CODE.REPLAYED, first}
 end
 
 if tonumber(redis.call('HGET', K.COUNTS, 'open') or '0') >= tonumber(backlog_max) then return {CODE.FULL} end
@@ -57,12 +58,12 @@ if number == 1 then redis.call('EXPIRE', day, 172800) end
 -- By the deadline's minute, then by age: 25 bits and 28 bits of a double's 53.
 local score = int(tonumber(minute) * 268435456 + seq % 268435456)
 
-local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind = kind, score = score, sn = sn, hist = ''}
-note_line(o, S.QUEUED, 'accepted')
-redis.call('HSET', o.key, 'id', id, 'office', office, 'kind', kind, 'body', body, 'ref', reference,
-  'deadline', deadline, 'score', score, 'seq', seq, 'number', number, 'token', token, 'made', int(NOW),
-  'fence', '0', 'calls', '0', 'state', S.QUEUED, 'ver', '1', 'hist', o.hist, 'upd', int(NOW), 'pii', pii)
--- What most orders have none of takes no room in them.
+local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind = kind, score = score, sn = sn}
+-- What `record.py` and `load` know without it takes no room in it: a million held orders pay for each byte.
+redis.call('HSET', o.key, 'office', office, 'kind', kind, 'body', body, 'score', score, 'number', number,
+  'token', token, 'made', int(NOW), 'state', S.QUEUED, 'pii', pii)
+if reference ~= '' then redis.call('HSET', o.key, 'ref', reference) end
+if deadline ~= '' then redis.call('HSET', o.key, 'deadline', deadline) end
 if sn ~= '' then redis.call('HSET', o.key, 'sn', sn, 'given', '1') end
 if purchase ~= '' then redis.call('HSET', o.key, 'purchase', purchase) end
 if hook ~= '' then redis.call('HSET', o.key, 'hook', hook) end
@@ -77,6 +78,6 @@ redis.call('HSET', K.TICKETS, token, id)
 redis.call('ZADD', K.INDEX_ALL, seq, id)
 redis.call('ZADD', K.INDEX_OFFICE .. office, seq, id)
 if sn == '' then book(o, '', 'held', '', 'accepted') end
-redis.call('SET', idem, id .. ' ' .. string.match(fingerprints, '^[^ ]+'), 'EX', ttl)
+redis.call('SET', idem, packed .. fingerprint, 'EX', ttl)
 -- Nobody can watch an order that has just come to be, so nobody is told.
 return {CODE.OK, int(number), score, sn, int(NOW), redis.call('ZRANK', lane(o, S.QUEUED), id)}
