@@ -13,7 +13,7 @@ import psutil
 from redis import Redis
 from rq import Queue
 
-from benchmarks.measure import Answer, Row, latency, spread, timed
+from benchmarks.measure import Answer, Row, latency, no_collections, spread, timed
 from benchmarks.picture import Bar, bars
 from benchmarks.rig import KEY, Rig, free_ports, rig
 from benchmarks.uploads import beside_uploads
@@ -72,14 +72,15 @@ async def at_rate(origin: str, per_s: float, seconds: float) -> list[float]:
             await submit(client)
             latencies.append(time.perf_counter() - due)
 
-        start = time.perf_counter()
-        tasks = []
-        for number in range(int(per_s * seconds)):
-            due = start + number / per_s
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            tasks.append(asyncio.create_task(one(due)))
-        await asyncio.gather(*tasks)
+        with no_collections():
+            start = time.perf_counter()
+            tasks = []
+            for number in range(int(per_s * seconds)):
+                due = start + number / per_s
+                if (wait := due - time.perf_counter()) > 0:
+                    await asyncio.sleep(wait)
+                tasks.append(asyncio.create_task(one(due)))
+            await asyncio.gather(*tasks)
         return latencies
 
 
