@@ -50,7 +50,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
     httpx.PoolTimeout.
 
     Of a request's timeouts `pool` and `connect` are kept; how long an answer may take is the caller's to bound.
-    A response's extension `answer_s`: seconds from the request's first byte to the answer's head.
+    A response's extension `answer_s`: seconds from the request's first byte until the answer's head was here.
 
     Redirects are not followed, cookies not kept, proxies of the environment not looked at.
     """
@@ -172,6 +172,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             opened.close()
             raise asyncio.CancelledError
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.below = opened
         await self._loop.create_connection(
             lambda: connection, sock=opened, ssl=tls, server_hostname=host if tls is not None else None
         )
