@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+import debian
 from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
@@ -35,6 +36,13 @@ STOP_S = 10
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that run beside the others are judged last."""
     items.sort(key=lambda item: item.get_closest_marker("beside") is not None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Nobody shall believe that something was tested where it was not."""
+    for text in debian.missing.values():
+        terminalreporter.write_sep("!", text, red=True)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

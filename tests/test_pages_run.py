@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import state_pictures
+from debian import Missing, program
 from stack import OPS_KEY, TERMINAL_KEY, running_stack
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -22,7 +25,17 @@ def script_of(page: str) -> str:
     return "\n".join(line.removeprefix("$ ") for block in BLOCK.findall(text) for line in block.splitlines())
 
 
-async def test_the_commands_of_the_pages_work_as_they_stand() -> None:
+@pytest.fixture(scope="module")
+def curl() -> str:
+    """Path of curl, which the pages use."""
+    try:
+        return program("curl", package="curl", untested="the commands of the pages were")
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+async def test_the_commands_of_the_pages_work_as_they_stand(curl: str) -> None:
+    assert curl
     async with running_stack(workers=1) as stack:
         env = stack.env | {
             "HOST": f"http://127.0.0.1:{stack.port}",

@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from browser.chromium import ARGUMENTS, MISSING, find, find_or_install
+from browser.chromium import ARGUMENTS, find_or_install
 from browser.desk import Desk
+from debian import Missing
 from stack import Stack, running_stack
 
 _offices = itertools.count(1)
@@ -19,17 +20,10 @@ _offices = itertools.count(1)
 @pytest.fixture(scope="package")
 def chromium_path() -> str:
     """Path of the Chromium, installed at the first need."""
-    path = find_or_install()
-    if path is None:
-        pytest.skip(MISSING)
-    return path
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Nobody shall believe that the pages were tested where they were not."""
-    if find() is None:
-        terminalreporter.write_sep("!", MISSING, red=True)
+    try:
+        return find_or_install()
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")

@@ -14,8 +14,9 @@ import pikepdf
 from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 
-from browser.chromium import ARGUMENTS, MISSING, find_or_install
+from browser.chromium import ARGUMENTS, find_or_install
 from browser.desk import Desk, fill, paper
+from debian import Missing
 from stack import Stack, running_stack
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
@@ -27,9 +28,10 @@ NAMES = ("Siti Aminah", "Budi Santoso", "Made Wirawan", "Rina Lubis", "Agus Sali
 
 async def main() -> None:
     """Play an outage and take the pictures on the way."""
-    chromium = find_or_install()
-    if chromium is None:
-        raise SystemExit(MISSING)
+    try:
+        chromium = find_or_install()
+    except Missing as missing:
+        raise SystemExit(str(missing)) from None
     FOLDER.mkdir(exist_ok=True)
     async with running_stack(workers=1) as stack, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
