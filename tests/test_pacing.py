@@ -105,6 +105,22 @@ def test_after_a_cut_the_ceiling_is_left_alone_for_a_while_and_then_passed_by_on
     assert state.limit >= 20
 
 
+def test_close_below_a_ceiling_a_slot_is_taken_in_two_steps() -> None:
+    state, seen = PaceState(limit=41, baseline_s=0.1, ceiling=42.0), []
+    for number in range(4):
+        state = next_limit(state, steady(state.limit, 0.1, number * STEP_S), BOUNDS)
+        seen.append(state.limit)
+    assert seen == [41.5, 42.0, 43.0, 44.0]
+
+
+@pytest.mark.parametrize(("busy", "ceiling"), [(1, 42.0), (30, 41.0)], ids=["few", "many"])
+def test_few_refusals_more_of_one_second_leave_the_ceiling_where_it_was(busy: int, ceiling: float) -> None:
+    state = PaceState(limit=41, baseline_s=0.1, ceiling=42.0, hold_until_s=10.5)
+    new = next_limit(state, replace(steady(60, 0.1, 10), busy=busy), BOUNDS)
+    assert new.ceiling == ceiling
+    assert new.limit < 41
+
+
 def test_a_step_waits_for_answers_but_not_for_ever() -> None:
     state = PaceState(limit=10)
     few = replace(steady(10, 0.1, 0), answers=3, age_s=STEP_S)

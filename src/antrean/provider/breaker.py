@@ -27,7 +27,7 @@ from antrean.provider.breaker_status import BreakerStatus, Change, LimitStatus, 
 from antrean.provider.errors import ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
-from antrean.provider.pacing import HOLD_S
+from antrean.provider.pacing import HOLD_FIRST_S
 from antrean.provider.policy import (
     BreakerRules,
     BreakerState,
@@ -120,7 +120,7 @@ class SharedBreaker:
             asked_s = int(wait_ms) / 1000
             if code in ("granted", "trial"):
                 self._hold(lease)
-                return Permit(lease, epoch, step, code == "trial")
+                return await self._in_turn(Permit(lease, epoch, step, code == "trial"), asked_s)
             if code == "no_budget":
                 return None
             if code == "open":
@@ -128,11 +128,8 @@ class SharedBreaker:
             if code == "later" and asked_s > left_s:
                 raise NotAdmitted("the upstream asked us to wait", retry_after_s=asked_s)
             if left_s <= 0:
-                why = (
-                    "the upstream is being tried out"
-                    if code == "trials_taken"
-                    else "no slot came free in time"
-                )
+                tried = code == "trials_taken"
+                why = "the upstream is being tried out" if tried else "no slot came free in time"
                 raise NotAdmitted(why, refused_by_breaker=True)
             if code == "later":
                 await asyncio.sleep(asked_s)
@@ -263,6 +260,16 @@ class SharedBreaker:
             self._see(BreakerState.OPEN)
             raise NotAdmitted("the shared state can not be read", refused_by_breaker=True) from error
 
+    async def _in_turn(self, permit: Permit, wait_s: float) -> Permit:
+        """`permit`, when its call may begin: `wait_s` seconds from now."""
+        try:
+            if wait_s:
+                await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            self.settle_soon(permit, Weight.NOTHING, 0.0, timed=False)
+            raise
+        return permit
+
     async def _give_back(self, admission: Awaitable[list[str]], lease: str) -> None:
         try:
             await admission
@@ -295,7 +302,7 @@ class SharedBreaker:
                 window_ms,
                 self.limiter.start,
                 "1" if isinstance(outcome, Unavailable) and outcome.sent else "0",
-                int(HOLD_S * 1000),
+                int(HOLD_FIRST_S * 1000),
             )
             self._see(row[1])
             if row[0] == "counted":

@@ -13,6 +13,9 @@ calls a second shows nothing until a second's worth was too many, so a step is n
 After a cut the limit that was too much is remembered as `ceiling`. It is reached again only after a while; beyond it
 each step is as large as all of them so far, and it is forgotten once that is a usual step (the upstream has got more
 capacity). One refusal after a ceiling is then harmless, where a usual step might be a collapse.
+
+A second that was too full stays too full until it is over: few refusals more in it are no reason for a lower ceiling.
+What else a limit needs before an upstream that counts is evenness, see `lua/admit.lua`.
 """
 
 from __future__ import annotations
@@ -47,9 +50,13 @@ BACKGROUND_WEIGHT = 0.3
 BACKGROUND_MIN = 0.02
 #: From this share of a ceiling on, the limit is near it.
 NEAR = 0.95
+#: Slots of a step close below a ceiling: a whole one is taken in two steps, so that it is seen before the next.
+BELOW = 0.5
 #: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
 HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
+#: The same after the cut that a first refusal makes at once: until the second that was too full is over.
+HOLD_FIRST_S = 1.2
 #: Weights of a new mean in the unloaded round trip. Better is believed soon, as far as it is more than CHANCE standard
 #: errors. Worse is believed soon only where it can hardly be of our making: with few calls in flight, or well below a
 #: ceiling. Under load it would let the limit creep upwards.
@@ -133,7 +140,11 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
     """The state for the next step."""
     calls = sample.busy + sample.errors + sample.done
     if sample.busy:
-        return _cut(state, max(0.5, 1.0 - sample.busy / calls), sample.now_s, bounds)
+        new = _cut(state, max(0.5, 1.0 - sample.busy / calls), sample.now_s, bounds)
+        if sample.now_s < state.hold_until_s and new.limit >= NEAR * state.ceiling:
+            # The second that was too full is not over: what was too much is the limit before its first refusal.
+            return replace(new, ceiling=max(new.ceiling, state.ceiling))
+        return new
     share = sample.errors / calls if calls else 0.0
     excess = share - _usual(state.background, calls)
     background = state.background + BACKGROUND_WEIGHT * (share - state.background)
@@ -197,7 +208,8 @@ def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:
     beyond, room = state.limit - state.ceiling, NEAR * state.ceiling - state.limit
     if room < 1.0 and now_s < state.hold_until_s:
         return state
-    limit = bounds.clamp(state.limit + min(usual, max(1.0, beyond, room)))
+    least = 1.0 if beyond >= 0 else BELOW
+    limit = bounds.clamp(state.limit + min(usual, max(least, beyond, room)))
     return replace(state, limit=limit, ceiling=0.0 if beyond >= usual else state.ceiling)
 
 

@@ -51,8 +51,11 @@ if not L.step_since then
 end
 if failed then
   if tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
+  if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
   if busy == '1' and others < limit and NOW >= num(L, 'hold_until') then
+    -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
+    if limit >= 0.95 * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
     L.limit = tostring(math.max(1, others))
     -- With the limit hardly used, one refusal says little of where the room ends.
     L.ceiling = tostring(math.min(limit, math.max(others + 1, 0.8 * limit)))
