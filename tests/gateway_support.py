@@ -25,6 +25,7 @@ from antrean.orders.events import EventHub
 from antrean.orders.model import Order
 from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
+from antrean.orders.pictures import Pictures
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
@@ -200,6 +201,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             redis=redis,
             store=store,
             documents=documents,
+            pictures=Pictures(store.scripts, documents),
             uploads=Uploads(scripts, GroupCommit(scripts, "upload"), documents),
             pdf=checker,
             hub=EventHub(redis),

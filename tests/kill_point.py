@@ -23,7 +23,7 @@ from antrean.config.worker_wiring import new_worker_id
 from antrean.orders.fulfil import Fulfiller
 
 #: Steps of a turn in their order; each is a method of the store, the adapter or the documents.
-PURCHASE_STEPS = ("claim", "begin", "generate", "bought", "put_qr", "complete")
+PURCHASE_STEPS = ("claim", "begin", "generate", "bought", "complete")
 STAMP_STEPS = ("claim", "begin", "stamp", "put_stamped", "complete")
 #: Turns at one time, and tries of each.
 AT_ONCE, TRIES = 3, 4

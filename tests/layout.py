@@ -69,16 +69,16 @@ async def load(redis: Redis, name: str) -> dict[str, Any]:
     for key, (kind, content) in stored["keys"].items():
         match kind:
             case "hash":
-                await redis.hset(key, mapping={raw(k): raw(v) for k, v in content.items()})
+                await redis.hset(raw(key), mapping={raw(k): raw(v) for k, v in content.items()})
             case "zset":
-                await redis.zadd(key, {raw(m): score for m, score in content})
+                await redis.zadd(raw(key), {raw(m): score for m, score in content})
             case "set":
-                await redis.sadd(key, *(raw(m) for m in content))
+                await redis.sadd(raw(key), *(raw(m) for m in content))
             case "stream":
                 for entry, fields in content:
-                    await redis.xadd(key, {raw(k): raw(v) for k, v in fields.items()}, id=entry)
+                    await redis.xadd(raw(key), {raw(k): raw(v) for k, v in fields.items()}, id=entry)
             case _:
-                await redis.set(key, raw(content))
+                await redis.set(raw(key), raw(content))
     notes: dict[str, Any] = stored["notes"]
     return notes
 

@@ -21,6 +21,7 @@ from antrean.orders.lease import alone
 from antrean.orders.ledger import Ledger
 from antrean.orders.listing import Filter
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused, body_json
+from antrean.orders.pictures import Pictures
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Vault, VaultKey
@@ -62,7 +63,9 @@ class Shelf:
         self.archive = self.another_archive()
         self.store = self.world.store
         self.store.archive = self.archive
-        self.archiver = Archiver(self.store, self.archive, DAY_S)
+        self.archiver = Archiver(
+            self.store, self.archive, Pictures(self.world.scripts, self.world.documents), DAY_S
+        )
 
     def another_archive(self) -> Archive:
         """As another process has it."""

@@ -112,6 +112,8 @@ async def test_an_order_takes_six_round_trips_from_accept_to_completed_and_one_c
         assert await file_bytes(redis) - size <= FILE_BYTES_MAX
         after = (await s.upstream.state())["calls"]["total"]
         assert _difference(before, after) == {"generate": 1}
+        # Its picture came with the SN: no file, and no sync of one.
+        assert not (tmp_path / "data" / "documents" / "qr").exists()
 
 
 async def test_orders_that_go_together_share_their_round_trips(

@@ -13,6 +13,7 @@ from antrean.orders import keys
 from antrean.orders.fulfil import Outcome
 from antrean.orders.ledger import PAID, PARTS
 from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
+from antrean.orders.pictures import Pictures
 from antrean.orders.resolve import AGREEMENTS_MIN, CONTRADICTIONS_MIN
 from antrean.orders.states import State
 from antrean.orders.store import Limits
@@ -24,6 +25,7 @@ from antrean.provider.errors import (
     Unavailable,
 )
 from orders_support import SETTLE_S, World, new_order
+from upstream_model import PNG
 
 EMPTY = dict.fromkeys((PAID, *PARTS), 0)
 
@@ -47,7 +49,8 @@ async def test_a_purchase_is_bought_once_and_completed(world: World) -> None:
     assert states(done) == ["queued", "buying", "bought", "completed"]
     assert [s.serial_number for s in world.upstream.of(order.id)] == [done.serial_number]
     assert await world.totals() == EMPTY | {"paid": 10000, "bought_unused": 10000}
-    assert world.documents.kept[f"qr {order.id}"]
+    assert await Pictures(world.scripts, world.documents).get(order.id) == PNG
+    assert world.documents.kept == {}
     assert done.calls == 1
 
 
@@ -482,9 +485,11 @@ async def test_cancel_gives_the_money_back_while_nothing_is_bought_and_never_aft
         await world.store.cancel(bought.id)
 
 
-async def test_a_broken_document_store_holds_the_order_and_the_sn_is_not_lost(world: World) -> None:
-    order = await world.submit()
+async def test_a_broken_document_store_holds_the_stamp_and_the_sn_is_not_lost(world: World) -> None:
+    order, purchase = await world.affix(), await world.submit()
     world.documents.broken = True
+    assert await world.worker().run(purchase.id) is Outcome.COMPLETED  # needs none
+    assert await world.worker().run(order.id) is Outcome.BOUGHT
     assert await world.worker().run(order.id) is Outcome.RELEASED
     assert (await world.order(order.id)).state is State.BOUGHT
     world.documents.broken = False
@@ -492,7 +497,7 @@ async def test_a_broken_document_store_holds_the_order_and_the_sn_is_not_lost(wo
     await world.beat("w1")
     await world.sweep()
     assert await world.worker().run(order.id) is Outcome.COMPLETED
-    assert world.upstream.calls == {"generate": 1, "qr_image": 1}
+    assert world.upstream.calls == {"generate": 2, "stamp": 1}
 
 
 async def test_deadlines_move_in_bulk_and_the_line_with_them(world: World) -> None:

@@ -25,6 +25,7 @@ from antrean.orders.events import EventHub
 from antrean.orders.layout import require_known_layout
 from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
+from antrean.orders.pictures import Pictures
 from antrean.orders.uploads import Uploads
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.policy import BreakerState
@@ -91,6 +92,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
         redis=redis,
         store=store,
         documents=documents,
+        pictures=Pictures(store.scripts, documents),
         uploads=Uploads(store.scripts, GroupCommit(store.scripts, "upload", durability), documents),
         pdf=pdf,
         hub=EventHub(redis),

@@ -34,6 +34,7 @@ from antrean.orders.layout import NewerLayout, require_known_layout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.outbox import Outbox
 from antrean.orders.pace import PaceReader
+from antrean.orders.pictures import Pictures
 from antrean.orders.promises import Promises
 from antrean.orders.resolve import Resolver
 from antrean.orders.vault import Vault
@@ -91,7 +92,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
     assert store.archive is not None
-    archiver = Archiver(store, store.archive, settings.archive_after_s)
+    archiver = Archiver(store, store.archive, Pictures(store.scripts, documents), settings.archive_after_s)
     outbound = Outbound(allow_private=settings.webhook_allow_private)
     webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)

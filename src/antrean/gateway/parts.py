@@ -15,6 +15,7 @@ from antrean.orders.eta import Throughput
 from antrean.orders.events import EventHub
 from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
+from antrean.orders.pictures import Pictures
 from antrean.orders.store import OrderStore
 from antrean.orders.uploads import Uploads
 
@@ -27,6 +28,7 @@ class GatewayParts:
     redis: Redis
     store: OrderStore
     documents: DocumentStore
+    pictures: Pictures
     uploads: Uploads
     pdf: PdfChecker
     hub: EventHub

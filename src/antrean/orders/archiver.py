@@ -13,6 +13,7 @@ import structlog
 from antrean.orders import keys
 from antrean.orders.archive import Archive
 from antrean.orders.asking import asked
+from antrean.orders.pictures import Pictures
 from antrean.orders.record import Record, whole
 from antrean.orders.states import TERMINAL, State
 from antrean.orders.store import OrderStore
@@ -24,17 +25,21 @@ STEP_MAX = 500
 
 
 class Archiver:
-    """One step looks at the next STEP_MAX orders, the oldest first. `after_s`: from an order's end to its move."""
+    """One step looks at the next STEP_MAX orders, the oldest first. `after_s`: from an order's end to its move.
 
-    def __init__(self, store: OrderStore, archive: Archive, after_s: float) -> None:
+    `pictures`: those of the orders that move are put into the document store before.
+    """
+
+    def __init__(self, store: OrderStore, archive: Archive, pictures: Pictures, after_s: float) -> None:
         self._store = store
         self._redis = store.scripts.redis
         self._archive = archive
+        self._pictures = pictures
         self._after_ms = int(after_s * 1000)
         self._passed = 0
 
     async def run_once(self) -> bool:
-        """One step; True where there are more orders to look at. Raises StoreUnavailable."""
+        """One step; True where there are more orders to look at. Raises StoreUnavailable; OSError for a picture."""
         cutoff_ms = (await self._store.situation()).now_ms - self._after_ms
         rows = await asked(
             self._redis.zrangebyscore(
@@ -56,6 +61,7 @@ class Archiver:
             rows = [(record[b"id"], float(record[b"seq"])) for record in looked_at]
             old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
             await self._archive.write(old)
+            await self._pictures.to_files([record[b"id"].decode() for record in old])
             return await self._remove(old)
 
     async def _records(self, rows: list[tuple[bytes, float]]) -> list[Record]:

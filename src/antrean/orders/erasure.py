@@ -14,6 +14,7 @@ import structlog
 from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.model import IllegalMove, Order, body_json
+from antrean.orders.pictures import PictureFiles, Pictures
 from antrean.orders.record import Record
 from antrean.orders.store import OrderStore
 
@@ -30,11 +31,10 @@ NOTE = "personal data erased, its time is over"
 _UNFIT = re.compile(r"[|\r\n]")
 
 
-class Documents(Protocol):
+class Documents(PictureFiles, Protocol):
     """The document store, as far as erasing needs it; what is gone already is no error. Raises OSError."""
 
     async def delete_upload(self, document_id: str) -> None: ...
-    async def delete_qr(self, order_id: str) -> None: ...
     async def delete_stamped(self, order_id: str) -> None: ...
 
 
@@ -46,6 +46,7 @@ class Eraser:
         self._store = store
         self._redis = store.scripts.redis
         self._documents = documents
+        self._pictures = Pictures(store.scripts, documents)
         self._retention_ms = int(retention_days * DAY_MS)
 
     async def run_once(self) -> bool:
@@ -97,7 +98,7 @@ class Eraser:
             if unused:
                 await self._documents.delete_upload(order.document_id)
         await self._documents.delete_stamped(order.id)
-        await self._documents.delete_qr(order.id)
+        await self._pictures.delete(order.id)
 
     async def _due(self, key: str, until_ms: int) -> list[str]:
         found = await asked(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=STEP_MAX))

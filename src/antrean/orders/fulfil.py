@@ -21,6 +21,7 @@ import structlog
 
 from antrean.orders.layout import NewerLayout
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
+from antrean.orders.pictures import PictureFiles, Pictures, beside
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable
@@ -67,12 +68,10 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
-class Documents(Protocol):
+class Documents(PictureFiles, Protocol):
     """The document store, as far as fulfilling needs it. Raises OSError where it cannot be reached."""
 
     async def get_upload(self, document_id: str) -> bytes | None: ...
-    async def get_qr(self, order_id: str) -> bytes | None: ...
-    async def put_qr(self, order_id: str, png: bytes) -> None: ...
     async def put_stamped(self, order_id: str, pdf: bytes) -> None: ...
 
 
@@ -95,6 +94,7 @@ class Fulfiller:
         self._store = store
         self._provider = provider
         self._documents = documents
+        self._pictures = Pictures(store.scripts, documents)
         self._verify = verify
         self._worker = worker
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -184,7 +184,9 @@ class Fulfiller:
         op = self._op()
         try:
             ours = await self._record(
-                lambda: self._store.bought(order, op, generated.serial_number, turn.meter.calls)
+                lambda: self._store.bought(
+                    order, op, generated.serial_number, turn.meter.calls, beside(generated.qr_png)
+                )
             )
         except ClaimLost:
             await self._found(order.id, generated)
@@ -196,7 +198,8 @@ class Fulfiller:
     async def _after_purchase(self, turn: _Turn, generated: Generated) -> Outcome:
         if turn.order.kind == "purchase":
             return await self._finish(turn, generated)
-        await self._keep_picture(turn.order.id, generated)
+        if not beside(generated.qr_png):
+            await self._keep_picture(turn.order.id, generated)
         return Outcome.BOUGHT
 
     async def _keep_picture(self, order_id: str, generated: Generated) -> None:
@@ -204,8 +207,8 @@ class Fulfiller:
         if generated.qr_png is None:
             return
         try:
-            await self._documents.put_qr(order_id, generated.qr_png)
-        except OSError as error:
+            await self._pictures.keep(order_id, generated.qr_png)
+        except (OSError, StoreUnavailable) as error:
             log.error("picture not stored", order_id=order_id, error=type(error).__name__)
 
     async def _doubt(self, turn: _Turn, error: OutcomeUnknown) -> Outcome:
@@ -244,15 +247,16 @@ class Fulfiller:
     async def _picture(self, turn: _Turn, serial_number: str, generated: Generated | None) -> bytes:
         order = turn.order
         if generated is not None and generated.qr_png is not None:
-            await self._documents.put_qr(order.id, generated.qr_png)
+            if not beside(generated.qr_png):
+                await self._pictures.keep(order.id, generated.qr_png)
             return generated.qr_png
         for owner in filter(None, (order.id, order.purchase_order_id)):
-            stored = await self._documents.get_qr(owner)
+            stored = await self._pictures.get(owner)
             if stored is not None:
                 return stored
         turn.meter.before_send = None
         png = await self._provider.qr_image(serial_number, turn.meter)
-        await self._documents.put_qr(order.id, png)
+        await self._pictures.keep(order.id, png)
         return png
 
     async def _finish(self, turn: _Turn, generated: Generated | None) -> Outcome:

@@ -13,6 +13,7 @@ ORDER = ROOT + "order:"  # + order id → hash, the truth about one order
 # 60 days. No byte longer, so that Valkey holds key, time and value in one block.
 IDEMPOTENCY = ROOT + "i:"
 IDEMPOTENCY_BEFORE = ROOT + "idem:"  # of layout 1: + office:digest → "<order id> <fingerprint>"
+PICTURE = ROOT + "qr:"  # + order id → PNG of its SN, until the order goes to the archive
 DOCUMENT = ROOT + "doc:"  # + document id → hash: office, pages, bytes, sha256, sizes
 TICKETS = ROOT + "tickets"  # hash: ticket token → order id
 TICKET_DAY = ROOT + "ticketday:"  # + office:YYYYMMDD → counter of the day's ticket numbers

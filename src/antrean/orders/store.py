@@ -302,9 +302,15 @@ class OrderStore:
         self._judge(code, "pool", order.id)
         return str(rest[0].decode())
 
-    async def bought(self, order: Order, op: str, serial_number: str, calls: int) -> bool:
-        """Record an SN that generate answered with, and book it; False where it is the SN of another order."""
-        code = (await self._run("bought", order.id, order.fence, op, serial_number, calls, "bought"))[0]
+    async def bought(
+        self, order: Order, op: str, serial_number: str, calls: int, picture: bytes = b""
+    ) -> bool:
+        """Record an SN that generate answered with, book it, and keep its picture (PNG) where there is one.
+
+        False where it is the SN of another order: nothing is kept then.
+        """
+        args = (order.id, order.fence, op, serial_number, calls, "bought", picture)
+        code = (await self._run("bought", *args))[0]
         if code == Code.SERIAL_TAKEN:
             return False
         self._judge(code, "bought", order.id)

@@ -1,4 +1,4 @@
--- The SN and its picture, or the stamped PDF, are in the document store.
+-- The picture of the SN is kept, or the stamped PDF is in the document store.
 -- ARGV: now, id, fence, op, upstream calls made, sha256 of the stamped PDF or ''
 -- Answer: {OK} · {ALREADY} · {MISSING} · {STATE} · {FENCED}
 local _, id, fence, op, calls, sha256 = unpack(ARGV)

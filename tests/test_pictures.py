@@ -1,0 +1,155 @@
+"""The QR picture of an SN: kept with it in one step, in the document store once its order is archived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.orders import keys
+from antrean.orders.archive import Archive
+from antrean.orders.archiver import Archiver
+from antrean.orders.documents import DocumentStore
+from antrean.orders.erasure import Eraser
+from antrean.orders.fulfil import Outcome
+from antrean.orders.lease import alone
+from antrean.orders.model import Order
+from antrean.orders.pictures import BESIDE_MAX, Pictures
+from antrean.orders.states import State
+from antrean.provider.protocol import Generated
+from orders_support import World
+from upstream_model import PNG
+
+DAY_S = 24 * 3600
+LARGE = PNG + bytes(BESIDE_MAX)
+
+
+@pytest.fixture
+def world(redis: Redis) -> World:
+    return World(redis)
+
+
+@pytest.fixture
+def pictures(world: World) -> Pictures:
+    return Pictures(world.scripts, world.documents)
+
+
+@pytest.fixture
+def archiver(world: World, pictures: Pictures, tmp_path: Path) -> Archiver:
+    objects = DocumentStore.from_url(tmp_path.as_uri())
+    world.store.archive = Archive(objects, lambda: alone(world.scripts, "archive"))
+    return Archiver(world.store, world.store.archive, pictures, DAY_S)
+
+
+async def bought(world: World, order: Order, picture: bytes) -> bool:
+    """Claim it, buy, and be killed with the picture kept and nothing else."""
+    claim = await world.store.claim(order.id, "w1", "claim")
+    assert claim is not None
+    await world.store.begin(claim.order, "begin", State.BUYING, "asking", 1)
+    sale = world.upstream.sell(f"{order.id}.pdf")
+    return await world.store.bought(claim.order, "bought", sale.serial_number, 1, picture)
+
+
+async def test_a_picture_is_there_with_its_sn_and_nobody_is_asked_for_it_again(
+    world: World, pictures: Pictures
+) -> None:
+    order = await world.submit()
+    assert await bought(world, order, PNG)
+    assert await pictures.get(order.id) == PNG
+    world.now_ms += 60_000
+    await world.beat("w2")
+    await world.sweep()
+    assert await world.worker("w2").run(order.id) is Outcome.COMPLETED
+    assert world.upstream.calls["qr_image"] == 0
+    assert world.documents.kept == {}
+
+
+async def test_an_sn_that_is_another_order_s_brings_no_picture(world: World, pictures: Pictures) -> None:
+    first, second = await world.submit(), await world.submit()
+    await world.worker().run(first.id)
+    world.upstream.faults["generate"] = ["foreign"]
+    assert await world.worker().run(second.id) is Outcome.UNKNOWN
+    assert await pictures.get(second.id) is None
+
+
+async def test_a_picture_goes_to_the_document_store_with_its_order_s_move(
+    world: World, pictures: Pictures, archiver: Archiver
+) -> None:
+    order, later = await world.submit(), await world.submit()
+    await world.worker().run(order.id)
+    world.now_ms += (DAY_S + 1) * 1000
+    await world.worker().run(later.id)
+    await archiver.run_once()
+    assert not await world.redis.exists(keys.ORDER + order.id)
+    assert not await world.redis.exists(keys.PICTURE + order.id)
+    assert world.documents.kept == {f"qr {order.id}": PNG}
+    assert await pictures.get(order.id) == PNG
+    assert await world.redis.exists(keys.PICTURE + later.id)
+
+
+async def test_an_order_whose_picture_can_not_be_moved_stays_with_it(
+    world: World, pictures: Pictures, archiver: Archiver
+) -> None:
+    order = await world.submit()
+    await world.worker().run(order.id)
+    world.now_ms += (DAY_S + 1) * 1000
+    world.documents.broken = True
+    with pytest.raises(OSError, match="disk full"):
+        await archiver.run_once()
+    assert await world.redis.exists(keys.ORDER + order.id)
+    assert await pictures.get(order.id) == PNG
+    world.documents.broken = False
+    await archiver.run_once()
+    assert not await world.redis.exists(keys.ORDER + order.id)
+    assert await pictures.get(order.id) == PNG
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["beside", "moved"])
+async def test_an_erased_order_has_no_picture(
+    world: World, pictures: Pictures, archiver: Archiver, moved: bool
+) -> None:
+    order = await world.submit()
+    await world.worker().run(order.id)
+    world.now_ms += (DAY_S + 1) * 1000
+    if moved:
+        await archiver.run_once()
+    await Eraser(world.store, world.documents).erase(order.id, "asked for")
+    assert await pictures.get(order.id) is None
+    assert world.documents.kept == {}
+    assert not await world.redis.exists(keys.PICTURE + order.id)
+
+
+async def test_a_large_picture_is_a_file_at_once_and_a_broken_store_holds_the_order(
+    world: World, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await world.submit()
+    generate = world.upstream.generate
+
+    async def large(*args: object) -> Generated:
+        return Generated((await generate(*args)).serial_number, LARGE)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.upstream, "generate", large)
+    world.documents.broken = True
+    assert await world.worker().run(order.id) is Outcome.RELEASED
+    world.documents.broken = False
+    assert (await world.order(order.id)).state is State.BOUGHT
+    world.now_ms += 600_000
+    await world.beat("w1")
+    await world.sweep()
+    assert await world.worker().run(order.id) is Outcome.COMPLETED
+    assert world.upstream.calls["qr_image"] == 1  # the held one was lost with its turn
+    await pictures.keep(order.id, LARGE)
+    assert world.documents.kept[f"qr {order.id}"] == LARGE
+
+
+async def test_what_comes_for_an_order_that_is_archived_goes_to_the_document_store(
+    world: World, pictures: Pictures, archiver: Archiver
+) -> None:
+    order = await world.submit()
+    await world.worker().run(order.id)
+    world.now_ms += (DAY_S + 1) * 1000
+    await archiver.run_once()
+    await pictures.keep(order.id, PNG + b"again")
+    assert not await world.redis.exists(keys.PICTURE + order.id)
+    assert await pictures.get(order.id) == PNG + b"again"
