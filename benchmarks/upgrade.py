@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from antrean.config.embedded_valkey import EmbeddedValkey
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.wiring import ensure_first_keys
+from antrean.orders import layout
 from benchmarks.replay.processes import Family, family, free_ports
 from benchmarks.replay.script import Arrival
 from benchmarks.replay.upstream import Upstream
@@ -251,6 +253,13 @@ async def upgrade(previous: Path, current: Path, *, step_s: float, orders_per_s:
             await run.upstream.aclose()
 
 
+def _reads(tree: Path) -> int:
+    """The newest layout that a checkout reads; 0 for one from before layouts had numbers."""
+    source = tree / "src" / "antrean" / "orders" / "layout.py"
+    found = re.search(r"^READS = (\d+)$", source.read_text(), re.MULTILINE) if source.exists() else None
+    return int(found[1]) if found else 0
+
+
 def main() -> int:
     """Run; 1 where something was wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upgrade")
@@ -260,6 +269,8 @@ def main() -> int:
     parser.add_argument("--orders-per-s", type=float, default=6)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    if (reads := _reads(given.previous)) < layout.WRITES:
+        parser.error(f"{given.previous} reads layouts up to {reads}, and {layout.WRITES} is written today")
     seen = asyncio.run(
         upgrade(
             given.previous.resolve(),

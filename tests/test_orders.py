@@ -49,7 +49,7 @@ async def test_a_purchase_is_bought_once_and_completed(world: World) -> None:
     assert states(done) == ["queued", "buying", "bought", "completed"]
     assert [s.serial_number for s in world.upstream.of(order.id)] == [done.serial_number]
     assert await world.totals() == EMPTY | {"paid": 10000, "bought_unused": 10000}
-    assert await Pictures(world.scripts, world.documents).get(order.id) == PNG
+    assert await Pictures(world.scripts, world.documents).get(done) == PNG
     assert world.documents.kept == {}
     assert done.calls == 1
 

@@ -17,6 +17,7 @@ from antrean.orders.lease import alone
 from antrean.orders.model import Order
 from antrean.orders.pictures import BESIDE_MAX, Pictures
 from antrean.orders.states import State
+from antrean.provider.errors import SerialUnusable
 from antrean.provider.protocol import Generated
 from orders_support import World
 from upstream_model import PNG
@@ -42,6 +43,10 @@ def archiver(world: World, pictures: Pictures, tmp_path: Path) -> Archiver:
     return Archiver(world.store, world.store.archive, pictures, DAY_S)
 
 
+async def picture(world: World, pictures: Pictures, order: Order) -> bytes | None:
+    return await pictures.get(await world.order(order.id))
+
+
 async def bought(world: World, order: Order, picture: bytes) -> bool:
     """Claim it, buy, and be killed with the picture kept and nothing else."""
     claim = await world.store.claim(order.id, "w1", "claim")
@@ -56,7 +61,7 @@ async def test_a_picture_is_there_with_its_sn_and_nobody_is_asked_for_it_again(
 ) -> None:
     order = await world.submit()
     assert await bought(world, order, PNG)
-    assert await pictures.get(order.id) == PNG
+    assert await picture(world, pictures, order) == PNG
     world.now_ms += 60_000
     await world.beat("w2")
     await world.sweep()
@@ -70,7 +75,7 @@ async def test_an_sn_that_is_another_order_s_brings_no_picture(world: World, pic
     await world.worker().run(first.id)
     world.upstream.faults["generate"] = ["foreign"]
     assert await world.worker().run(second.id) is Outcome.UNKNOWN
-    assert await pictures.get(second.id) is None
+    assert await picture(world, pictures, second) is None
 
 
 async def test_a_picture_goes_to_the_document_store_with_its_order_s_move(
@@ -82,10 +87,11 @@ async def test_a_picture_goes_to_the_document_store_with_its_order_s_move(
     await world.worker().run(later.id)
     await archiver.run_once()
     assert not await world.redis.exists(keys.ORDER + order.id)
-    assert not await world.redis.exists(keys.PICTURE + order.id)
-    assert world.documents.kept == {f"qr {order.id}": PNG}
-    assert await pictures.get(order.id) == PNG
-    assert await world.redis.exists(keys.PICTURE + later.id)
+    done, waiting = await world.order(order.id), await world.order(later.id)
+    assert not await world.redis.exists(f"{keys.PICTURE}{done.serial_number}")
+    assert world.documents.kept == {f"qr {done.serial_number}": PNG}
+    assert await picture(world, pictures, order) == PNG
+    assert await world.redis.exists(f"{keys.PICTURE}{waiting.serial_number}")
 
 
 async def test_an_order_whose_picture_can_not_be_moved_stays_with_it(
@@ -98,11 +104,11 @@ async def test_an_order_whose_picture_can_not_be_moved_stays_with_it(
     with pytest.raises(OSError, match="disk full"):
         await archiver.run_once()
     assert await world.redis.exists(keys.ORDER + order.id)
-    assert await pictures.get(order.id) == PNG
+    assert await picture(world, pictures, order) == PNG
     world.documents.broken = False
     await archiver.run_once()
     assert not await world.redis.exists(keys.ORDER + order.id)
-    assert await pictures.get(order.id) == PNG
+    assert await picture(world, pictures, order) == PNG
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["beside", "moved"])
@@ -115,9 +121,9 @@ async def test_an_erased_order_has_no_picture(
     if moved:
         await archiver.run_once()
     await Eraser(world.store, world.documents).erase(order.id, "asked for")
-    assert await pictures.get(order.id) is None
+    assert await picture(world, pictures, order) is None
     assert world.documents.kept == {}
-    assert not await world.redis.exists(keys.PICTURE + order.id)
+    assert not [key async for key in world.redis.scan_iter(keys.PICTURE + "*")]
 
 
 async def test_a_large_picture_is_a_file_at_once_and_a_broken_store_holds_the_order(
@@ -139,8 +145,10 @@ async def test_a_large_picture_is_a_file_at_once_and_a_broken_store_holds_the_or
     await world.sweep()
     assert await world.worker().run(order.id) is Outcome.COMPLETED
     assert world.upstream.calls["qr_image"] == 1  # the held one was lost with its turn
-    await pictures.keep(order.id, LARGE)
-    assert world.documents.kept[f"qr {order.id}"] == LARGE
+    serial = (await world.order(order.id)).serial_number
+    assert serial is not None
+    await pictures.keep(order.id, serial, LARGE)
+    assert world.documents.kept[f"qr {serial}"] == LARGE
 
 
 async def test_what_comes_for_an_order_that_is_archived_goes_to_the_document_store(
@@ -150,6 +158,40 @@ async def test_what_comes_for_an_order_that_is_archived_goes_to_the_document_sto
     await world.worker().run(order.id)
     world.now_ms += (DAY_S + 1) * 1000
     await archiver.run_once()
-    await pictures.keep(order.id, PNG + b"again")
-    assert not await world.redis.exists(keys.PICTURE + order.id)
-    assert await pictures.get(order.id) == PNG + b"again"
+    serial = (await world.order(order.id)).serial_number
+    assert serial is not None
+    await pictures.keep(order.id, serial, PNG + b"again")
+    assert not await world.redis.exists(keys.PICTURE + serial)
+    assert await picture(world, pictures, order) == PNG + b"again"
+
+
+async def test_an_order_that_gets_another_sn_gets_the_picture_of_that_one(
+    world: World, pictures: Pictures
+) -> None:
+    order = await world.affix()
+    await world.worker().run(order.id)
+    first = (await world.order(order.id)).serial_number
+    world.upstream.faults["stamp"] = [SerialUnusable("97", "used on another document")]
+    await world.worker().run(order.id)
+    spare = world.upstream.sell("nobody.pdf")
+    await world.store.found("nobody", spare.serial_number, "found")
+    await world.store.replay(order.id, "new_serial", "ops: another one")
+    now = await world.order(order.id)
+    assert (now.serial_number, first) == (spare.serial_number, world.upstream.sold[0].serial_number)
+    assert await pictures.get(now) is None
+    assert await world.worker().run(order.id) is Outcome.COMPLETED
+    assert world.upstream.calls["qr_image"] == 1
+    assert await world.redis.exists(f"{keys.PICTURE}{now.serial_number}")
+
+
+async def test_an_erased_affix_leaves_the_picture_of_the_purchase_whose_sn_it_used(
+    world: World, pictures: Pictures
+) -> None:
+    purchase = await world.submit()
+    await world.worker().run(purchase.id)
+    affix = await world.affix(purchase_order_id=purchase.id)
+    assert await world.worker().run(affix.id) is Outcome.COMPLETED
+    assert await picture(world, pictures, affix) == PNG
+    assert world.upstream.calls["qr_image"] == 0
+    await Eraser(world.store, world.documents).erase(affix.id, "asked for")
+    assert await picture(world, pictures, purchase) == PNG

@@ -198,6 +198,18 @@ def test_an_earlier_version_shows_the_state_of_then_and_no_serial_number_before_
     ]
 
 
+def test_of_a_history_with_a_gap_the_versions_in_the_gap_are_not_known() -> None:
+    """`_common.lua` keeps the first line and the last ones."""
+    lines = tuple(HistoryEntry(NOW_MS + i, State.QUEUED, str(i)) for i in (0, 8, 9))
+    order = dataclasses.replace(ORDER, version=10, history=lines)
+    seen = {version: as_of(order, version) for version in range(1, 11)}
+    assert {version: shown.updated_ms - NOW_MS for version, shown in seen.items() if shown} == {
+        1: 0,
+        9: 8,
+        10: order.updated_ms - NOW_MS,
+    }
+
+
 def test_a_masked_name_tells_initials_and_nothing_else() -> None:
     assert mask_name("Siti Aminah") == "S*** A***"
     assert mask_name("  Bo \u738b ") == "B*** \u738b***"

@@ -70,8 +70,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the resolver does not wait for the list",
         "orders/resolve.py",
-        "now_ms - case.since_ms >= self._settle_ms:\n                await self._not_listed",
-        "now_ms - case.since_ms >= 0:\n                await self._not_listed",
+        "if order_id in walk.files or now_s - case.since_s < self._settle_s:",
+        "if order_id in walk.files:",
     ),
     Mutant(
         "a lost worker's claim is never found",

@@ -216,10 +216,8 @@ async def qr(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}/qr`: PNG."""
     order = await own_order(request)
     _not_erased(order)
-    pictures = request.app[SERVICES].parts.pictures
-    for owner in filter(None, (order.id, order.purchase_order_id)):
-        if order.serial_number is not None and (png := await pictures.get(owner)) is not None:
-            return web.Response(body=png, content_type="image/png")
+    if (png := await request.app[SERVICES].parts.pictures.get(order)) is not None:
+        return web.Response(body=png, content_type="image/png")
     raise Problem("not-available-yet", f"The order is {order.state}; it has no QR picture.")
 
 

@@ -61,7 +61,7 @@ class Archiver:
             rows = [(record[b"id"], float(record[b"seq"])) for record in looked_at]
             old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
             await self._archive.write(old)
-            await self._pictures.to_files([record[b"id"].decode() for record in old])
+            await self._pictures.to_files([record[b"sn"].decode() for record in old if record.get(b"sn")])
             return await self._remove(old)
 
     async def _records(self, rows: list[tuple[bytes, float]]) -> list[Record]:

@@ -98,7 +98,7 @@ class Eraser:
             if unused:
                 await self._documents.delete_upload(order.document_id)
         await self._documents.delete_stamped(order.id)
-        await self._pictures.delete(order.id)
+        await self._pictures.delete(order)
 
     async def _due(self, key: str, until_ms: int) -> list[str]:
         found = await asked(self._redis.zrangebyscore(key, "-inf", until_ms, start=0, num=STEP_MAX))

@@ -207,7 +207,7 @@ class Fulfiller:
         if generated.qr_png is None:
             return
         try:
-            await self._pictures.keep(order_id, generated.qr_png)
+            await self._pictures.keep(order_id, generated.serial_number, generated.qr_png)
         except (OSError, StoreUnavailable) as error:
             log.error("picture not stored", order_id=order_id, error=type(error).__name__)
 
@@ -248,15 +248,13 @@ class Fulfiller:
         order = turn.order
         if generated is not None and generated.qr_png is not None:
             if not beside(generated.qr_png):
-                await self._pictures.keep(order.id, generated.qr_png)
+                await self._pictures.keep(order.id, serial_number, generated.qr_png)
             return generated.qr_png
-        for owner in filter(None, (order.id, order.purchase_order_id)):
-            stored = await self._pictures.get(owner)
-            if stored is not None:
-                return stored
+        if (stored := await self._pictures.get(order)) is not None:
+            return stored
         turn.meter.before_send = None
         png = await self._provider.qr_image(serial_number, turn.meter)
-        await self._pictures.keep(order.id, png)
+        await self._pictures.keep(order.id, serial_number, png)
         return png
 
     async def _finish(self, turn: _Turn, generated: Generated | None) -> Outcome:

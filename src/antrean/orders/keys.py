@@ -12,8 +12,9 @@ ORDER = ROOT + "order:"  # + order id → hash, the truth about one order
 # + 12 bytes of a digest of office and key → 16 bytes, the order's id packed, and 8 of the body's fingerprint; kept
 # 60 days. No byte longer, so that Valkey holds key, time and value in one block.
 IDEMPOTENCY = ROOT + "i:"
-IDEMPOTENCY_BEFORE = ROOT + "idem:"  # of layout 1: + office:digest → "<order id> <fingerprint>"
-PICTURE = ROOT + "qr:"  # + order id → PNG of its SN, until the order goes to the archive
+# Of layout 1: + office:digest → "<order id> <fingerprint>". The last one ends 60 days after the last process of it.
+IDEMPOTENCY_BEFORE = ROOT + "idem:"
+PICTURE = ROOT + "qr:"  # + SN → PNG, until its order goes to the archive
 DOCUMENT = ROOT + "doc:"  # + document id → hash: office, pages, bytes, sha256, sizes
 TICKETS = ROOT + "tickets"  # hash: ticket token → order id
 TICKET_DAY = ROOT + "ticketday:"  # + office:YYYYMMDD → counter of the day's ticket numbers

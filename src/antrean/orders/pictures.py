@@ -1,4 +1,5 @@
-"""The QR pictures of the SNs: in Redis beside the order as long as that is there, then in the document store.
+"""The QR pictures of the SNs: in Redis as long as the order is there, then in the document store. By SN, which an order
+may lose to another one (`replay.lua`).
 
 `bought.lua` keeps a picture with its SN: one write and one sync for both, where a file of its own would cost the kernel
 more than all the rest of a purchase. It goes to the document store with the order's move to the archive.
@@ -12,6 +13,7 @@ from typing import Protocol
 from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
+from antrean.orders.model import Order
 from antrean.orders.scripts import Scripts
 
 #: A larger picture, in bytes, goes to the document store at once.
@@ -21,9 +23,9 @@ BESIDE_MAX = 16 * 1024
 class PictureFiles(Protocol):
     """The document store, as far as pictures go. Raises OSError where it can not be reached."""
 
-    async def get_qr(self, order_id: str) -> bytes | None: ...
-    async def put_qr(self, order_id: str, png: bytes) -> None: ...
-    async def delete_qr(self, order_id: str) -> None: ...
+    async def get_qr(self, name: str) -> bytes | None: ...
+    async def put_qr(self, name: str, png: bytes) -> None: ...
+    async def delete_qr(self, name: str) -> None: ...
 
 
 def beside(png: bytes | None) -> bytes:
@@ -32,36 +34,43 @@ def beside(png: bytes | None) -> bytes:
 
 
 class Pictures:
-    """Pictures by order. Every method raises StoreUnavailable, and OSError for the document store."""
+    """Every method raises StoreUnavailable, and OSError for the document store."""
 
     def __init__(self, scripts: Scripts, files: PictureFiles) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._files = files
 
-    async def get(self, order_id: str) -> bytes | None:
-        """The picture, or None."""
-        kept: bytes | None = await asked(self._redis.get(keys.PICTURE + order_id))
-        return kept if kept is not None else await self._files.get_qr(order_id)
+    async def get(self, order: Order) -> bytes | None:
+        """The picture of the order's SN, or None."""
+        if order.serial_number is None:
+            return None
+        kept: bytes | None = await asked(self._redis.get(keys.PICTURE + order.serial_number))
+        # Layout 1 named the files by the order that had bought the SN.
+        for name in (order.serial_number, order.id, order.purchase_order_id):
+            if kept is None and name is not None:
+                kept = await self._files.get_qr(name)
+        return kept
 
-    async def keep(self, order_id: str, png: bytes) -> None:
+    async def keep(self, order_id: str, serial_number: str, png: bytes) -> None:
         """Keep one that did not come with its SN."""
-        if beside(png) and (await asked(self._scripts.run("picture", order_id, png)))[0] == Code.OK:
-            return
-        await self._files.put_qr(order_id, png)
+        if beside(png):
+            code, *_ = await asked(self._scripts.run("picture", order_id, serial_number, png))
+            if code == Code.OK:
+                return
+        await self._files.put_qr(serial_number, png)
 
-    async def to_files(self, order_ids: Sequence[str]) -> None:
-        """Before these orders leave Redis: their pictures are in the document store as well."""
-        if order_ids:
-            for order_id, png in zip(order_ids, await self._beside(order_ids), strict=True):
+    async def to_files(self, serial_numbers: Sequence[str]) -> None:
+        """Before the orders of these SNs leave Redis: their pictures are in the document store as well."""
+        if serial_numbers:
+            found = await asked(self._redis.mget([keys.PICTURE + sn for sn in serial_numbers]))
+            for serial_number, png in zip(serial_numbers, found, strict=True):
                 if png is not None:
-                    await self._files.put_qr(order_id, png)
+                    await self._files.put_qr(serial_number, png)
 
-    async def delete(self, order_id: str) -> None:
-        """Forget it; it may be gone already."""
-        await asked(self._redis.delete(keys.PICTURE + order_id))
-        await self._files.delete_qr(order_id)
-
-    async def _beside(self, order_ids: Sequence[str]) -> list[bytes | None]:
-        found: list[bytes | None] = await asked(self._redis.mget([keys.PICTURE + o for o in order_ids]))
-        return found
+    async def delete(self, order: Order) -> None:
+        """Forget that of an SN which this order bought; it may be gone already."""
+        if order.serial_number is not None and order.owns_serial:
+            await asked(self._redis.delete(keys.PICTURE + order.serial_number))
+            await self._files.delete_qr(order.serial_number)
+        await self._files.delete_qr(order.id)

@@ -142,6 +142,9 @@ def as_of(order: Order, version: int) -> Order | None:
     Each line of the history is one version. What the history does not tell (attempts, error) is of now.
     """
     index = len(order.history) - 1 - (order.version - version)
+    if len(order.history) < order.version and index <= 0:
+        # Of a long history the first line is kept, and the ones after it are gone.
+        index = 0 if version == 1 else -1
     if index < 0 or version < 1 or version > order.version:
         return None
     if version == order.version:

@@ -8,7 +8,8 @@ for i = 2, #ARGV, 3 do
   if o and TERMINAL[o.state] and o.ver == ARGV[i + 1] then
     local v = redis.call('HMGET', o.key, 'token', 'pii')
     if redis.sha1hex(v[2] or '') == ARGV[i + 2] then
-      redis.call('DEL', o.key, K.PICTURE .. o.id)
+      redis.call('DEL', o.key)
+      if o.sn ~= '' then redis.call('DEL', K.PICTURE .. o.sn) end
       redis.call('HDEL', K.TICKETS, v[1])
       local seq = redis.call('ZSCORE', K.INDEX_ALL, o.id)
       redis.call('ZREM', K.INDEX_ALL, o.id)

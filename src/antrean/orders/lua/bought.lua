@@ -11,7 +11,7 @@ local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
 local pooled = redis.call('HGET', K.POOL, sn) -- the order that it was made for
 if (owner and string.match(owner, '^[^@]+') ~= id) or (pooled and pooled ~= id) then return {CODE.SERIAL_TAKEN} end
 take_serial(o, sn, pooled and 'pool' or 'generate')
-if png ~= '' then redis.call('SET', K.PICTURE .. id, png) end
+if png ~= '' then redis.call('SET', K.PICTURE .. sn, png) end
 local set = {last = op, sn = sn, own = '1', calls = calls, err = ''}
 if o.kind == 'purchase' then
   write(o, S.BOUGHT, note, set)

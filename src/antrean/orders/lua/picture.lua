@@ -1,7 +1,9 @@
--- Keeps the QR picture of an order's SN beside the order, from where the archive takes it.
--- ARGV: now, id, PNG
--- Answer: {OK} · {MISSING} the order is not here any more
-local _, id, png = unpack(ARGV)
-if redis.call('EXISTS', K.ORDER .. id) == 0 then return {CODE.MISSING} end
-redis.call('SET', K.PICTURE .. id, png)
+-- Keeps the QR picture of an order's SN as long as the order is here; the archive takes it from there.
+-- ARGV: now, id, SN, PNG
+-- Answer: {OK} · {MISSING} the order is not here any more · {STATE} it has another SN now
+local _, id, sn, png = unpack(ARGV)
+local o = load(id)
+if not o then return {CODE.MISSING} end
+if o.sn ~= sn then return {CODE.STATE} end
+redis.call('SET', K.PICTURE .. sn, png)
 return {CODE.OK}
