@@ -99,6 +99,9 @@ class FaultyRedis:
     def eval(self, *args: Any) -> Any:
         return self._do("eval", *args)
 
+    def get(self, *args: Any) -> Any:
+        return self._do("get", *args)
+
     def hgetall(self, *args: Any) -> Any:
         return self._do("hgetall", *args)
 
