@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from antrean.orders.documents import DocumentStore
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Outcome
 from antrean.orders.lease import alone
-from antrean.orders.model import Order
+from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.pictures import BESIDE_MAX, Pictures
 from antrean.orders.states import State
 from antrean.provider.errors import SerialUnusable
@@ -101,10 +102,12 @@ async def test_an_order_whose_picture_can_not_be_moved_stays_with_it(
     await world.worker().run(order.id)
     world.now_ms += (DAY_S + 1) * 1000
     world.documents.broken = True
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StoreUnavailable, match="disk full"):
         await archiver.run_once()
     assert await world.redis.exists(keys.ORDER + order.id)
     assert await picture(world, pictures, order) == PNG
+    assert world.store.archive is not None
+    assert await world.store.archive.find(order.id) is None
     world.documents.broken = False
     await archiver.run_once()
     assert not await world.redis.exists(keys.ORDER + order.id)
@@ -195,3 +198,64 @@ async def test_an_erased_affix_leaves_the_picture_of_the_purchase_whose_sn_it_us
     assert world.upstream.calls["qr_image"] == 0
     await Eraser(world.store, world.documents).erase(affix.id, "asked for")
     assert await picture(world, pictures, purchase) == PNG
+
+
+async def test_an_erasure_waits_for_a_move_to_the_archive_and_leaves_nothing(
+    world: World, pictures: Pictures, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archiver has read the picture, and not written it: the erasure must not come between."""
+    order = await world.submit()
+    await world.worker().run(order.id)
+    world.now_ms += (DAY_S + 1) * 1000
+    erasing: list[asyncio.Task[None]] = []
+    put = world.documents.put_qr
+
+    async def late(name: str, png: bytes) -> None:
+        erasing.append(asyncio.create_task(Eraser(world.store, world.documents).erase(order.id, "asked for")))
+        await asyncio.wait(erasing, timeout=0.2)
+        await put(name, png)
+
+    monkeypatch.setattr(world.documents, "put_qr", late)
+    await archiver.run_once()
+    await asyncio.gather(*erasing)
+    gone = await world.order(order.id)
+    assert gone.erased_ms is not None
+    assert gone.masked is None
+    assert await pictures.get(gone) is None
+    assert world.documents.kept == {}
+
+
+async def test_a_late_answer_brings_no_picture_back_after_an_erasure(
+    world: World, pictures: Pictures
+) -> None:
+    order = await world.submit()
+    await world.worker().run(order.id)
+    done = await world.order(order.id)
+    await Eraser(world.store, world.documents).erase(order.id, "asked for")
+    assert done.serial_number is not None
+    await world.worker()._found(order.id, Generated(done.serial_number, PNG))
+    await pictures.keep(order.id, done.serial_number, PNG)
+    assert await pictures.get(done) is None
+
+
+async def test_a_moment_without_redis_after_a_purchase_does_not_end_the_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await world.submit()
+    generate, failures = world.upstream.generate, [StoreUnavailable("a moment")]
+
+    async def without_picture(*args: object) -> Generated:
+        return Generated((await generate(*args)).serial_number, None)  # type: ignore[arg-type]
+
+    worker = world.worker()
+    get = worker._pictures.get
+
+    async def once_away(wanted: Order) -> bytes | None:
+        if failures:
+            raise failures.pop()
+        return await get(wanted)
+
+    monkeypatch.setattr(world.upstream, "generate", without_picture)
+    monkeypatch.setattr(worker._pictures, "get", once_away)
+    assert await worker.run(order.id) is Outcome.COMPLETED
+    assert failures == []

@@ -39,7 +39,7 @@ class Archiver:
         self._passed = 0
 
     async def run_once(self) -> bool:
-        """One step; True where there are more orders to look at. Raises StoreUnavailable; OSError for a picture."""
+        """One step; True where there are more orders to look at. Raises StoreUnavailable."""
         cutoff_ms = (await self._store.situation()).now_ms - self._after_ms
         rows = await asked(
             self._redis.zrangebyscore(
@@ -60,8 +60,8 @@ class Archiver:
         async with self._archive.alone():
             rows = [(record[b"id"], float(record[b"seq"])) for record in looked_at]
             old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
-            await self._archive.write(old)
             await self._pictures.to_files([record[b"sn"].decode() for record in old if record.get(b"sn")])
+            await self._archive.write(old)
             return await self._remove(old)
 
     async def _records(self, rows: list[tuple[bytes, float]]) -> list[Record]:

@@ -6,6 +6,7 @@ again among those that are due, and every step of it may be done twice.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Protocol
 
@@ -80,16 +81,17 @@ class Eraser:
         if order is not None:
             if not order.terminal:
                 raise IllegalMove("only an order at its end can be erased", order.state)
-            if order.erased_ms is None:
-                await self._delete_documents(order)
             body = body_json(order.without_person, None)
-            await asked(self._store.scripts.run("erase", order_id, note, body))
-            if self._store.archive is not None:
+            archive = self._store.archive
+            # Never while orders are moved to the archive: what was read before would be written after.
+            async with archive.alone() if archive is not None else contextlib.nullcontext():
+                if order.erased_ms is None:
+                    await self._delete_documents(order)
+                await asked(self._store.scripts.run("erase", order_id, note, body))
+            if archive is not None:
                 # Also where the record is in Redis: a move that was cut short leaves a copy in the archive.
                 now_ms = (await self._store.situation()).now_ms
-                await self._store.archive.rewrite(
-                    order_id, lambda record: _without_person(record, body, note, now_ms)
-                )
+                await archive.rewrite(order_id, lambda record: _without_person(record, body, note, now_ms))
         await asked(self._redis.zrem(keys.ERASE, order_id))
 
     async def _delete_documents(self, order: Order) -> None:

@@ -206,8 +206,9 @@ class Fulfiller:
         """Keep it for the next turn; where that fails, that turn asks upstream for the picture."""
         if generated.qr_png is None:
             return
+        serial, png = generated.serial_number, generated.qr_png
         try:
-            await self._pictures.keep(order_id, generated.serial_number, generated.qr_png)
+            await self._record(lambda: self._pictures.keep(order_id, serial, png))
         except (OSError, StoreUnavailable) as error:
             log.error("picture not stored", order_id=order_id, error=type(error).__name__)
 
@@ -239,7 +240,7 @@ class Fulfiller:
     async def _found(self, order_id: str, generated: Generated) -> None:
         await self._record(lambda: self._store.found(order_id, generated.serial_number, "answered late"))
         order = await self._record(lambda: self._store.get(order_id))
-        if order is not None and order.serial_number == generated.serial_number:
+        if order is not None and order.serial_number == generated.serial_number and order.erased_ms is None:
             await self._keep_picture(order_id, generated)
 
     # ---- the picture
@@ -247,14 +248,15 @@ class Fulfiller:
     async def _picture(self, turn: _Turn, serial_number: str, generated: Generated | None) -> bytes:
         order = turn.order
         if generated is not None and generated.qr_png is not None:
-            if not beside(generated.qr_png):
-                await self._pictures.keep(order.id, serial_number, generated.qr_png)
-            return generated.qr_png
-        if (stored := await self._pictures.get(order)) is not None:
-            return stored
-        turn.meter.before_send = None
-        png = await self._provider.qr_image(serial_number, turn.meter)
-        await self._pictures.keep(order.id, serial_number, png)
+            png = generated.qr_png
+            if beside(png):  # `bought` has kept it
+                return png
+        else:
+            if (stored := await self._record(lambda: self._pictures.get(order))) is not None:
+                return stored
+            turn.meter.before_send = None
+            png = await self._provider.qr_image(serial_number, turn.meter)
+        await self._record(lambda: self._pictures.keep(order.id, serial_number, png))
         return png
 
     async def _finish(self, turn: _Turn, generated: Generated | None) -> Outcome:

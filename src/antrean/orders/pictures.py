@@ -7,17 +7,20 @@ more than all the rest of a purchase. It goes to the document store with the ord
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
-from antrean.orders.model import Order
+from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.scripts import Scripts
 
 #: A larger picture, in bytes, goes to the document store at once.
 BESIDE_MAX = 16 * 1024
+#: Pictures put into the document store at one time.
+PUTS = 16
 
 
 class PictureFiles(Protocol):
@@ -56,21 +59,34 @@ class Pictures:
         """Keep one that did not come with its SN."""
         if beside(png):
             code, *_ = await asked(self._scripts.run("picture", order_id, serial_number, png))
-            if code == Code.OK:
+            if code != Code.MISSING:
                 return
         await self._files.put_qr(serial_number, png)
 
     async def to_files(self, serial_numbers: Sequence[str]) -> None:
-        """Before the orders of these SNs leave Redis: their pictures are in the document store as well."""
-        if serial_numbers:
-            found = await asked(self._redis.mget([keys.PICTURE + sn for sn in serial_numbers]))
-            for serial_number, png in zip(serial_numbers, found, strict=True):
-                if png is not None:
-                    await self._files.put_qr(serial_number, png)
+        """Before the orders of these SNs leave Redis: their pictures are in the document store as well.
+
+        Raises StoreUnavailable where one can not be put there.
+        """
+        if not serial_numbers:
+            return
+        found = await asked(self._redis.mget([keys.PICTURE + sn for sn in serial_numbers]))
+        pairs = ((sn, png) for sn, png in zip(serial_numbers, found, strict=True) if png is not None)
+
+        async def lane() -> None:
+            for serial_number, png in pairs:
+                await self._files.put_qr(serial_number, png)
+
+        done = await asyncio.gather(*(lane() for _ in range(PUTS)), return_exceptions=True)
+        for error in filter(None, done):
+            if isinstance(error, OSError):
+                raise StoreUnavailable(
+                    f"a picture can not be put into the document store: {error}"
+                ) from error
+            raise error
 
     async def delete(self, order: Order) -> None:
-        """Forget that of an SN which this order bought; it may be gone already."""
+        """Forget the file of an SN that this order bought; it may be gone already. `erase.lua` does the rest."""
         if order.serial_number is not None and order.owns_serial:
-            await asked(self._redis.delete(keys.PICTURE + order.serial_number))
             await self._files.delete_qr(order.serial_number)
         await self._files.delete_qr(order.id)

@@ -8,5 +8,6 @@ if not o then return {CODE.MISSING} end
 if not TERMINAL[o.state] then return {CODE.STATE} end
 if redis.call('HEXISTS', o.key, 'erased') == 1 then return {CODE.ALREADY} end
 redis.call('HDEL', o.key, 'pii', 'hook')
+if o.own == '1' then redis.call('DEL', K.PICTURE .. o.sn) end
 write(o, o.state, note, {erased = int(NOW), body = body})
 return {CODE.OK}
