@@ -187,8 +187,9 @@ async def test_an_order_that_gets_another_sn_gets_the_picture_of_that_one(
     assert await world.redis.exists(f"{keys.PICTURE}{now.serial_number}")
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["beside", "moved"])
 async def test_an_erased_affix_leaves_the_picture_of_the_purchase_whose_sn_it_used(
-    world: World, pictures: Pictures
+    world: World, pictures: Pictures, archiver: Archiver, moved: bool
 ) -> None:
     purchase = await world.submit()
     await world.worker().run(purchase.id)
@@ -196,6 +197,9 @@ async def test_an_erased_affix_leaves_the_picture_of_the_purchase_whose_sn_it_us
     assert await world.worker().run(affix.id) is Outcome.COMPLETED
     assert await picture(world, pictures, affix) == PNG
     assert world.upstream.calls["qr_image"] == 0
+    if moved:
+        world.now_ms += (DAY_S + 1) * 1000
+        await archiver.run_once()
     await Eraser(world.store, world.documents).erase(affix.id, "asked for")
     assert await picture(world, pictures, purchase) == PNG
 
