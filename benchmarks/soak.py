@@ -180,6 +180,8 @@ class Soak:
             wrong.append(
                 f"accepted {len(self.accepted)}, {by_state}, sold {books['sold']}, twice {books['sold_twice']}"
             )
+        for row in (await self._ops("/v1/orders?state=attention&limit=20"))["orders"]:
+            wrong.append(f"{row['id']} waits for a person: {row['error']}")
         if difference:
             wrong.append(f"ledger difference Rp {difference}")
         if (
@@ -216,9 +218,9 @@ class Soak:
             wrong.append(f"{keys:.1f} keys for an order")
         return wrong
 
-    async def _ops(self, path: str) -> dict[str, dict[str, int]]:
+    async def _ops(self, path: str) -> dict[str, Any]:
         async with self.http.get(path, headers={"Authorization": f"Bearer {OPS_KEY}"}) as answer:
-            found: dict[str, dict[str, int]] = await answer.json()
+            found: dict[str, Any] = await answer.json()
             return found
 
 
