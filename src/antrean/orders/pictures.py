@@ -1,8 +1,8 @@
 """The QR pictures of the SNs: in Redis as long as the order is there, then in the document store. By SN, which an order
 may lose to another one (`replay.lua`).
 
-`bought.lua` keeps a picture with its SN: one write and one sync for both, where a file of its own would cost the kernel
-more than all the rest of a purchase. It goes to the document store with the order's move to the archive.
+`bought.lua` keeps a picture with its SN: one write and one sync for both, where a file of its own cost the kernel up
+to nearly as much CPU as all the rest of a purchase takes. It goes to the document store with the order's move to the archive.
 """
 
 from __future__ import annotations
