@@ -2,7 +2,7 @@
 may lose to another one (`replay.lua`).
 
 `bought.lua` keeps a picture with its SN: one write and one sync for both, where a file of its own cost the kernel up
-to nearly as much CPU as all the rest of a purchase takes. It goes to the document store with the order's move to the archive.
+to nearly as much CPU as all the rest of a purchase takes. It goes to the document store when its order is archived.
 """
 
 from __future__ import annotations
