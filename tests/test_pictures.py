@@ -48,6 +48,14 @@ async def picture(world: World, pictures: Pictures, order: Order) -> bytes | Non
     return await pictures.get(await world.order(order.id))
 
 
+async def done_a_day_ago(world: World) -> Order:
+    """A completed purchase that may go to the archive."""
+    order = await world.submit()
+    await world.worker().run(order.id)
+    world.now_ms += (DAY_S + 1) * 1000
+    return order
+
+
 async def bought(world: World, order: Order, picture: bytes) -> bool:
     """Claim it, buy, and be killed with the picture kept and nothing else."""
     claim = await world.store.claim(order.id, "w1", "claim")
@@ -98,9 +106,7 @@ async def test_a_picture_goes_to_the_document_store_with_its_order_s_move(
 async def test_an_order_whose_picture_can_not_be_moved_stays_with_it(
     world: World, pictures: Pictures, archiver: Archiver
 ) -> None:
-    order = await world.submit()
-    await world.worker().run(order.id)
-    world.now_ms += (DAY_S + 1) * 1000
+    order = await done_a_day_ago(world)
     world.documents.broken = True
     with pytest.raises(StoreUnavailable, match="disk full"):
         await archiver.run_once()
@@ -118,9 +124,7 @@ async def test_an_order_whose_picture_can_not_be_moved_stays_with_it(
 async def test_an_erased_order_has_no_picture(
     world: World, pictures: Pictures, archiver: Archiver, moved: bool
 ) -> None:
-    order = await world.submit()
-    await world.worker().run(order.id)
-    world.now_ms += (DAY_S + 1) * 1000
+    order = await done_a_day_ago(world)
     if moved:
         await archiver.run_once()
     await Eraser(world.store, world.documents).erase(order.id, "asked for")
@@ -157,9 +161,7 @@ async def test_a_large_picture_is_a_file_at_once_and_a_broken_store_holds_the_or
 async def test_what_comes_for_an_order_that_is_archived_goes_to_the_document_store(
     world: World, pictures: Pictures, archiver: Archiver
 ) -> None:
-    order = await world.submit()
-    await world.worker().run(order.id)
-    world.now_ms += (DAY_S + 1) * 1000
+    order = await done_a_day_ago(world)
     await archiver.run_once()
     serial = (await world.order(order.id)).serial_number
     assert serial is not None
@@ -208,9 +210,7 @@ async def test_an_erasure_waits_for_a_move_to_the_archive_and_leaves_nothing(
     world: World, pictures: Pictures, archiver: Archiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The archiver has read the picture, and not written it: the erasure must not come between."""
-    order = await world.submit()
-    await world.worker().run(order.id)
-    world.now_ms += (DAY_S + 1) * 1000
+    order = await done_a_day_ago(world)
     erasing: list[asyncio.Task[None]] = []
     put = world.documents.put_qr
 
