@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import statistics
 import sys
 import time
 
-import aiohttp
 import psutil
 from redis import Redis
 from rq import Queue
 
 from benchmarks.measure import Answer, Row, latency, no_collections, spread, timed
 from benchmarks.picture import Bar, bars
-from benchmarks.rig import KEY, Rig, free_ports, rig
+from benchmarks.rig import Rig, free_ports, rig
+from benchmarks.terminals import terminals
 from benchmarks.uploads import beside_uploads
 
 ROUNDS, QUICK_ROUNDS = 3, 1
@@ -28,48 +27,26 @@ UPLOADS_LOAD = 0.25
 CONNECTIONS = (64, 1024)
 LABELS = {"antrean": "Antrean", "constant": "aiohttp, a constant", "multi": "aiohttp, one durable MULTI"}
 
-BODY = {
-    "kind": "purchase",
-    "document": {"type_code": "4b", "number": "SK-1", "date": "2024-09-04", "filename": "surat.pdf"},
-    "taxpayer": {"identity_type": "KTP", "identity_number": "1271010101900001", "name": "Siti Aminah"},
-}
-_keys = itertools.count()
-
-
-async def submit(session: aiohttp.ClientSession) -> None:
-    """One purchase with a key of its own. Raises RuntimeError where it is not accepted."""
-    headers = {"Idempotency-Key": f"b{next(_keys)}"}
-    async with session.post("/v1/orders", json=BODY, headers=headers) as answer:
-        await answer.read()
-        if answer.status != 202:
-            raise RuntimeError(f"{answer.status}: {await answer.text()}")
-
-
-def session(origin: str, connections: int) -> aiohttp.ClientSession:
-    """A client with so many connections."""
-    connector = aiohttp.TCPConnector(limit=connections)
-    return aiohttp.ClientSession(origin, connector=connector, headers={"Authorization": f"Bearer {KEY}"})
-
 
 async def fill(r: Rig, count: int) -> None:
     """Orders to work on."""
-    async with session(r.origin, 64) as client:
-        await timed(count, 64, lambda _: submit(client))
+    async with terminals(r.origin, 64) as counter:
+        await timed(count, 64, lambda _: counter.submit())
 
 
 async def _rate(origin: str, count: int, connections: int) -> tuple[float, list[float]]:
-    async with session(origin, connections) as client:
-        await timed(min(count, connections), connections, lambda _: submit(client))
-        return await timed(count, connections, lambda _: submit(client))
+    async with terminals(origin, connections) as counter:
+        await timed(min(count, connections), connections, lambda _: counter.submit())
+        return await timed(count, connections, lambda _: counter.submit())
 
 
 async def at_rate(origin: str, per_s: float, seconds: float) -> list[float]:
     """Latencies at a fixed rate of arrivals, counted from when each was due."""
-    async with session(origin, 256) as client:
+    async with terminals(origin, 256) as counter:
         latencies: list[float] = []
 
         async def one(due: float) -> None:
-            await submit(client)
+            await counter.submit()
             latencies.append(time.perf_counter() - due)
 
         with no_collections():
@@ -88,7 +65,7 @@ def _enqueue(redis_url: str) -> float:
     queue = Queue("bench", connection=Redis.from_url(redis_url))
     started = time.perf_counter()
     for number in range(ENQUEUED):
-        queue.enqueue("benchmarks.accept.submit", number)
+        queue.enqueue("benchmarks.accept.fill", number)
     return ENQUEUED / (time.perf_counter() - started)
 
 

@@ -12,11 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import aiohttp
-
-from benchmarks.accept import session, submit
 from benchmarks.measure import Answer, Row, spread
 from benchmarks.rig import KEY, OPS_KEY, free_ports
+from benchmarks.terminals import terminals
 
 STARTS, QUICK_STARTS = 5, 1
 
@@ -30,15 +28,15 @@ async def _start(env: dict[str, str], port: int) -> float:
         stderr=subprocess.DEVNULL,
     )
     try:
-        async with session(f"http://127.0.0.1:{port}", 1) as client:
-            while True:
-                try:
-                    await submit(client)
-                    return time.perf_counter() - started
-                except (aiohttp.ClientError, RuntimeError):
-                    if time.perf_counter() - started > 60:
-                        raise
-                    await asyncio.sleep(0.02)
+        while True:
+            try:
+                async with terminals(f"http://127.0.0.1:{port}", 1) as counter:
+                    await counter.submit()
+                return time.perf_counter() - started
+            except (OSError, RuntimeError):
+                if time.perf_counter() - started > 60:
+                    raise
+                await asyncio.sleep(0.02)
     finally:
         up.send_signal(signal.SIGTERM)
         await asyncio.to_thread(up.wait, 60)

@@ -12,9 +12,9 @@ import orjson
 import psutil
 
 from antrean.config.redis_client import connect
-from benchmarks.accept import BODY, session
 from benchmarks.measure import Answer, Row, latency, timed
-from benchmarks.rig import Rig, rig
+from benchmarks.rig import KEY, Rig, rig
+from benchmarks.terminals import BODY
 
 STREAMS, QUICK_STREAMS = 5000, 200
 CHANGES, QUICK_CHANGES = 500, 50
@@ -36,6 +36,12 @@ async def status(quick: bool) -> Answer:
         )
 
 
+def _session(origin: str, connections: int) -> aiohttp.ClientSession:
+    """A client with so many connections."""
+    connector = aiohttp.TCPConnector(limit=connections)
+    return aiohttp.ClientSession(origin, connector=connector, headers={"Authorization": f"Bearer {KEY}"})
+
+
 async def _accepted(client: aiohttp.ClientSession, count: int) -> list[dict[str, Any]]:
     orders: list[dict[str, Any]] = []
 
@@ -51,7 +57,7 @@ async def _streams(r: Rig, count: int, changes: int) -> Row:
     waits: list[float] = []
     changed_at: dict[str, float] = {}
     opened = 0
-    async with session(r.origin, 0) as client:
+    async with _session(r.origin, 0) as client:
         orders = await _accepted(client, count)
 
         async def follow(order_id: str) -> None:
@@ -88,7 +94,7 @@ async def _streams(r: Rig, count: int, changes: int) -> Row:
 
 async def _readers(r: Rig, count: int) -> Row:
     redis = connect(r.settings.effective_redis_url, r.settings)
-    async with session(r.origin, 64) as client:
+    async with _session(r.origin, 64) as client:
         token = (await _accepted(client, 1))[0]["ticket"]["token"]
 
         async def read(_: int) -> None:
