@@ -36,7 +36,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 10_000)
 #: Bytes that a held order may need, with room to spare: where less is free, that size is left out, and it is said.
 ROOM_BYTES_EACH = 2_500
-SAMPLE_ID = ids.first_id(0)
+SAMPLE = ids.Names(ids.first_id(0), ids.packed(ids.first_id(0)), "token")
 OFFICES = 200
 PROBES = 300
 #: Submissions in one write while filling, and such writes under way.
@@ -84,16 +84,14 @@ class _Filler:
         self._scripts = store.scripts
         self._recorder = _Recorder(store.scripts, "submit")
         limits = Limits(10_000_000, 10_000_000)
-        self._sample = OrderStore(
-            store.scripts, self._recorder, limits, lambda: SAMPLE_ID, lambda _: "token", vault
-        )
+        self._sample = OrderStore(store.scripts, self._recorder, limits, lambda: SAMPLE, vault)
 
     async def fill(self, numbers: itertools.count[int], count: int) -> None:
         """Accept `count` orders. Raises RuntimeError where one is not accepted."""
         sample = _order(0)
         with contextlib.suppress(StoreUnavailable):
             await self._sample.submit(sample)
-        digest, packed = key_digest(sample.office, sample.idempotency_key), ids.packed(SAMPLE_ID)
+        digest = key_digest(sample.office, sample.idempotency_key)
         left = itertools.islice(numbers, count)
 
         async def lane() -> None:
@@ -101,11 +99,11 @@ class _Filler:
                 calls = []
                 for number in batch:
                     order = _order(number)
-                    order_id = ids.new_id(time.time_ns() // 1_000_000)
+                    names = ids.new_names(time.time_ns() // 1_000_000)
                     own: dict[Arg, Arg] = {
-                        SAMPLE_ID: order_id,
-                        packed: ids.packed(order_id),
-                        "token": ids.new_token(time.time_ns() // 1_000_000),
+                        SAMPLE.id: names.id,
+                        SAMPLE.packed: names.packed,
+                        SAMPLE.token: names.token,
                         sample.office: order.office,
                         digest: key_digest(order.office, order.idempotency_key),
                     }

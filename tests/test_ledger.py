@@ -94,7 +94,7 @@ async def test_a_refund_of_what_was_never_bought_ends_the_order(redis: Redis) ->
     assert claim is not None
     await world.store.begin(claim.order, "b", State.BUYING, "", 1)
     await world.store.doubt(claim.order, "c", "lost", 1)
-    await world.store.escalate(order.id, "outcome-unknown", "evidence")
+    await world.store.escalate(order.id, world.now_ms, "outcome-unknown", "evidence")
     assert await Ledger(world.store).refund(order.id, "ops: paid back") == "held"
     assert (await world.order(order.id)).state is State.CANCELLED
     await world.assert_books_balance()

@@ -212,10 +212,11 @@ class OrderModel(RuleBasedStateMachine):
     @rule(absent=st.booleans())
     def settle(self, absent: bool) -> None:
         before = self.seen
+        since = int(self.do(self.redis.zscore(keys.UNKNOWN, self.id)) or 0)
         call = (
-            self.store.absent(self.id, "no")
+            self.store.absent(self.id, since, "no")
             if absent
-            else self.store.escalate(self.id, "outcome-unknown", "?")
+            else self.store.escalate(self.id, since, "outcome-unknown", "?")
         )
         self.do(call)
         after = self.order()

@@ -12,9 +12,8 @@ from redis.asyncio import Redis
 from antrean.orders import keys
 from antrean.orders.fulfil import Outcome
 from antrean.orders.ledger import PAID, PARTS
-from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
+from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
 from antrean.orders.pictures import Pictures
-from antrean.orders.resolve import AGREEMENTS_MIN, CONTRADICTIONS_MIN
 from antrean.orders.states import State
 from antrean.orders.store import Limits
 from antrean.provider.errors import (
@@ -208,50 +207,6 @@ async def test_an_answer_with_the_sn_of_another_order_is_unknown_and_both_get_th
     assert [order.serial_number for order in done] == [sale.serial_number for sale in world.upstream.sold]
     assert world.upstream.calls["generate"] == 2
     await world.assert_books_balance()
-
-
-async def asked_about(world: World, fault: str | OutcomeUnknown) -> Order:
-    """An order whose purchase ended so and that the resolver has seen; before it the balance was explained."""
-    order = await world.submit()
-    await world.store.account.set_baseline(world.upstream.quota, 0)
-    world.upstream.faults["generate"] = [fault]
-    await world.worker().run(order.id)
-    await world.resolver.run_once()
-    return order
-
-
-async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: World) -> None:
-    world.upstream.lists_new = False
-    order = await asked_about(world, "lost")
-    for _ in range(CONTRADICTIONS_MIN):
-        assert (await world.order(order.id)).state is State.UNKNOWN
-        world.now_ms += int(SETTLE_S * 1000) + 1000
-        await world.resolver.run_once()
-    waiting = await world.order(order.id)
-    assert waiting.state is State.ATTENTION
-    assert waiting.error is not None
-    assert "1 stamps left the balance" in waiting.error.message
-    world.upstream.sold[0].visible = True
-    assert await world.store.replay(order.id, "auto", "ops: asked again") is State.UNKNOWN
-    world.now_ms += 20_000
-    await world.resolver.run_once()
-    assert (await world.order(order.id)).state is State.BOUGHT
-
-
-async def test_stamps_gone_that_a_later_list_explains_call_nobody(world: World) -> None:
-    """An overloaded upstream sells for another order between our reading of the list and of the balance."""
-    order = await asked_about(world, OutcomeUnknown("cut"))
-    sold_late = world.upstream.sell("01m8855vqnnyr0e6xw3n2f4kkv.pdf")
-    sold_late.visible = False
-    world.now_ms += int(SETTLE_S * 1000) + 1000
-    await world.resolver.run_once()
-    assert (await world.order(order.id)).state is State.UNKNOWN
-    sold_late.visible = True
-    for _ in range(AGREEMENTS_MIN):
-        assert (await world.order(order.id)).state is State.UNKNOWN
-        world.now_ms += 20_000
-        await world.resolver.run_once()
-    assert (await world.order(order.id)).state is State.QUEUED
 
 
 async def test_an_order_whose_sn_went_to_another_calls_a_person(world: World) -> None:

@@ -86,10 +86,8 @@ class History:
         faulty = FaultyRedis(self.client, self.chance, actor)
         scripts = Scripts(faulty, self._now_ms)  # type: ignore[arg-type]
         commit = GroupCommit(scripts, "submit")
-        new_id = lambda: ids.new_id(self._now_ms(), self.rng.getrandbits)  # noqa: E731
-        return OrderStore(
-            scripts, commit, Limits(), new_id, lambda at_ms: ids.new_token(at_ms, self.rng.getrandbits), VAULT
-        ), faulty
+        new_names = lambda: ids.new_names(self._now_ms(), self.rng.getrandbits)  # noqa: E731
+        return OrderStore(scripts, commit, Limits(), new_names, VAULT), faulty
 
     def _now_ms(self) -> int:
         return START_MS + self.set_by_ms + int(asyncio.get_running_loop().time() * 1000)

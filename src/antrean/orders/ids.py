@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import NamedTuple
 
 #: What ids and tokens are made of.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
@@ -13,9 +14,18 @@ _EPOCH_MIN = 1_704_067_200_000 // 60_000
 
 RandomBits = Callable[[int], int]
 
+#: Of an id that is packed.
+PACKED_BYTES = 16
 
 #: Two digits at a time: half the work for what is made for each order.
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
+
+
+#: Python's own digits for ours, by code point, and for all else one that is no digit.
+_AS_INT_READS = "".join(
+    "0123456789abcdefghijklmnopqrstuv"[ALPHABET.index(chr(c))] if chr(c) in ALPHABET else "!"
+    for c in range(128)
+)
 
 
 def _base32(value: int, length: int) -> str:
@@ -38,13 +48,25 @@ def first_id(at_ms: int) -> str:
     return _base32(at_ms << 80, 26)
 
 
-def new_token(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
-    """A ticket token: 20 characters, short enough for a small QR: 25 bits of minutes since 2024, 75 random ones.
+class Names(NamedTuple):
+    """How an order is called: its id, the same packed, and its ticket token."""
 
-    The minute, which the ticket shows in words as well, tells where in the archive an old order is found.
+    id: str
+    packed: bytes
+    token: str
+
+
+def new_names(now_ms: int, bits: RandomBits = secrets.randbits) -> Names:
+    """Of a new order, from one draw of random bits.
+
+    A token has 20 characters, short enough for a small QR: 25 bits of minutes since 2024, 75 random ones. The minute,
+    which the ticket shows in words as well, tells where in the archive an old order is found.
     """
     minute = max(now_ms // 60_000 - _EPOCH_MIN, 0) % 2**25
-    return _base32((minute << 75) | bits(75), 20)
+    of_id, of_token = divmod(bits(80 + 75), 2**75)
+    number = (now_ms << 80) | of_id
+    token = _base32((minute << 75) | of_token, 20)
+    return Names(_base32(number, 26), number.to_bytes(PACKED_BYTES, "big"), token)
 
 
 def token_minute_ms(token: str) -> int:
@@ -62,14 +84,9 @@ def number_of(digits: str) -> int:
 
     Raises ValueError where one is of no such digit.
     """
-    value = 0
-    for character in digits:
-        value = value << 5 | ALPHABET.index(character)
-    return value
-
-
-#: Of an id that is packed.
-PACKED_BYTES = 16
+    if not digits.isascii():
+        raise ValueError("not of our alphabet")
+    return int(digits.translate(_AS_INT_READS), 32)
 
 
 def packed(order_id: str) -> bytes:

@@ -89,7 +89,7 @@ class OrderError:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
     """One order's record, read from its hash. Times in ms since the epoch."""
 
@@ -159,7 +159,8 @@ class Order:
         answer: Sequence[bytes],
     ) -> Self:
         """The order as `submit.lua` has just written it, from what it answered."""
-        number, score, serial_number, now_ms = (text.decode() for text in answer)
+        number, score, serial_number, now_ms = answer
+        at_ms = int(now_ms)
         return cls(
             id=order_id,
             office=new.office,
@@ -175,7 +176,7 @@ class Order:
             reference=new.reference,
             purchase_order_id=new.purchase_order_id,
             deadline_ms=new.deadline_ms,
-            serial_number=serial_number or None,
+            serial_number=serial_number.decode() or None,
             owns_serial=False,
             serial_given=bool(serial_number),
             fence="0",
@@ -189,11 +190,11 @@ class Order:
             ticket_token=token,
             score=float(score),
             version=1,
-            created_ms=int(now_ms),
-            updated_ms=int(now_ms),
+            created_ms=at_ms,
+            updated_ms=at_ms,
             error=None,
             stamped_sha256=None,
-            history=(HistoryEntry(int(now_ms), State.QUEUED, "accepted"),),
+            history=(HistoryEntry(at_ms, State.QUEUED, "accepted"),),
         )
 
     @classmethod

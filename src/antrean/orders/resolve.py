@@ -28,22 +28,25 @@ log = structlog.get_logger(__name__)
 #: Rows asked for in one page, and most pages of one walk: a walk that ends for that reason proves no absence.
 PAGE_SIZE = 100
 PAGES_MAX = 400
-#: Unknown orders looked at in one step.
-UNKNOWN_MAX = 500
+#: Unknown orders known of, the oldest ones, and those of them judged in one step.
+UNKNOWN_MAX = 10_000
+JUDGED_MAX = 500
 #: A walk reads on for so much longer, in ms, than the question is old: calls last, and ages are counted by our clock.
 WALK_MARGIN_MS = 15 * 60 * 1000
 #: Orphans are looked for among what was sold within this time, in ms.
 ORPHANS_AGE_MS = 24 * 3600 * 1000
 #: After a pause of ours longer than this, in seconds, what has become unknown meanwhile counts from now.
 GAP_S = 30.0
-#: Times that a verdict is put off because other purchases are on their way.
-PUT_OFF_MAX = 5
 #: Looks by which the balance must contradict the list before a person is called: what an upstream sold late shows in
-#: the balance at once, and in the list by the next walk. Looks in a row that must agree after one that did not.
+#: the balance at once, and in the list by the next walk. Looks that must agree after one that did not, none between.
 CONTRADICTIONS_MIN = 3
 AGREEMENTS_MIN = 2
-#: Failed walks (while the upstream takes calls) after which a person is called.
-FAILED_WALKS_MAX = 20
+#: A verdict is put off, because other purchases are on their way, for the looks of one settling time and so many more:
+#: what became unknown a moment before the first is settled by then. After a contradiction for this many times as long.
+PUT_OFF_MORE = 2
+PUT_OFF_IN_DOUBT = 2
+#: Looks that failed (while the upstream takes calls) after which a person is called.
+FAILED_LOOKS_MAX = 20
 #: Seconds between two looks for SNs that nobody recorded when no outcome is unknown.
 ORPHANS_EVERY_S = 300
 
@@ -60,6 +63,8 @@ class _Case:
     witnessed: bool
     put_off: int = 0
     contradicted: int = 0
+    #: Stamps without a name when it was last contradicted.
+    gone: int | None = None
     agreed: int = 0
 
 
@@ -98,11 +103,12 @@ class Resolver:
         self._monotonic_s = monotonic_s
         self._settle_s = settle_s
         self._ask_every_s = min(max(settle_s / 8, 1.0), 15.0)
+        self._put_off_max = math.ceil(settle_s / self._ask_every_s) + PUT_OFF_MORE
         self._cases: dict[str, _Case] = {}
         #: When we looked, asked, and last had the whole list read, in seconds by our clock.
         self._looked_s = self._asked_s = -math.inf
         self._orphans_s: float | None = None
-        self._failed_walks = 0
+        self._failed_looks = self._beyond = 0
 
     async def run_once(self) -> bool:
         """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
@@ -121,23 +127,40 @@ class Resolver:
         age_ms = max(
             (self._age_ms(case, now_ms, now_s) for case in self._cases.values()), default=ORPHANS_AGE_MS
         )
+        #: Unknown ones that we do not know by name: nobody waits for them, and they explain nothing.
+        self._beyond = max(situation.unknown - UNKNOWN_MAX, 0)
         try:
             walk = await self.walk(age_ms)
-            self._failed_walks = 0
-        except Unavailable as error:
-            if error.refused_by_breaker:
-                raise
-            await self._walk_failed(now_s, error)
+            self._orphans_s = now_s
+            await self._judge(walk)
+        except ProviderError as error:
+            if not (isinstance(error, Unavailable) and error.refused_by_breaker):
+                await self._look_failed(error)
             raise
-        self._orphans_s = now_s
-        for order_id, case in list(self._cases.items()):
-            if order_id in walk.files or now_s - case.since_s < self._settle_s:
-                continue
-            if order_id in walk.taken_by_others:
-                await self._escalate(order_id, "its serial number stands in our books with another order")
-            else:
-                await self._not_listed(order_id, case, walk)
+        self._failed_looks = 0
         return False
+
+    async def _judge(self, walk: Walk) -> None:
+        settled = [
+            (o, case) for o, case in self._cases.items() if o not in walk.files and self._settled(case)
+        ]
+        gone: tuple[int | None, int] | None = None
+        for order_id, case in settled[:JUDGED_MAX]:
+            if order_id in walk.taken_by_others:
+                await self._escalate(
+                    order_id, case, "its serial number stands in our books with another order"
+                )
+            elif not walk.complete:
+                evidence = f"the account's list was too long to read to its end ({walk.rows} rows)"
+                await self._escalate(order_id, case, evidence)
+            else:
+                # One look for all of them: it says of all together how many may have been bought.
+                gone = gone or await self._stamps_without_name()
+                await self._not_listed(order_id, case, walk, *gone)
+
+    def _settled(self, case: _Case) -> bool:
+        """Unknown for so long, when the list was asked for, that it must have shown what was sold."""
+        return self._asked_s - case.since_s >= self._settle_s
 
     def _case(self, order_id: str, unknown_ms: int, now_ms: int, seen_s: float) -> _Case:
         """`unknown_ms`: since when, by the server's clock; `seen_s`: for how long we have looked on."""
@@ -225,50 +248,62 @@ class Resolver:
             else:
                 walk.taken_by_others.add(order_id)
 
-    async def _not_listed(self, order_id: str, case: _Case, walk: Walk) -> None:
-        if not walk.complete:
-            await self._escalate(
-                order_id, f"the account's list was too long to read to its end ({walk.rows} rows)"
-            )
-            return
-        before = await self._store.situation()
-        balance = await self._provider.balance()
-        account = await self._store.account.read()
-        after = await self._store.situation()
-        # Others whose outcome is not known either, and too fresh to be proven: their stamps have no name yet.
-        now_s = self._monotonic_s()
-        fresh = sum(now_s - other.since_s < self._settle_s for other in self._cases.values())
-        in_flight = max(s.by_state[State.BUYING] for s in (before, after)) + fresh
-        unnamed = account.unnamed(balance)
-        verdict = judge(unnamed, in_flight)
-        if verdict is Verdict.LATER and case.put_off < PUT_OFF_MAX:
+    async def _not_listed(
+        self, order_id: str, case: _Case, walk: Walk, unnamed: int | None, on_the_way: int
+    ) -> None:
+        verdict = judge(unnamed, on_the_way)
+        if verdict is Verdict.CONTRADICTS:
+            case.contradicted += 1
+            case.agreed, case.gone = 0, unnamed
+        elif verdict is Verdict.AGREES:
+            case.agreed += 1
+        elif case.put_off < self._put_off_max * (PUT_OFF_IN_DOUBT if case.contradicted else 1):
             case.put_off += 1
             return
-        case.agreed = case.agreed + 1 if verdict is Verdict.AGREES else 0
-        case.contradicted += verdict is Verdict.CONTRADICTS
         if case.contradicted and case.agreed < AGREEMENTS_MIN:
             if case.contradicted < CONTRADICTIONS_MIN and verdict is not Verdict.LATER:
                 return
             await self._escalate(
                 order_id,
-                f"not on the account's list, but {unnamed} stamps left the balance that no purchase explains",
+                case,
+                f"not on the account's list, but {case.gone} stamps left the balance that no purchase explains",
             )
             return
-        await self._store.absent(order_id, f"not on the account's list ({walk.rows} rows read): not bought")
-        log.info("provably not bought", order_id=order_id, rows=walk.rows)
+        note = f"not on the account's list ({walk.rows} rows read): not bought"
+        if await self._store.absent(order_id, case.unknown_ms, note) == Code.OK:
+            log.info("provably not bought", order_id=order_id, rows=walk.rows)
         self._cases.pop(order_id, None)
 
-    async def _walk_failed(self, now_s: float, error: ProviderError) -> None:
-        self._failed_walks += 1
-        if self._failed_walks < FAILED_WALKS_MAX:
+    async def _stamps_without_name(self) -> tuple[int | None, int]:
+        """Stamps gone that no purchase of our books names, and how many of them may be on their way there.
+
+        The books are read before the balance: one that gets its name in between must not cover for another that has
+        none. What was sold before the balance was read and had no name is being bought or of unknown outcome when the
+        look ends, or got its name during it. Orders whose time to settle is over explain nothing: it is they who are
+        asked about.
+        """
+        books = await self._store.account.read()
+        balance = await self._provider.balance()
+        now = await self._store.situation()
+        named = (await self._store.account.read()).bought - books.bought
+        fresh = sum(not self._settled(case) for case in self._cases.values())
+        newer = max(now.unknown - len(self._cases) - self._beyond, 0)
+        return books.unnamed(balance), now.by_state[State.BUYING] + fresh + newer + named
+
+    async def _look_failed(self, error: ProviderError) -> None:
+        self._failed_looks += 1
+        if self._failed_looks < FAILED_LOOKS_MAX:
             return
         for order_id, case in list(self._cases.items()):
-            if now_s - case.since_s >= 3 * self._settle_s:
-                await self._escalate(order_id, f"the account's list cannot be read: {error.message}")
+            if self._asked_s - case.since_s >= 3 * self._settle_s:
+                await self._escalate(
+                    order_id, case, f"the account's list or balance cannot be read: {error.message}"
+                )
 
-    async def _escalate(self, order_id: str, evidence: str) -> None:
-        await self._store.escalate(order_id, "outcome-unknown", evidence)
-        log.error("a person must decide", order_id=order_id, evidence=evidence)
+    async def _escalate(self, order_id: str, case: _Case, evidence: str) -> None:
+        code = await self._store.escalate(order_id, case.unknown_ms, "outcome-unknown", evidence)
+        if code == Code.OK:
+            log.error("a person must decide", order_id=order_id, evidence=evidence)
         self._cases.pop(order_id, None)
 
 

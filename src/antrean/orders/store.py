@@ -113,8 +113,7 @@ class OrderStore:
         scripts: Scripts,
         commit: GroupCommit,
         limits: Limits,
-        new_id: Callable[[], str] | None = None,
-        new_token: Callable[[int], str] = ids.new_token,
+        new_names: Callable[[], ids.Names] | None = None,
         vault: Vault | None = None,
         archive: Archive | None = None,
         intents: Durability | None = None,
@@ -128,8 +127,7 @@ class OrderStore:
         self._redis = scripts.redis
         self._commit = commit
         self._limits = limits
-        self._new_id = new_id or (lambda: ids.new_id(time.time_ns() // 1_000_000))
-        self._new_token = new_token
+        self._new_names = new_names or (lambda: ids.new_names(time.time_ns() // 1_000_000))
         self.personal = Personal(vault)
         self.lanes = Lanes(scripts)
         self.account = AccountBooks(scripts)
@@ -151,10 +149,9 @@ class OrderStore:
 
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
-        order_id = self._new_id()
-        token = self._new_token(ids.time_ms(order_id))
+        order_id, packed, token = self._new_names()
         masked, sealed = new.taxpayer.masked, self.personal.seal(order_id, new.taxpayer)
-        digest, packed = self.personal.vault.digest(new.fingerprint), ids.packed(order_id)
+        digest = self.personal.vault.digest(new.fingerprint)
 
         def args(archived_serial: str) -> tuple[Arg, ...]:
             return (
@@ -356,13 +353,16 @@ class OrderStore:
         """
         return Code((await self._run("found", order_id, serial_number, note, int(walk), int(used)))[0])
 
-    async def absent(self, order_id: str, note: str) -> Code:
-        """It is proven that nothing was bought for an unknown order: it takes its place in line again."""
-        return Code((await self._run("settle_unknown", order_id, "absent", "", note))[0])
+    async def absent(self, order_id: str, unknown_ms: int, note: str) -> Code:
+        """It is proven that nothing was bought for an order unknown since then: it takes its place in line again.
 
-    async def escalate(self, order_id: str, code: str, evidence: str) -> Code:
-        """It cannot be told whether it was bought: a person decides, by the evidence."""
-        return Code((await self._run("settle_unknown", order_id, "escalate", code, evidence))[0])
+        STATE where it is not, or is unknown anew: then that was not what was judged, and nothing is done.
+        """
+        return Code((await self._run("settle_unknown", order_id, "absent", "", note, unknown_ms))[0])
+
+    async def escalate(self, order_id: str, unknown_ms: int, code: str, evidence: str) -> Code:
+        """It cannot be told whether it was bought: a person decides, by the evidence. STATE as for `absent`."""
+        return Code((await self._run("settle_unknown", order_id, "escalate", code, evidence, unknown_ms))[0])
 
     async def unknowns(self, most: int) -> list[tuple[str, int]]:
         """Orders of unknown outcome, the longest known first, with the time (ms) since when."""

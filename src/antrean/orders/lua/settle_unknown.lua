@@ -1,9 +1,11 @@
 -- Ends an unknown outcome without an SN: provably absent, or over to a person.
--- ARGV: now, id, verb ('absent' or 'escalate'), error code, note or evidence
+-- ARGV: now, id, verb ('absent' or 'escalate'), error code, note or evidence, since when it is unknown as the one saw it
+--       who judged (ms): unknown again since then, it is another question
 -- Answer: {OK} · {MISSING} · {STATE}
-local _, id, verb, err_code, note = unpack(ARGV)
+local _, id, verb, err_code, note, since = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
+if tonumber(redis.call('ZSCORE', K.UNKNOWN, id) or '-1') ~= tonumber(since) then return {CODE.STATE} end
 local target = verb == 'absent' and S.QUEUED or S.ATTENTION
 local code = check(o, verb, target, '', '')
 if code ~= CODE.OK then return {code} end
