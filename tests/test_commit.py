@@ -16,6 +16,8 @@ from antrean.orders.scripts import Scripts
 from antrean.orders.store import OrderStore
 from orders_support import VAULT, World, new_order
 
+WAITAOF = Durability(waitaof=True)
+
 
 class Counting(Scripts):
     """Counts the writes and the size of each; may lose the answer of one, or answer WAITAOF with other counts."""
@@ -26,6 +28,13 @@ class Counting(Scripts):
         self.lose_next = False
         self.break_next = False
         self.waitaof: list[int] | None = None
+
+    async def run(self, name: str, *args: Any) -> Any:
+        answer = await super().run(name, *args)
+        if self.lose_next:
+            self.lose_next = False
+            raise RedisConnectionError("answer lost")
+        return answer
 
     async def run_many(self, name: str, calls: Any, *tail: Any) -> list[Any]:
         if self.break_next:
@@ -48,7 +57,7 @@ def store_with(redis: Redis, durability: Durability | None = None) -> tuple[Orde
 
 
 async def test_what_arrives_together_is_written_together(redis: Redis) -> None:
-    store, scripts = store_with(redis)
+    store, scripts = store_with(redis, WAITAOF)
     await store.submit(new_order())
     scripts.sizes.clear()
     await asyncio.gather(*(store.submit(new_order()) for _ in range(300)))
@@ -57,8 +66,11 @@ async def test_what_arrives_together_is_written_together(redis: Redis) -> None:
     assert max(scripts.sizes) <= BATCH_MAX
 
 
-async def test_a_lost_answer_is_neither_yes_nor_no_and_the_same_key_finds_the_order(redis: Redis) -> None:
-    store, scripts = store_with(redis)
+@pytest.mark.parametrize("durability", [Durability(), WAITAOF])
+async def test_a_lost_answer_is_neither_yes_nor_no_and_the_same_key_finds_the_order(
+    redis: Redis, durability: Durability
+) -> None:
+    store, scripts = store_with(redis, durability)
     await store.submit(new_order())
     scripts.lose_next = True
     new = new_order(idempotency_key="once")
@@ -71,7 +83,7 @@ async def test_a_lost_answer_is_neither_yes_nor_no_and_the_same_key_finds_the_or
 
 
 async def test_a_fault_of_ours_leaves_nobody_waiting(redis: Redis) -> None:
-    store, scripts = store_with(redis)
+    store, scripts = store_with(redis, WAITAOF)
     scripts.break_next = True
     with pytest.raises(StoreUnavailable, match="TypeError"):
         await asyncio.wait_for(store.submit(new_order()), 5)
@@ -79,7 +91,7 @@ async def test_a_fault_of_ours_leaves_nobody_waiting(redis: Redis) -> None:
 
 
 async def test_waitaof_that_does_not_confirm_is_not_accepted(redis: Redis) -> None:
-    store, scripts = store_with(redis, Durability(waitaof=True))
+    store, scripts = store_with(redis, WAITAOF)
     await store.submit(new_order())
     for counts in ([0, 0], [0, 1]):
         scripts.waitaof = counts
@@ -93,8 +105,11 @@ async def test_replicas_that_are_asked_for_must_have_it_too(redis: Redis) -> Non
         await store.submit(new_order())
 
 
-async def test_one_caller_that_goes_away_does_not_take_the_others_along(redis: Redis) -> None:
-    store, _ = store_with(redis)
+@pytest.mark.parametrize("durability", [Durability(), WAITAOF])
+async def test_one_caller_that_goes_away_does_not_take_the_others_along(
+    redis: Redis, durability: Durability
+) -> None:
+    store, _ = store_with(redis, durability)
     tasks = [asyncio.create_task(store.submit(new_order())) for _ in range(20)]
     await asyncio.sleep(0)
     tasks[3].cancel()
@@ -102,10 +117,10 @@ async def test_one_caller_that_goes_away_does_not_take_the_others_along(redis: R
     assert sum(isinstance(d, tuple) for d in done) == 19
 
 
-async def test_too_many_waiting_are_refused_at_once(redis: Redis) -> None:
+@pytest.mark.parametrize("durability", [Durability(), WAITAOF])
+async def test_too_many_waiting_are_refused_at_once(redis: Redis, durability: Durability) -> None:
     scripts = Scripts(redis)
-    store = OrderStore(
-        scripts, GroupCommit(scripts, "submit", waiting_max=5), World(redis).limits, vault=VAULT
-    )
+    commit = GroupCommit(scripts, "submit", durability, waiting_max=5)
+    store = OrderStore(scripts, commit, World(redis).limits, vault=VAULT)
     done = await asyncio.gather(*(store.submit(new_order()) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(d, StoreUnavailable) for d in done) == 5

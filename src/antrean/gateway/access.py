@@ -67,9 +67,10 @@ def no_key() -> Problem:
 async def verify(services: Services, request: web.Request, text: str) -> Principal:
     """Whose key this is. Raises Problem 401, or 429 where too many wrong ones came from that address."""
     keys = services.parts.keys
-    if not keys.is_cached(text):
+    digest = keys.digest_of(text)
+    if not keys.is_cached(digest):
         _few_wrong_ones(services, request)
-    principal = await keys.verify(text)
+    principal = await keys.verify_digest(digest)
     if principal is None:
         services.wrong_keys.take(request.remote or "")
         raise Problem(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 
 #: First two digits of a NIK: provinces by Kemendagri's code, with the gaps that new ones have filled so far.
@@ -11,6 +10,8 @@ PROVINCES = frozenset(
 )
 #: A woman's day of birth is written with 40 added.
 WOMAN = 40
+#: Days of each month, by number. The century is not told, so 29 February is taken in any year.
+_DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _PASSPORT = re.compile(r"[A-Z0-9]{5,20}")
 
 
@@ -54,8 +55,7 @@ def nik_fault(nik: str) -> tuple[str, str] | None:
         return "nik-region", "the NIK's first six digits are no region"
     day, month = int(nik[6:8]), int(nik[8:10])
     day -= WOMAN if day > WOMAN else 0
-    # The century is not told, so 29 February is taken in any year.
-    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(2024, month)[1]):
+    if not (1 <= month <= 12 and 1 <= day <= _DAYS[month]):
         return "nik-birth-date", "the NIK's digits 7 to 12 are no date of birth (DDMMYY, day + 40 for women)"
     if nik[12:] == "0000":
         return "nik-serial", "the NIK's last four digits must not be 0000"

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 import orjson
 from redis.asyncio import Redis
@@ -71,8 +72,7 @@ class KeyRecord:
         return self.revoked_ms is not None or (self.expires_ms is not None and self.expires_ms <= now_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """Who asks, as its key says."""
 
     key_id: str
@@ -162,13 +162,12 @@ class KeyRing:
 
     async def verify(self, text: str) -> Principal | None:
         """Whose key this is; None for one that is unknown, expired or revoked."""
-        if len(text) > KEY_CHARS_MAX:
-            return None
-        return await self.verify_digest(_digest(text))
+        return await self.verify_digest(self.digest_of(text))
 
     async def verify_digest(self, digest: str) -> Principal | None:
-        """The same for a key that was shown before and is known by its digest, as a session's is."""
-        record = await self._look_up(digest)
+        """The same for a key that is known by its digest, as a session's is."""
+        cached = self._cache.get(digest)
+        record = (cached and cached.recent) or await self._look_up(digest)
         if record is None or not hmac.compare_digest(record.digest, digest):
             return None
         now_ms = self._now_ms()
@@ -179,12 +178,12 @@ class KeyRing:
 
     @staticmethod
     def digest_of(text: str) -> str:
-        """By what a key is known."""
-        return _digest(text)
+        """By what a key is known; of a text longer than any key, what is known of none."""
+        return _digest(text) if len(text) <= KEY_CHARS_MAX else ""
 
-    def is_cached(self, text: str) -> bool:
+    def is_cached(self, digest: str) -> bool:
         """Whether this key was good a moment ago, so that asking again costs little."""
-        return len(text) <= KEY_CHARS_MAX and _digest(text) in self._cache
+        return digest in self._cache
 
     async def _look_up(self, digest: str) -> KeyRecord | None:
         cached = self._cache.get(digest)

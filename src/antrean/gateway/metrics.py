@@ -108,6 +108,7 @@ class Metrics:
             registry=r,
         )
         self._accepted = Counter("antrean_orders_accepted", "Orders answered with 202", ["kind"], registry=r)
+        self._accepted_by_kind: dict[str, Counter] = {}
         self._orders = Gauge("antrean_orders", "Orders by state", ["state"], registry=r)
         self._lane = Gauge("antrean_lane_orders", "Orders that wait, by lane", ["lane"], registry=r)
         self._held = Gauge("antrean_held_orders", "Orders that wait for a hold", ["reason"], registry=r)
@@ -140,7 +141,10 @@ class Metrics:
 
     def accepted(self, kind: str) -> None:
         """One order was accepted, not a repeat."""
-        self._accepted.labels(kind).inc()
+        child = self._accepted_by_kind.get(kind)
+        if child is None:
+            child = self._accepted_by_kind[kind] = self._accepted.labels(kind)
+        child.inc()
 
     def webhooks(self, counts: OutboxCounts) -> None:
         """How webhooks stand just now."""

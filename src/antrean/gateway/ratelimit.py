@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: Keys and addresses remembered; the one unused for longest gives way, with a full bucket when it comes back.
 ENTRIES_MAX = 10_000
@@ -15,8 +15,7 @@ WRONG_KEYS_BURST = 50
 WRONG_KEYS_PER_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What a bucket says. `reset_s`: until it is full again; `retry_s`: until one more may be asked."""
 
     allowed: bool
@@ -28,11 +27,12 @@ class Allowance:
     @property
     def headers(self) -> dict[str, str]:
         """The RateLimit headers (IETF draft httpapi-ratelimit-headers, and the older three)."""
+        limit = str(self.limit)
         return {
-            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Limit": limit,
             "RateLimit-Remaining": str(self.remaining),
             "RateLimit-Reset": str(self.reset_s),
-            "RateLimit-Policy": f'"key";q={self.limit};w=1',
+            "RateLimit-Policy": f'"key";q={limit};w=1',
         }
 
 

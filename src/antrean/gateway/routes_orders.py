@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
 import time
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from antrean.orders.vault import Unreadable
 from antrean.orders.view import Look, as_of, render
 
 log = structlog.get_logger(__name__)
+#: Asked before a line that hardly anybody reads is made, for every order.
+_levels = logging.getLogger(__name__)
 
 WAIT_MAX_S = 60
 LIST_MAX, LIST_DEFAULT = 500, 50
@@ -96,7 +99,8 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
         services.metrics.accepted(new.kind)
         if services.parts.trace is not None:
             services.parts.trace("accept", accepted.order.id, began, time.time(), {"antrean.kind": new.kind})
-        log.debug("order accepted", order_id=accepted.order.id, office=new.office, kind=new.kind)
+        if _levels.isEnabledFor(logging.DEBUG):
+            log.debug("order accepted", order_id=accepted.order.id, office=new.office, kind=new.kind)
     return accepted
 
 

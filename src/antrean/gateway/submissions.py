@@ -37,6 +37,7 @@ from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
 
 #: Stamp duty of this law's kind is older than any paper we will see.
 DATE_MIN = date(1945, 1, 1)
+ONE_DAY = timedelta(days=1)
 DEADLINE_AHEAD_MAX = timedelta(days=5 * 366)
 DEADLINE_BACK_MAX = timedelta(days=5 * 366)
 #: Side of a stamp in points: smaller is not readable, larger is no stamp.
@@ -106,7 +107,7 @@ def _document_date(value: str, info: ValidationInfo) -> str:
     except ValueError:
         _refuse("date_real", "must be a day of the calendar")
     # Tomorrow is today already somewhere in Indonesia's three time zones.
-    if not DATE_MIN <= day <= _now(info).date() + timedelta(days=1):
+    if not DATE_MIN <= day <= _now(info).date() + ONE_DAY:
         _refuse("date_range", f"must not be before {DATE_MIN} or in the future")
     return value
 
@@ -306,7 +307,7 @@ def parse_order(
     except ValidationError as error:
         raise problem_of(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None
-    said = order.model_dump(exclude_none=True)
+    said = _said(order)
     return NewOrder(
         office=office,
         idempotency_key=idempotency_key,
@@ -322,6 +323,15 @@ def parse_order(
         serial_number=affix.serial_number if affix else None,
         purchase_order_id=affix.purchase_order_id if affix else None,
     )
+
+
+def _said(model: BaseModel) -> dict[str, Any]:
+    """What was sent, without nulls: `model_dump(exclude_none=True)`, for models without lists, in less time."""
+    return {
+        name: _said(value) if isinstance(value, BaseModel) else value
+        for name, value in model.__dict__.items()
+        if value is not None
+    }
 
 
 def check_idempotency_key(key: object) -> str:

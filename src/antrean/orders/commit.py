@@ -1,8 +1,9 @@
-"""Group commit: submissions that arrive while one write is under way go out together in the next.
+"""Group commit: submissions that arrive together are on disk by one sync of the file.
 
-With `appendfsync always` the server answers a batch after one fsync of it (PROMISES: accepted is kept); with
-any other persistence WAITAOF follows in the same write, and its counts are checked: it answers them even when
-it timed out.
+With `appendfsync always` the server does it: it answers all it has read after one fsync (PROMISES: accepted is kept),
+and reads on while we make the next. With any other persistence WAITAOF must follow, for which the whole connection
+waits: what arrives while one write is under way goes out together in the next, with one WAITAOF, and its counts
+are checked: it answers them even when it timed out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import structlog
 from redis.exceptions import NoScriptError, RedisError
 
+from antrean.orders.asking import asked
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Arg, Scripts
 
@@ -61,7 +63,7 @@ async def run_on_disk(scripts: Scripts, name: str, args: Sequence[Arg], durabili
 
 
 class GroupCommit:
-    """Runs one script for many callers, a batch at a time. `waiting_max` bounds the callers that wait."""
+    """Runs one script for many callers, durably. `waiting_max` bounds the callers that wait."""
 
     def __init__(
         self, scripts: Scripts, script: str, durability: Durability | None = None, waiting_max: int = 8192
@@ -71,12 +73,23 @@ class GroupCommit:
         self.durability = durability or Durability()
         self._waiting: list[tuple[Sequence[Arg], asyncio.Future[list[Any]]]] = []
         self._waiting_max = waiting_max
+        self._callers = 0
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, args: Sequence[Arg]) -> list[Any]:
         """The script's answer, once it is on disk. Raises StoreUnavailable: the outcome is then not known."""
-        if len(self._waiting) >= self._waiting_max:
+        if self._callers >= self._waiting_max:
             raise StoreUnavailable("too many submissions wait for the disk")
+        self._callers += 1
+        try:
+            if self.durability.tail:
+                return await self._in_a_batch(args)
+            answer: list[Any] = await asked(self._scripts.run(self._script, *args))
+            return answer
+        finally:
+            self._callers -= 1
+
+    async def _in_a_batch(self, args: Sequence[Arg]) -> list[Any]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((args, future))
         if self._task is None:
@@ -98,7 +111,7 @@ class GroupCommit:
             if any(isinstance(a, NoScriptError) for a in answers):
                 await self._scripts.load()
                 answers = await self._scripts.run_many(self._script, [args for args, _ in batch], *tail)
-            on_disk = not tail or self._confirmed(answers.pop())
+            on_disk = self._confirmed(answers.pop())
         except Exception as error:
             # Whatever it was: those who wait must hear of it.
             if not isinstance(error, RedisError | OSError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import NamedTuple
+
+from antrean.orders.entropy import random_bits
 
 #: What ids and tokens are made of.
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
@@ -33,7 +34,7 @@ def _base32(value: int, length: int) -> str:
     return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(5 * (length - 2), -1, -10)])
 
 
-def new_id(now_ms: int, bits: RandomBits = secrets.randbits) -> str:
+def new_id(now_ms: int, bits: RandomBits = random_bits) -> str:
     """26 characters as a ULID: 48 bits of time, 80 random ones."""
     return _base32((now_ms << 80) | bits(80), 26)
 
@@ -56,7 +57,7 @@ class Names(NamedTuple):
     token: str
 
 
-def new_names(now_ms: int, bits: RandomBits = secrets.randbits) -> Names:
+def new_names(now_ms: int, bits: RandomBits = random_bits) -> Names:
     """Of a new order, from one draw of random bits.
 
     A token has 20 characters, short enough for a small QR: 25 bits of minutes since 2024, 75 random ones. The minute,

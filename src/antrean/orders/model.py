@@ -53,7 +53,7 @@ class Taxpayer:
         return Taxpayer(self.identity_type, mask_number(self.identity_number), mask_name(self.name))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewOrder:
     """A checked submission. `fingerprint` is a digest of the body as sent, to tell a repeat from a reuse of its key."""
 
@@ -91,7 +91,10 @@ class OrderError:
 
 @dataclass(slots=True)
 class Order:
-    """One order's record, read from its hash. Times in ms since the epoch."""
+    """One order's record, read from its hash. Times in ms since the epoch.
+
+    Nobody changes one. It is not frozen because Python makes each field of a frozen one by a call, and it has 33.
+    """
 
     id: str
     office: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
@@ -74,7 +74,7 @@ class Vault:
         if not ring:
             raise ValueError("the ring has no key")
         self._ciphers = {key.id: AESGCM(key.secret) for key in ring}
-        self._digest_key = digest_key
+        self._digest = None if digest_key is None else hmac.HMAC(digest_key, hashes.SHA256())
         self.primary = ring[0].id
 
     @property
@@ -102,9 +102,11 @@ class Vault:
 
     def digest(self, text: str) -> bytes:
         """A keyed digest of 32 bytes, the same for the same text; without the key nobody can try numbers against it."""
-        if self._digest_key is None:
+        if self._digest is None:
             raise RuntimeError("this vault was opened without the digest key")
-        return hmac.digest(self._digest_key, text.encode(), "sha256")
+        keyed = self._digest.copy()
+        keyed.update(text.encode())
+        return keyed.finalize()
 
 
 def sealing_key(sealed: bytes) -> str:
