@@ -14,6 +14,9 @@ from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.config.wiring import gateway_parts
+from antrean.orders.states import State
+from orders_support import new_order
 
 
 def by_check(findings: list[Finding]) -> dict[str, Finding]:
@@ -28,6 +31,38 @@ async def server(redis: Redis) -> AsyncIterator[Redis]:
     yield redis
     for name, value in before.items():
         await redis.config_set(name, value)
+
+
+async def test_a_server_that_no_longer_syncs_before_its_answer_is_waited_for(
+    server: Redis, settings: Settings
+) -> None:
+    """The operator changed it, or a failover brought one that is configured otherwise."""
+    parts = await gateway_parts(settings)
+    await parts.store.scripts.load()
+
+    async def waits(*, intent: bool = False) -> int:
+        """How often WAITAOF is asked for an order accepted, or for the intent to buy it."""
+        accepted = None if not intent else await parts.store.submit(new_order())
+        await server.config_resetstat()
+        if accepted is None:
+            await parts.store.submit(new_order())
+        else:
+            claim = await parts.store.claim(accepted.order.id, "w1", "a")
+            assert claim is not None
+            await parts.store.begin(claim.order, "b", State.BUYING, "", 1)
+        return int((await server.info("commandstats")).get("cmdstat_waitaof", {"calls": 0})["calls"])
+
+    try:
+        assert (await waits(), await waits(intent=True)) == (0, 0)
+        await server.config_set("appendfsync", "everysec")
+        assert await parts.check_ready() == []
+        assert (await waits(), await waits(intent=True)) == (1, 1)
+        await server.config_set("appendfsync", "always")
+        assert await parts.check_ready() == []
+        assert (await waits(), await waits(intent=True)) == (0, 0)
+    finally:
+        for close in parts.closers:
+            await close()
 
 
 async def test_the_embedded_servers_settings_pass(server: Redis) -> None:

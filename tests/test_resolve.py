@@ -238,6 +238,14 @@ async def test_a_top_up_is_no_agreement(world: World) -> None:
     waiting = await world.order(order.id)
     assert waiting.error is not None
     assert "but 1 stamps left the balance" in waiting.error.message
+    assert "a top-up since then" in waiting.error.message
+
+
+async def test_after_a_top_up_the_list_alone_decides(world: World) -> None:
+    order = await asked_about(world, OutcomeUnknown("cut"))
+    world.upstream.quota += 1000
+    world.now_ms += SETTLED_MS
+    assert await look(world, order, 1) is State.QUEUED
 
 
 async def test_a_balance_that_can_never_be_read_calls_a_person(world: World) -> None:

@@ -171,14 +171,15 @@ class _Wire(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent += packed
-        if len(self._unsent) >= PART:
-            self._flush()
         due = time.monotonic() + self._timeout_s
         futures = [self._loop.create_future() for _ in commands]
         self._waiting.extend((future, due) for future in futures)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
         self._link.commands += len(commands)
+        # Last of all, when those who wait are in line.
+        if len(self._unsent) >= PART:
+            self._flush()
         return futures
 
     def _flush(self) -> None:
@@ -257,6 +258,10 @@ class LinkedRedis(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """One command. Raises redis.exceptions.RedisError; nothing is resent."""
         return self.read(args[0], await self.link.ask(args), options)
+
+    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: EncodableT) -> Any:
+        """Nearly all that is asked is asked so, and its answers have no shape of redis-py's."""
+        return await self.link.ask(("EVALSHA", sha, numkeys, *keys_and_args))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Without a transaction it goes through the link, with one through a connection of its own."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import structlog
 from redis.asyncio import Redis
 
 from antrean.config.documents import build_documents
 from antrean.config.settings import Settings
 from antrean.orders.archive import Archive
+from antrean.orders.asking import asked
 from antrean.orders.commit import Durability, GroupCommit
 from antrean.orders.lease import alone
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.vault import Vault
+
+log = structlog.get_logger(__name__)
+
+#: How often a process asks how the server syncs its file, in seconds.
+DURABILITY_EVERY_S = 1.0
 
 
 def build_store(
@@ -34,3 +41,12 @@ async def durability_of(redis: Redis, settings: Settings) -> Durability:
     always = config.get("appendfsync") == "always"
     timeout_ms = int(settings.redis_timeout_s * 1000 * 0.6)
     return Durability(waitaof=not always, replicas=settings.redis_replicas_min, timeout_ms=timeout_ms)
+
+
+async def follow_durability(store: OrderStore, redis: Redis, settings: Settings) -> bool:
+    """Ask again: the configuration was changed, or another server is the primary now. Raises StoreUnavailable."""
+    now = await asked(durability_of(redis, settings))
+    if now != store.durability:
+        log.warning("the server syncs its file otherwise now", waitaof=now.waitaof)
+        store.sync_by(now)
+    return False

@@ -12,7 +12,7 @@ from antrean.config.durability import check_durability, fails
 from antrean.config.personal_keys import open_vault
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
-from antrean.config.store import build_store, durability_of
+from antrean.config.store import build_store, durability_of, follow_durability
 from antrean.config.tracing import build_trace
 from antrean.config.upstream import build_breakers
 from antrean.gateway import keys as api_keys
@@ -23,6 +23,7 @@ from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.events import EventHub
 from antrean.orders.layout import require_known_layout
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.outbox import Outbox
 from antrean.orders.pdf import PdfChecker
 from antrean.orders.pictures import Pictures
@@ -77,10 +78,16 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     documents = DocumentStore.from_url(settings.effective_document_store)
     breakers = build_breakers(settings, redis)
     pdf = PdfChecker(pages_max=settings.document_pages_max)
+    uploads = GroupCommit(store.scripts, "upload", durability)
 
     async def check_ready() -> list[str]:
         found = fails(await check_durability(redis, replicas_min=settings.redis_replicas_min))
         reasons = [f"{f.check}: {f.seen}" for f in found]
+        try:
+            await follow_durability(store, redis, settings)
+            uploads.durability = store.durability
+        except StoreUnavailable as error:
+            reasons.append(f"order store: {error}")
         try:
             await documents.check_writable()
         except DocumentStoreUnavailable as error:
@@ -93,7 +100,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
         store=store,
         documents=documents,
         pictures=Pictures(store.scripts, documents),
-        uploads=Uploads(store.scripts, GroupCommit(store.scripts, "upload", durability), documents),
+        uploads=Uploads(store.scripts, uploads, documents),
         pdf=pdf,
         hub=EventHub(redis),
         keys=ring,

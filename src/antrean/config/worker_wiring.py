@@ -19,7 +19,7 @@ from antrean.config.heap import settle_heap
 from antrean.config.personal_keys import has_ring, load_vault, open_vault
 from antrean.config.redis_client import connect, connect_sync, wait_for_redis
 from antrean.config.settings import Settings
-from antrean.config.store import build_store, durability_of
+from antrean.config.store import DURABILITY_EVERY_S, build_store, durability_of, follow_durability
 from antrean.config.tracing import build_trace, traced_turn, watching
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders import keys
@@ -115,6 +115,12 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         ),
         Loop("quota", QuotaProbe(store, provider).run_once, settings.probe_interval_s),
         Loop("calls", tally.flush, TALLY_EVERY_S, leader_only=False),
+        Loop(
+            "durability",
+            lambda: follow_durability(store, redis, settings),
+            DURABILITY_EVERY_S,
+            leader_only=False,
+        ),
         Loop("resolve", resolver.run_once, RESOLVE_EVERY_S),
         Loop(
             "balance",

@@ -166,6 +166,8 @@ class KeyRing:
 
     async def verify_digest(self, digest: str) -> Principal | None:
         """The same for a key that is known by its digest, as a session's is."""
+        if not digest:
+            return None
         cached = self._cache.get(digest)
         record = (cached and cached.recent) or await self._look_up(digest)
         if record is None or not hmac.compare_digest(record.digest, digest):

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 #: A batch no larger than this keeps the server's longest pause for us in the low milliseconds.
 BATCH_MAX = 128
+#: Submissions that go one by one and have no answer yet: what stands behind them on the connection waits for as many.
+ON_THE_WAY_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class GroupCommit:
         self._waiting: list[tuple[Sequence[Arg], asyncio.Future[list[Any]]]] = []
         self._waiting_max = waiting_max
         self._callers = 0
+        self._on_the_way = asyncio.Semaphore(ON_THE_WAY_MAX)
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, args: Sequence[Arg]) -> list[Any]:
@@ -84,8 +87,14 @@ class GroupCommit:
         try:
             if self.durability.tail:
                 return await self._in_a_batch(args)
-            answer: list[Any] = await asked(self._scripts.run(self._script, *args))
+            async with self._on_the_way:
+                answer: list[Any] = await asked(self._scripts.run(self._script, *args))
             return answer
+        except (StoreUnavailable, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            log.exception("a submission could not be written")
+            raise StoreUnavailable(f"the order can not be written: {type(error).__name__}") from error
         finally:
             self._callers -= 1
 

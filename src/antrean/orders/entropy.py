@@ -1,7 +1,7 @@
 """Random bits of the operating system, a page at a time: a fetch is a system call, and costs an order more than its id.
 
-For names that nobody may guess. Not for the nonces of ciphers: a machine that is resumed twice from one snapshot would
-use what is left of the page twice.
+For names that nobody may guess. Not for the nonces of ciphers: a machine that is resumed twice from one snapshot uses
+what is left of the page twice, and then two orders of the same minute may get one ticket token.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 
-PAGE_BYTES = 4096
+#: The names of some twenty orders.
+PAGE_BYTES = 512
 
 
 class Entropy:

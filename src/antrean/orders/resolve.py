@@ -61,11 +61,34 @@ class _Case:
     unknown_ms: int
     since_s: float
     witnessed: bool
-    put_off: int = 0
+    #: Looks since it settled: what the balance said last, and how often it did; `agreed` since a contradiction.
+    last: Verdict = Verdict.SILENT
+    unsaid: int = 0
     contradicted: int = 0
+    agreed: int = 0
     #: Stamps without a name when it was last contradicted.
     gone: int | None = None
-    agreed: int = 0
+
+    def note(self, verdict: Verdict, unnamed: int | None) -> None:
+        """One look more at an order that the list does not show."""
+        self.last = verdict
+        if verdict is Verdict.CONTRADICTS:
+            self.contradicted += 1
+            self.agreed, self.gone = 0, unnamed
+        elif verdict is Verdict.AGREES:
+            self.agreed += 1
+        else:
+            self.unsaid += 1
+
+    def decided(self, put_off_max: int) -> bool | None:
+        """True: not bought. False: a person decides. None: look again."""
+        if not self.contradicted:
+            # Where the balance says nothing the list alone counts, and after a while of traffic as well.
+            return True if self.last is not Verdict.LATER or self.unsaid > put_off_max else None
+        if self.agreed >= AGREEMENTS_MIN:
+            return True
+        is_over = self.contradicted >= CONTRADICTIONS_MIN or self.unsaid > PUT_OFF_IN_DOUBT * put_off_max
+        return False if is_over else None
 
 
 @dataclass(slots=True)
@@ -251,23 +274,15 @@ class Resolver:
     async def _not_listed(
         self, order_id: str, case: _Case, walk: Walk, unnamed: int | None, on_the_way: int
     ) -> None:
-        verdict = judge(unnamed, on_the_way)
-        if verdict is Verdict.CONTRADICTS:
-            case.contradicted += 1
-            case.agreed, case.gone = 0, unnamed
-        elif verdict is Verdict.AGREES:
-            case.agreed += 1
-        elif case.put_off < self._put_off_max * (PUT_OFF_IN_DOUBT if case.contradicted else 1):
-            case.put_off += 1
+        case.note(judge(unnamed, on_the_way), unnamed)
+        not_bought = case.decided(self._put_off_max)
+        if not_bought is None:
             return
-        if case.contradicted and case.agreed < AGREEMENTS_MIN:
-            if case.contradicted < CONTRADICTIONS_MIN and verdict is not Verdict.LATER:
-                return
-            await self._escalate(
-                order_id,
-                case,
-                f"not on the account's list, but {case.gone} stamps left the balance that no purchase explains",
-            )
+        if not not_bought:
+            evidence = f"not on the account's list, but {case.gone} stamps left the balance that no purchase explains"
+            if case.last is Verdict.SILENT:
+                evidence += "; a top-up since then hides whether one does by now"
+            await self._escalate(order_id, case, evidence)
             return
         note = f"not on the account's list ({walk.rows} rows read): not bought"
         if await self._store.absent(order_id, case.unknown_ms, note) == Code.OK:

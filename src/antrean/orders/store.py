@@ -142,6 +142,15 @@ class OrderStore:
         answer: list[Any] = await asked(run_on_disk(self.scripts, name, args, self._intents))
         return answer
 
+    @property
+    def durability(self) -> Durability:
+        """How an accepted order is known to be on disk."""
+        return self._commit.durability
+
+    def sync_by(self, durability: Durability) -> None:
+        """From now on the server syncs its file otherwise: orders accepted, and intents to buy, are waited for so."""
+        self._commit.durability = self._intents = durability
+
     # ---- the terminal's side
 
     async def submit(self, new: NewOrder) -> Accepted:

@@ -32,16 +32,16 @@ class Account:
 class Verdict(StrEnum):
     """What the balance says of unknown purchases that a consistent list does not show."""
 
-    AGREES = "agrees"  # nothing is missing, or there is no balance to go by: the list alone counts
-    LATER = "later"  # purchases on their way, or a top-up, blur the picture
+    AGREES = "agrees"  # nothing is missing
+    SILENT = "silent"  # there is no balance to go by, as after a top-up: the list alone counts
+    LATER = "later"  # purchases on their way blur the picture
     CONTRADICTS = "contradicts"  # money left the account and nobody can say for what
 
 
 def judge(unnamed: int | None, in_flight: int) -> Verdict:
-    """`unnamed`: stamps gone without a name; `in_flight`: purchases that may be on their way just now.
-
-    After a top-up nobody can say what is gone: that is no agreement.
-    """
-    if unnamed is None or unnamed == 0:
+    """`unnamed`: stamps gone without a name; `in_flight`: purchases that may be on their way just now."""
+    if unnamed is None or unnamed < 0:
+        return Verdict.SILENT
+    if unnamed == 0:
         return Verdict.AGREES
     return Verdict.LATER if unnamed <= in_flight else Verdict.CONTRADICTS
