@@ -73,9 +73,15 @@ def one_page() -> bytes:
 
 
 class AntreanRun:
-    """One run. `patience_s`: how long after the span the last order may take."""
+    """One run. `patience_s`: how long after the span the last order may take.
 
-    def __init__(self, script: Script, family: Family, patience_s: float) -> None:
+    `on_the_minute`: begin at a full one. Dates are full minutes too, so that runs begun at other seconds have others.
+    """
+
+    def __init__(
+        self, script: Script, family: Family, patience_s: float, *, on_the_minute: bool = False
+    ) -> None:
+        self.on_the_minute = on_the_minute
         self.family = family
         self.patience_s = patience_s
         self._rng = random.Random(script.seed)
@@ -109,6 +115,8 @@ class AntreanRun:
             await self._until(self._ready, 60)
             self.keys = await self._make_keys()
             await self._upload_documents()
+            if self.on_the_minute:
+                await asyncio.sleep(-time.time() % 60)
             self.script = replace(self.script, started_at=time.time())
             self.started = time.monotonic()
             background = [self._kill_on_time(up.pid), self._move_the_date(), self._sample(), self._look()]
@@ -328,9 +336,9 @@ async def _all_of(*steps: Coroutine[Any, Any, None]) -> Any:
             task.cancel()
 
 
-async def run(script: Script, family: Family, patience_s: float) -> Outcome:
+async def run(script: Script, family: Family, patience_s: float, *, on_the_minute: bool = False) -> Outcome:
     """One run with Antrean."""
-    outcome = AntreanRun(script, family, patience_s)
+    outcome = AntreanRun(script, family, patience_s, on_the_minute=on_the_minute)
     try:
         return await outcome.run()
     finally:
