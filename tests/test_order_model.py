@@ -21,6 +21,7 @@ from antrean.orders import keys
 from antrean.orders.ledger import PAID, PARTS, Ledger
 from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
 from antrean.orders.record import whole
+from antrean.orders.scripts import Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import MOVES, TERMINAL, State
 from beside import Beside
@@ -310,6 +311,8 @@ def play(url: str, examples: int) -> None:
     """Run the model and print how many examples it had; the example that fails is raised and printed."""
     OrderModel.loop = uvloop.new_event_loop()
     OrderModel.redis = Redis.from_url(url, protocol=2)
+    # What is asked in one write with other commands is asked by its digest alone.
+    OrderModel.loop.run_until_complete(Scripts(OrderModel.redis).load())
     run_state_machine_as_test(
         OrderModel,
         settings=settings(
