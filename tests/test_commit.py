@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from antrean.orders import keys
-from antrean.orders.commit import BATCH_MAX, Durability, GroupCommit
+from antrean.orders.commit import BATCH_MAX, ON_THE_WAY_MAX, Durability, GroupCommit
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import OrderStore
@@ -115,6 +115,21 @@ async def test_one_caller_that_goes_away_does_not_take_the_others_along(
     tasks[3].cancel()
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(d, tuple) for d in done) == 19
+
+
+@pytest.mark.parametrize(("before", "after"), [(WAITAOF, Durability()), (Durability(), WAITAOF)])
+async def test_those_who_wait_while_the_server_s_way_to_sync_changes_are_accepted_by_the_new_one(
+    redis: Redis, before: Durability, after: Durability
+) -> None:
+    store, scripts = store_with(redis, before)
+    many = ON_THE_WAY_MAX + 50
+    tasks = [asyncio.create_task(store.submit(new_order())) for _ in range(many)]
+    await asyncio.sleep(0)
+    store.sync_by(after)
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [d for d in done if isinstance(d, BaseException)] == []
+    # Those that had left were synced as before; those that had not are waited for.
+    assert sum(scripts.sizes) >= (many - ON_THE_WAY_MAX if after is WAITAOF else many)
 
 
 @pytest.mark.parametrize("durability", [Durability(), WAITAOF])

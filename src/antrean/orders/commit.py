@@ -85,11 +85,13 @@ class GroupCommit:
             raise StoreUnavailable("too many submissions wait for the disk")
         self._callers += 1
         try:
-            if self.durability.tail:
-                return await self._in_a_batch(args)
-            async with self._on_the_way:
-                answer: list[Any] = await asked(self._scripts.run(self._script, *args))
-            return answer
+            if not self.durability.tail:
+                async with self._on_the_way:
+                    # The server may have come to sync otherwise while this one waited.
+                    if not self.durability.tail:
+                        answer: list[Any] = await asked(self._scripts.run(self._script, *args))
+                        return answer
+            return await self._in_a_batch(args)
         except (StoreUnavailable, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -114,13 +116,15 @@ class GroupCommit:
             self._task = None
 
     async def _write_batch(self, batch: list[tuple[Sequence[Arg], asyncio.Future[list[Any]]]]) -> None:
-        tail = self.durability.tail
+        durability = self.durability
+        tail = durability.tail
         try:
             answers = await self._scripts.run_many(self._script, [args for args, _ in batch], *tail)
             if any(isinstance(a, NoScriptError) for a in answers):
                 await self._scripts.load()
                 answers = await self._scripts.run_many(self._script, [args for args, _ in batch], *tail)
-            on_disk = self._confirmed(answers.pop())
+            counts = answers.pop() if tail else None
+            on_disk = not tail or (not isinstance(counts, BaseException) and durability.confirmed(counts))
         except Exception as error:
             # Whatever it was: those who wait must hear of it.
             if not isinstance(error, RedisError | OSError):
@@ -135,6 +139,3 @@ class GroupCommit:
                 future.set_exception(StoreUnavailable(f"Redis does not take the order durably: {why}"))
             else:
                 future.set_result(answer)
-
-    def _confirmed(self, answer: Any) -> bool:
-        return not isinstance(answer, BaseException) and self.durability.confirmed(answer)
