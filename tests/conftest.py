@@ -24,6 +24,7 @@ from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.provider.transport import Http1Transport
 from beside import Beside
+from orders_support import World
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -157,3 +158,12 @@ def quick_valkey_url() -> Iterator[str]:
         server.terminate()
         server.wait(10)
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def world(redis: Redis) -> AsyncIterator[World]:
+    """A store with two workers alive; at the end its books must balance. Files that need another have their own."""
+    world = World(redis)
+    await world.beat("w1", "w2")
+    yield world
+    await world.assert_books_balance()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from antrean.orders import keys
@@ -27,14 +25,6 @@ from orders_support import SETTLE_S, World, new_order
 from upstream_model import PNG
 
 EMPTY = dict.fromkeys((PAID, *PARTS), 0)
-
-
-@pytest_asyncio.fixture
-async def world(redis: Redis) -> AsyncIterator[World]:
-    world = World(redis)
-    await world.beat("w1", "w2")
-    yield world
-    await world.assert_books_balance()
 
 
 def states(order: object) -> list[str]:

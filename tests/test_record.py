@@ -118,6 +118,7 @@ async def test_a_key_that_layout_1_kept_is_still_known_and_its_reuse_refused(wor
 
 @given(st.integers(0, 2**128 - 1))
 def test_an_id_is_packed_and_unpacked(number: int) -> None:
-    order_id = ids.new_id(number >> 80, lambda _: number & (2**80 - 1))
-    assert ids.unpacked(ids.packed(order_id)) == order_id
-    assert len(ids.packed(order_id)) == ids.PACKED_BYTES
+    names = ids.new_names(number >> 80, lambda _: (number & (2**80 - 1)) << 75)
+    assert names.id == ids.new_id(number >> 80, lambda _: number & (2**80 - 1))
+    assert ids.unpacked(names.packed) == names.id
+    assert len(names.packed) == ids.PACKED_BYTES

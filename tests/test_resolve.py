@@ -4,11 +4,8 @@ person is called for what traffic explains."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
-from redis.asyncio import Redis
 
 from antrean.orders import resolve
 from antrean.orders.model import Order
@@ -30,14 +27,6 @@ PUT_OFF_MAX = int(SETTLE_S * 1000) // LOOK_MS + PUT_OFF_MORE
 SETTLED_MS = int(SETTLE_S * 1000) + 1000
 #: More looks than any verdict takes.
 LOOKS_MAX = 60
-
-
-@pytest_asyncio.fixture
-async def world(redis: Redis) -> AsyncIterator[World]:
-    world = World(redis)
-    await world.beat("w1", "w2")
-    yield world
-    await world.assert_books_balance()
 
 
 async def asked_about(world: World, fault: str | OutcomeUnknown) -> Order:
@@ -93,7 +82,7 @@ async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: Worl
     order = await asked_about(world, "lost")
     for _ in range(CONTRADICTIONS_MIN):
         assert (await world.order(order.id)).state is State.UNKNOWN
-        world.now_ms += int(SETTLE_S * 1000) + 1000
+        world.now_ms += SETTLED_MS
         await world.resolver.run_once()
     waiting = await world.order(order.id)
     assert waiting.state is State.ATTENTION
@@ -111,7 +100,7 @@ async def test_stamps_gone_that_a_later_list_explains_call_nobody(world: World) 
     order = await asked_about(world, OutcomeUnknown("cut"))
     sold_late = world.upstream.sell("01m8855vqnnyr0e6xw3n2f4kkv.pdf")
     sold_late.visible = False
-    world.now_ms += int(SETTLE_S * 1000) + 1000
+    world.now_ms += SETTLED_MS
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is State.UNKNOWN
     sold_late.visible = True
@@ -135,7 +124,7 @@ async def test_what_is_sold_while_the_list_is_read_contradicts_nothing(world: Wo
         return answer
 
     world.upstream.serial_page = page_while_others_buy  # type: ignore[method-assign]
-    world.now_ms += int(SETTLE_S * 1000) + 1000
+    world.now_ms += SETTLED_MS
     for _ in range(CONTRADICTIONS_MIN):
         await world.resolver.run_once()
         assert (await world.order(order.id)).state is State.UNKNOWN

@@ -17,9 +17,6 @@ from antrean.orders.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-#: How often a process asks how the server syncs its file, in seconds.
-DURABILITY_EVERY_S = 1.0
-
 
 def build_store(
     settings: Settings, redis: Redis, durability: Durability | None = None, vault: Vault | None = None
@@ -44,7 +41,10 @@ async def durability_of(redis: Redis, settings: Settings) -> Durability:
 
 
 async def follow_durability(store: OrderStore, redis: Redis, settings: Settings) -> bool:
-    """Ask again: the configuration was changed, or another server is the primary now. Raises StoreUnavailable."""
+    """Ask again: the configuration was changed, or another server is the primary now. Raises StoreUnavailable.
+
+    Answers False, as a step of a loop with nothing left to do.
+    """
     now = await asked(durability_of(redis, settings))
     if now != store.durability:
         log.warning("the server syncs its file otherwise now", waitaof=now.waitaof)

@@ -83,11 +83,12 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     async def check_ready() -> list[str]:
         found = fails(await check_durability(redis, replicas_min=settings.redis_replicas_min))
         reasons = [f"{f.check}: {f.seen}" for f in found]
-        try:
-            await follow_durability(store, redis, settings)
-            uploads.durability = store.durability
-        except StoreUnavailable as error:
-            reasons.append(f"order store: {error}")
+        if not reasons:
+            try:
+                await follow_durability(store, redis, settings)
+                uploads.durability = store.durability
+            except StoreUnavailable as error:
+                reasons.append(f"order store: {error}")
         try:
             await documents.check_writable()
         except DocumentStoreUnavailable as error:

@@ -19,7 +19,7 @@ from antrean.config.heap import settle_heap
 from antrean.config.personal_keys import has_ring, load_vault, open_vault
 from antrean.config.redis_client import connect, connect_sync, wait_for_redis
 from antrean.config.settings import Settings
-from antrean.config.store import DURABILITY_EVERY_S, build_store, durability_of, follow_durability
+from antrean.config.store import build_store, durability_of, follow_durability
 from antrean.config.tracing import build_trace, traced_turn, watching
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders import keys
@@ -59,6 +59,7 @@ PROBE_LOOK_EVERY_S = 0.2
 RESOLVE_EVERY_S = 0.5
 TALLY_EVERY_S = 1.0
 CALIBRATE_EVERY_S = 1.0
+DURABILITY_EVERY_S = 1.0
 #: With what a step sends at most this bounds what webhooks take of the leader's time: 2 ms of CPU each, measured.
 WEBHOOKS_EVERY_S = 0.25
 ERASE_EVERY_S = 60.0

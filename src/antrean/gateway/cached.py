@@ -23,12 +23,6 @@ class Cached(Generic[T]):
         self._task: asyncio.Task[T] | None = None
         self._looks: set[asyncio.Task[T]] = set()
 
-    @property
-    def recent(self) -> T | None:
-        """The value where it is not older than `ttl_s`; None: `get` looks it up."""
-        value = self._value
-        return value[0] if value is not None and self._clock_s() < value[1] else None
-
     async def get(self) -> T:
         """The value, at most `ttl_s` old. Raises what `load` raises; an error is not kept."""
         if self._value is not None and self._clock_s() < self._value[1]:

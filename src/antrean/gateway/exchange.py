@@ -14,12 +14,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.multipart import MultipartReader
 from aiohttp.web_protocol import RequestPayloadError
 
+from antrean.gateway.operations import JSON
 from antrean.gateway.problems import Problem, invalid
 from antrean.orders.holding import Language
 
 #: Longest time that a whole body may take to arrive, in seconds.
 BODY_TIMEOUT_S = 30
-JSON = "application/json"
 JSON_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 2 * 1024 * 1024
 #: What multipart adds around a file, in bytes, and how many parts are looked at for it.

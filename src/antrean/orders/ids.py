@@ -90,13 +90,8 @@ def number_of(digits: str) -> int:
     return int(digits.translate(_AS_INT_READS), 32)
 
 
-def packed(order_id: str) -> bytes:
-    """The same id in 16 bytes. Raises ValueError where it is none."""
-    return number_of(order_id).to_bytes(PACKED_BYTES, "big")
-
-
 def unpacked(packed_id: bytes) -> str:
-    """The id that was packed."""
+    """The id of an order's names that is packed so."""
     return _base32(int.from_bytes(packed_id, "big"), 26)
 
 

@@ -131,7 +131,7 @@ class Resolver:
         #: When we looked, asked, and last had the whole list read, in seconds by our clock.
         self._looked_s = self._asked_s = -math.inf
         self._orphans_s: float | None = None
-        self._failed_looks = self._beyond = 0
+        self._failed_looks = 0
 
     async def run_once(self) -> bool:
         """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
@@ -150,12 +150,10 @@ class Resolver:
         age_ms = max(
             (self._age_ms(case, now_ms, now_s) for case in self._cases.values()), default=ORPHANS_AGE_MS
         )
-        #: Unknown ones that we do not know by name: nobody waits for them, and they explain nothing.
-        self._beyond = max(situation.unknown - UNKNOWN_MAX, 0)
         try:
             walk = await self.walk(age_ms)
             self._orphans_s = now_s
-            await self._judge(walk)
+            await self._judge(walk, max(situation.unknown - UNKNOWN_MAX, 0))
         except ProviderError as error:
             if not (isinstance(error, Unavailable) and error.refused_by_breaker):
                 await self._look_failed(error)
@@ -163,7 +161,8 @@ class Resolver:
         self._failed_looks = 0
         return False
 
-    async def _judge(self, walk: Walk) -> None:
+    async def _judge(self, walk: Walk, beyond: int) -> None:
+        """`beyond`: unknown orders that we do not know by name; they are asked about later, and explain nothing."""
         settled = [
             (o, case) for o, case in self._cases.items() if o not in walk.files and self._settled(case)
         ]
@@ -178,7 +177,7 @@ class Resolver:
                 await self._escalate(order_id, case, evidence)
             else:
                 # One look for all of them: it says of all together how many may have been bought.
-                gone = gone or await self._stamps_without_name()
+                gone = gone or await self._stamps_without_name(beyond)
                 await self._not_listed(order_id, case, walk, *gone)
 
     def _settled(self, case: _Case) -> bool:
@@ -289,7 +288,7 @@ class Resolver:
             log.info("provably not bought", order_id=order_id, rows=walk.rows)
         self._cases.pop(order_id, None)
 
-    async def _stamps_without_name(self) -> tuple[int | None, int]:
+    async def _stamps_without_name(self, beyond: int) -> tuple[int | None, int]:
         """Stamps gone that no purchase of our books names, and how many of them may be on their way there.
 
         The books are read before the balance: one that gets its name in between must not cover for another that has
@@ -302,7 +301,7 @@ class Resolver:
         now = await self._store.situation()
         named = (await self._store.account.read()).bought - books.bought
         fresh = sum(not self._settled(case) for case in self._cases.values())
-        newer = max(now.unknown - len(self._cases) - self._beyond, 0)
+        newer = max(now.unknown - len(self._cases) - beyond, 0)
         return books.unnamed(balance), now.by_state[State.BUYING] + fresh + newer + named
 
     async def _look_failed(self, error: ProviderError) -> None:
