@@ -14,8 +14,8 @@ from benchmarks.replay.processes import family
 from benchmarks.replay.report import write_report
 from benchmarks.replay.script import write_script
 
-#: The three days, in seconds: with the draining after them about a minute. `make replay` is the long one.
-SPAN_S = float(os.environ.get("REPLAY_SECONDS", "40"))
+#: The three days, in seconds: with the draining after them three quarters of a minute. `make replay` is the long one.
+SPAN_S = float(os.environ.get("REPLAY_SECONDS", "26"))
 ORDERS = 240
 #: Fewer calls meet a fault in the short one than `make replay` asks for.
 LEAST_FAULTS = {"hang": 1, "down": 5, "refuse": 1}
