@@ -14,7 +14,9 @@ from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.config.store import follow_durability
 from antrean.config.wiring import gateway_parts
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.states import State
 from orders_support import new_order
 
@@ -67,6 +69,24 @@ async def test_a_server_that_no_longer_syncs_before_its_answer_is_waited_for(
 
 async def test_the_embedded_servers_settings_pass(server: Redis) -> None:
     assert {f.level for f in await check_durability(server)} == {Level.OK}
+
+
+async def test_where_no_file_is_kept_no_intent_to_buy_counts_as_written(
+    server: Redis, settings: Settings
+) -> None:
+    """A worker that did not start anew since the file was switched off."""
+    parts = await gateway_parts(settings)
+    try:
+        accepted = await parts.store.submit(new_order())
+        claim = await parts.store.claim(accepted.order.id, "w1", "a")
+        assert claim is not None
+        await server.config_set("appendonly", "no")
+        await follow_durability(parts.store, server, settings)
+        with pytest.raises(StoreUnavailable):
+            await parts.store.begin(claim.order, "b", State.BUYING, "", 1)
+    finally:
+        for close in parts.closers:
+            await close()
 
 
 @pytest.mark.parametrize(

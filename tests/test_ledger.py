@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from antrean.orders import keys
 from antrean.orders.ledger import PAID, PARTS, Ledger, reconcile
 from antrean.orders.model import IllegalMove
 from antrean.orders.states import State
@@ -79,8 +80,10 @@ async def test_a_refund_is_recorded_once_with_its_reason(redis: Redis) -> None:
     for order in (named["rejected"], named["unusable"], named["held"]):
         with pytest.raises(IllegalMove):
             await ledger.refund(order.id, "again")
-    with pytest.raises(IllegalMove, match="given back"):
+    with pytest.raises(IllegalMove, match="waits for a person"):
         await world.store.replay(named["unusable"].id, "auto", "x")
+    assert (await world.order(named["unusable"].id)).state is State.CANCELLED
+    assert await world.redis.zscore(keys.ERASE, named["unusable"].id) is not None
     totals = await ledger.totals()
     assert (totals["refunded"], totals["held"], totals["bought_unused"]) == (30_000, 10_000, 10_000)
     assert (await ledger.entries(None, 1000))[-1].reason == "ops Rina: another stamp was bought"

@@ -198,6 +198,25 @@ async def test_free_questions_are_asked_as_the_protocol_says(
     assert upstream.count("/api/users/login") == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ('{"statusCode":"00","result":""}', Rejected),
+        ('{"statusCode":"00","result":"bm8gcGljdHVyZQ=="}', Rejected),
+        ("bm8gcGljdHVyZQ==", Rejected),
+        ('{"statusCode":"99","message":"not yet"}', Rejected),
+        ('{"statusCode":"00","resu', Unavailable),
+        ("<html>maintenance</html>", Unavailable),
+    ],
+)
+async def test_an_answer_without_a_picture_is_told_from_no_answer(
+    redis: Redis, upstream: ScriptedUpstream, body: str, error: type[Exception]
+) -> None:
+    upstream.on("GET", "/snqr/qrimage", httpx.Response(200, text=body))
+    with pytest.raises(error):
+        await scripted_adapter(redis, upstream).qr_image(SN, CallMeter())
+
+
 async def test_without_an_id_in_the_token_the_list_is_asked_for_the_login_s_user(
     redis: Redis, upstream: ScriptedUpstream
 ) -> None:

@@ -55,8 +55,8 @@ FAULTS = (
     (
         "a digest needs no key",
         "orders/vault.py",
-        'hmac.digest(self._digest_key, text.encode(), "sha256")',
-        'hmac.digest(b"", text.encode(), "sha256")',
+        "        keyed = self._digest.copy()\n",
+        '        keyed = hmac.HMAC(b"", hashes.SHA256())\n',
     ),
     (
         "an upload is deleted under an order that needs it",

@@ -19,7 +19,13 @@ import personal
 ROOT = Path(__file__).resolve().parents[2]
 #: Cheapest first; a mutant is caught by the first that fails.
 SUITES = (
-    ("tests/test_states.py", "tests/test_orders.py", "tests/test_commit.py"),
+    (
+        "tests/test_states.py",
+        "tests/test_orders.py",
+        "tests/test_commit.py",
+        "tests/test_resolve.py",
+        "tests/test_walk.py",
+    ),
     ("tests/test_simulation.py",),
 )
 HISTORIES = "400"
@@ -64,14 +70,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an answer is given before the write is confirmed on disk",
         "orders/commit.py",
-        "            on_disk = not tail or self._confirmed(answers.pop())",
-        "            on_disk = not tail or answers.pop() is not None",
+        "            on_disk = not tail or (not isinstance(counts, BaseException) and durability.confirmed(counts))",
+        "            on_disk = True",
     ),
     Mutant(
         "the resolver does not wait for the list",
         "orders/resolve.py",
-        "if order_id in walk.files or now_s - case.since_s < self._settle_s:",
-        "if order_id in walk.files:",
+        "if o not in walk.files and self._settled(case)",
+        "if o not in walk.files",
     ),
     Mutant(
         "a lost worker's claim is never found",
@@ -116,6 +122,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "if not lane(o, o.state) then",
     ),
     Mutant(
+        "time without a list counts as settling",
+        "orders/resolve.py",
+        "        return self._asked_s - case.since_s - case.away_s >= self._settle_s",
+        "        return self._asked_s - case.since_s >= self._settle_s",
+    ),
+    Mutant(
+        "a list that has moved by a page is taken for read to its end",
+        "orders/walk.py",
+        "            if not fresh and not await self._has_moved(seen, walk, in_doubt):",
+        "            if not fresh:",
+    ),
+    Mutant(
         "money that left the account is not looked at",
         "orders/witness.py",
         "    return Verdict.LATER if unnamed <= in_flight else Verdict.CONTRADICTS",
@@ -130,6 +148,14 @@ MUTANTS += tuple(Mutant(*fault, suites=old_orders.SUITES) for fault in old_order
 CONTROL = Mutant("control", "orders/states.py", "class State(StrEnum):", "class State(StrEnum):")
 
 
+def broken(mutant: Mutant) -> str:
+    """The mutant's file with its fault. Raises ValueError where the place to break is not there, or not only once."""
+    text = (ROOT / "src" / "antrean" / mutant.file).read_text()
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.name}: its place in {mutant.file} is there {text.count(mutant.old)} times")
+    return text.replace(mutant.old, mutant.new)
+
+
 def caught_by(mutant: Mutant) -> str | None:
     """The suite that fails on the mutant; None where it survives. Raises ValueError where it does not apply."""
     with tempfile.TemporaryDirectory(prefix="antrean-mutant-") as folder:
@@ -137,11 +163,7 @@ def caught_by(mutant: Mutant) -> str | None:
         shutil.copytree(ROOT / "src", copy / "src")
         shutil.copytree(ROOT / "tests", copy / "tests")
         shutil.copy(ROOT / "pyproject.toml", copy)
-        target = copy / "src" / "antrean" / mutant.file
-        text = target.read_text()
-        if text.count(mutant.old) != 1:
-            raise ValueError(f"{mutant.file}: the place to break is there {text.count(mutant.old)} times")
-        target.write_text(text.replace(mutant.old, mutant.new))
+        (copy / "src" / "antrean" / mutant.file).write_text(broken(mutant))
         env = os.environ | {
             "PYTHONPATH": str(copy / "src"),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -160,7 +182,9 @@ def caught_by(mutant: Mutant) -> str | None:
 
 
 def main() -> int:
-    """Try every mutant whose name holds the words given; 1 where one survives."""
+    """Try every mutant whose name holds the words given; 1 where one survives. `--places` only looks for all places."""
+    if sys.argv[1:] == ["--places"]:
+        return 0 if all(broken(mutant) for mutant in MUTANTS) else 1
     wanted = " ".join(sys.argv[1:])
     survivors = 0
     if suite := caught_by(CONTROL):

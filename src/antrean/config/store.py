@@ -33,9 +33,12 @@ def build_store(
 
 
 async def durability_of(redis: Redis, settings: Settings) -> Durability:
-    """`appendfsync always` answers after the sync; anything else has to be waited for. Raises RedisError."""
-    config = await redis.config_get("appendfsync")
-    always = config.get("appendfsync") == "always"
+    """`appendfsync always` answers after the sync; anything else has to be waited for. Raises RedisError.
+
+    So has a server that keeps no file: WAITAOF is refused there, so that nothing counts as written.
+    """
+    config = await redis.config_get("append*")
+    always = config.get("appendonly") == "yes" and config.get("appendfsync") == "always"
     timeout_ms = int(settings.redis_timeout_s * 1000 * 0.6)
     return Durability(waitaof=not always, replicas=settings.redis_replicas_min, timeout_ms=timeout_ms)
 

@@ -43,17 +43,16 @@ class BalanceWatch:
         # Read at the other end of the look, the books may name purchases that the balance does not show yet.
         drop = 0 if unnamed is None else unnamed - on_the_way
         if drop > 0:
-            self._drops_in_a_row += 1
-            if self._drops_in_a_row == LOOKS_MIN:
+            if self._drops_in_a_row == LOOKS_MIN - 1:
+                # The list may know more. One that can not be read leaves the count as it is.
                 walk = await self._resolver.walk(None)
                 self._strange = walk.strange
                 left = drop - walk.taken - walk.strange
                 if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
                     # Orders in hand may be the rest of it; those of dead workers are free by the next look.
                     self._put_off += 1
-                    self._drops_in_a_row -= 1
                     return False
-                return True
+            self._drops_in_a_row += 1
             if self._drops_in_a_row > LOOKS_MIN and not held:
                 text = (
                     f"{drop} stamps left the account that no order explains; purchases stop until ops decide"

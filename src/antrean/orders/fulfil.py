@@ -48,6 +48,8 @@ RECORD_MAX_S = 120.0
 #: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
 #: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person.
 STAMP_CALLS_MAX = 12
+#: Calls for one order after which a person is called for a picture that the upstream does not give.
+PICTURE_CALLS_MAX = 6
 #: After a call that did not happen, an order takes its turn again after about this many seconds.
 RETRY_WAIT_S = 1.0
 #: The same after the trial of a half-open breaker: the next trial is another order's.
@@ -214,9 +216,12 @@ class Fulfiller:
 
     async def _doubt(self, turn: _Turn, error: OutcomeUnknown) -> Outcome:
         op = self._op()
-        if error.late is not None:
-            self._watch(turn.order.id, error.late)
-        await self._record(lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls))
+        try:
+            await self._record(lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls))
+        finally:
+            # Not before: what came for an order that is not in doubt yet would go to the pool.
+            if error.late is not None:
+                self._watch(turn.order.id, error.late)
         log.warning("outcome unknown", why=error.message)
         return Outcome.UNKNOWN
 
@@ -266,11 +271,19 @@ class Fulfiller:
             await self._picture(turn, serial, generated)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
             return await self._unavailable(turn, error)
-        except (Rejected, SerialUnusable) as error:
+        except Rejected as error:
+            return await self._no_picture(turn, error)
+        except SerialUnusable as error:
             return await self._refuse(turn, "attend", error.code, error.message)
         except OSError as error:
             return await self._store_trouble(turn, error)
         return await self._complete(turn, "")
+
+    async def _no_picture(self, turn: _Turn, error: Rejected) -> Outcome:
+        """It is free, and may only not be there yet: asked for again, later each time, then a person decides."""
+        if turn.tries >= PICTURE_CALLS_MAX:
+            return await self._refuse(turn, "attend", error.code, error.message)
+        return await self._release(turn, error.message, RETRY_WAIT_S * turn.tries)
 
     # ---- stamping
 
@@ -307,7 +320,9 @@ class Fulfiller:
         except SerialUnusable as error:
             return await self._refuse(turn, "attend", error.code, error.message)
         except Rejected as error:
-            verb = "reject" if order.serial_given and turn.sent else "attend"
+            if not turn.sent:
+                return await self._no_picture(turn, error)
+            verb = "reject" if order.serial_given else "attend"
             return await self._refuse(turn, verb, error.code, error.message)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
             if isinstance(error, OutcomeUnknown) and not error.on_trial and turn.tries >= STAMP_CALLS_MAX:
@@ -328,6 +343,7 @@ class Fulfiller:
         """Called with all permits in hand, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
         loop = asyncio.get_running_loop()
         started, awake = loop.time(), _uptime_s()
+        turn.sent = False  # a repetition: the try before it provably did not happen
         await self._store.begin(turn.order, self._op(), target, note, turn.meter.calls + 1)
         if max(loop.time() - started, _uptime_s() - awake) > INTENT_MAX_S:
             # We were stopped on the way (SIGSTOP, a sleeping host): the sweeper may have given the order away.

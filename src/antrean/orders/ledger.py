@@ -17,9 +17,9 @@ from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.model import IllegalMove
-from antrean.orders.resolve import order_id_of
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.walk import order_id_of
 from antrean.provider.protocol import Provider
 
 #: The accounts that a citizen's payment can be in, and the sum of all payments.

@@ -9,30 +9,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 
 import structlog
 
-from antrean.orders import ids
-from antrean.orders.account import POOLED
 from antrean.orders.codes import Code
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.walk import Walk, Walker
 from antrean.orders.witness import Verdict, judge
-from antrean.provider.errors import ProviderError, Rejected, Unavailable
-from antrean.provider.protocol import Provider, SerialRecord
+from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
 
-#: Rows asked for in one page, and most pages of one walk: a walk that ends for that reason proves no absence.
-PAGE_SIZE = 100
-PAGES_MAX = 400
 #: Unknown orders known of, the oldest ones, and those of them judged in one step.
 UNKNOWN_MAX = 10_000
 JUDGED_MAX = 500
 #: A walk reads on for so much longer, in ms, than the question is old: calls last, and ages are counted by our clock.
 WALK_MARGIN_MS = 15 * 60 * 1000
+#: The same for one that became unknown when we did not look on: the server's clock, which tells its age, may have been
+#: set. A day is read for it, but this much is enough where a day's list is too long to read.
+UNWITNESSED_MARGIN_MS = 3600 * 1000
 #: Orphans are looked for among what was sold within this time, in ms.
 ORPHANS_AGE_MS = 24 * 3600 * 1000
 #: After a pause of ours longer than this, in seconds, what has become unknown meanwhile counts from now.
@@ -61,6 +59,8 @@ class _Case:
     unknown_ms: int
     since_s: float
     witnessed: bool
+    #: For so much of the time since then, in seconds, the list could not be read.
+    away_s: float = 0.0
     #: Looks since it settled: what the balance said last, and how often it did; `agreed` since a contradiction.
     last: Verdict = Verdict.SILENT
     unsaid: int = 0
@@ -91,23 +91,6 @@ class _Case:
         return False if is_over else None
 
 
-@dataclass(slots=True)
-class Walk:
-    """What one reading of the account's list has shown. `complete`: it reached far enough back to prove absence."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    #: Orders whose SN our books give to another order, as after an answer that was another call's.
-    taken_by_others: set[str] = field(default_factory=set)
-    #: SNs that went to their order or to the pool.
-    taken: int = 0
-    #: SNs of ours that were stamped for orders which our books do not have, as after a restored backup.
-    strange: int = 0
-    #: SNs of orders that a worker has, or had and nobody has taken from it yet: to be taken in by a later walk.
-    busy: int = 0
-    rows: int = 0
-    complete: bool = False
-
-
 class Resolver:
     """One step asks about every unknown order that is due. `settle_s`: how long the list may lag, in seconds.
 
@@ -132,6 +115,9 @@ class Resolver:
         self._looked_s = self._asked_s = -math.inf
         self._orphans_s: float | None = None
         self._failed_looks = 0
+        self._walker = Walker(store, provider)
+        #: Since when the list can not be read, in seconds by our clock.
+        self._away_s: float | None = None
 
     async def run_once(self) -> bool:
         """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
@@ -147,32 +133,46 @@ class Resolver:
         if not (unknowns or orphans_due) or now_s - self._asked_s < self._ask_every_s:
             return False
         self._asked_s = now_s
-        age_ms = max(
-            (self._age_ms(case, now_ms, now_s) for case in self._cases.values()), default=ORPHANS_AGE_MS
-        )
+        back_ms = max((self._back_ms(case, now_ms) for case in self._cases.values()), default=ORPHANS_AGE_MS)
         try:
-            walk = await self.walk(age_ms)
-            self._orphans_s = now_s
-            await self._judge(walk, max(situation.unknown - UNKNOWN_MAX, 0))
+            walk = await self._look_at_list(back_ms, now_s)
+            await self._judge(walk, now_ms, max(situation.unknown - UNKNOWN_MAX, 0))
         except ProviderError as error:
-            if not (isinstance(error, Unavailable) and error.refused_by_breaker):
+            if not (isinstance(error, Unavailable) and not error.tried):
                 await self._look_failed(error)
             raise
         self._failed_looks = 0
         return False
 
-    async def _judge(self, walk: Walk, beyond: int) -> None:
+    async def _look_at_list(self, back_ms: int, now_s: float) -> Walk:
+        """The time for which the list could not be read settles nothing: it may lag by as much as ever when the
+        upstream is back."""
+        try:
+            walk = await self.walk(back_ms)
+        except ProviderError:
+            self._away_s = now_s if self._away_s is None else self._away_s
+            raise
+        self._orphans_s = now_s
+        if self._away_s is not None:
+            for case in self._cases.values():
+                case.away_s = min(case.away_s + now_s - self._away_s, now_s - case.since_s)
+            self._away_s = None
+        return walk
+
+    async def _judge(self, walk: Walk, now_ms: int, beyond: int) -> None:
         """`beyond`: unknown orders that we do not know by name; they are asked about later, and explain nothing."""
         settled = [
             (o, case) for o, case in self._cases.items() if o not in walk.files and self._settled(case)
         ]
+        if settled and not walk.rows and (await self._store.account.read()).bought:
+            raise Unavailable("the account's list is empty, though serial numbers were bought", sent=True)
         gone: tuple[int | None, int] | None = None
         for order_id, case in settled[:JUDGED_MAX]:
             if order_id in walk.taken_by_others:
                 await self._escalate(
                     order_id, case, "its serial number stands in our books with another order"
                 )
-            elif not walk.complete:
+            elif not (walk.complete or walk.reach_ms > self._least_back_ms(case, now_ms)):
                 evidence = f"the account's list was too long to read to its end ({walk.rows} rows)"
                 await self._escalate(order_id, case, evidence)
             else:
@@ -182,7 +182,7 @@ class Resolver:
 
     def _settled(self, case: _Case) -> bool:
         """Unknown for so long, when the list was asked for, that it must have shown what was sold."""
-        return self._asked_s - case.since_s >= self._settle_s
+        return self._asked_s - case.since_s - case.away_s >= self._settle_s
 
     def _case(self, order_id: str, unknown_ms: int, now_ms: int, seen_s: float) -> _Case:
         """`unknown_ms`: since when, by the server's clock; `seen_s`: for how long we have looked on."""
@@ -192,83 +192,24 @@ class Resolver:
         age_s = min(max(now_ms - unknown_ms, 0) / 1000, seen_s)
         return _Case(unknown_ms, self._looked_s - age_s, witnessed=seen_s > 0)
 
-    @staticmethod
-    def _age_ms(case: _Case, now_ms: int, now_s: float) -> int:
-        """How far back its SN may stand: by the clock that says more, and a day where we did not look on."""
-        ours_ms = int((now_s - case.since_s) * 1000)
-        return max(now_ms - case.unknown_ms, ours_ms, 0 if case.witnessed else ORPHANS_AGE_MS)
+    def _least_back_ms(self, case: _Case, now_ms: int) -> int:
+        """How far back a walk must reach to have passed its SN, by the clock that says more."""
+        ours_ms = int((self._asked_s - case.since_s) * 1000)
+        margin_ms = WALK_MARGIN_MS if case.witnessed else UNWITNESSED_MARGIN_MS
+        return max(now_ms - case.unknown_ms, ours_ms) + margin_ms
 
-    async def walk(self, age_ms: int | None) -> Walk:
-        """Read the list, newest first; take in every SN of ours that nobody has recorded.
+    def _back_ms(self, case: _Case, now_ms: int) -> int:
+        """How far back to read for it: a day where we did not look on, once it is to be judged."""
+        least_ms = self._least_back_ms(case, now_ms)
+        return max(least_ms, ORPHANS_AGE_MS) if self._settled(case) and not case.witnessed else least_ms
 
-        It ends at what was sold `age_ms` before the newest, and a margin; None: at the list's end. Only times of the
-        upstream are compared with each other, so that it does not matter how far its clock is from ours.
-
-        Pages count from 1 or from 0 (assumed: sources differ), so a page 0 is asked for last: where pages count from
-        1 it shows nothing new, or is refused.
-        """
-        walk = Walk()
-        seen: set[str] = set()
-        newest_ms: int | None = None
-        for page in range(1, PAGES_MAX + 1):
-            answer = await self._provider.serial_page(page, PAGE_SIZE)
-            fresh = [r for r in answer.records if r.serial_number not in seen]
-            seen.update(r.serial_number for r in fresh)
-            walk.rows += len(fresh)
-            await self._take_in(fresh, walk)
-            times = [t for r in fresh if (t := _time_ms(r.updated_at)) is not None]
-            if newest_ms is None and times:
-                newest_ms = max(times)
-            dated = bool(times) and len(times) == len(fresh)
-            if answer.last or not fresh or (dated and _is_past(max(times), newest_ms, age_ms)):
-                walk.complete = True
-                break
-        if walk.complete:
-            await self._page_zero(seen, walk)
-        return walk
-
-    async def _page_zero(self, seen: set[str], walk: Walk) -> None:
+    async def walk(self, back_ms: int | None) -> Walk:
+        """Read the account's list so far back, in ms, or to its end, and take in what nobody has recorded."""
+        in_doubt = set(self._cases)
         try:
-            answer = await self._provider.serial_page(0, PAGE_SIZE)
-        except Unavailable as error:
-            if error.refused_by_breaker:
-                raise
-            return
-        except Rejected:
-            return
-        fresh = [r for r in answer.records if r.serial_number not in seen]
-        walk.rows += len(fresh)
-        await self._take_in(fresh, walk)
-
-    async def _take_in(self, rows: list[SerialRecord], walk: Walk) -> None:
-        ours = {r.serial_number: r for r in rows if order_id_of(r.file)}
-        holders = await self._store.account.holders(list(ours))
-        for serial, row in ours.items():
-            order_id = order_id_of(row.file)
-            assert order_id is not None
-            holder = holders.get(serial)
-            # One in the pool may be what an order in doubt has waited for: it came while a later try was under way.
-            if holder is None or (holder == POOLED and order_id in self._cases):
-                used = row.status != "NOTSTAMP" and order_id not in self._cases
-                code = await self._store.found(
-                    order_id, serial, "found on the account's list", walk=True, used=used
-                )
-                if code in (Code.OK, Code.POOL_EMPTY):
-                    log.warning(
-                        "SN found on the account",
-                        order_id=order_id,
-                        serial_number=serial,
-                        pooled=code != Code.OK,
-                    )
-                if code == Code.OK:
-                    self._cases.pop(order_id, None)
-                walk.taken += code in (Code.OK, Code.POOL_EMPTY)
-                walk.strange += code == Code.MISSING
-                walk.busy += code == Code.STATE
-            if holder in (None, POOLED, order_id):
-                walk.files[order_id] = serial
-            else:
-                walk.taken_by_others.add(order_id)
+            return await self._walker.walk(back_ms, in_doubt)
+        finally:
+            self._cases = {o: case for o, case in self._cases.items() if o in in_doubt}
 
     async def _not_listed(
         self, order_id: str, case: _Case, walk: Walk, unnamed: int | None, on_the_way: int
@@ -319,23 +260,3 @@ class Resolver:
         if code == Code.OK:
             log.error("a person must decide", order_id=order_id, evidence=evidence)
         self._cases.pop(order_id, None)
-
-
-def order_id_of(file: str | None) -> str | None:
-    """Our order id in an SN's file name, or None where the SN is not of our making."""
-    stem = (file or "").rsplit("/", 1)[-1].removesuffix(".pdf")
-    return stem if ids.is_id(stem) else None
-
-
-def _is_past(at_ms: int, newest_ms: int | None, age_ms: int | None) -> bool:
-    return newest_ms is not None and age_ms is not None and at_ms < newest_ms - age_ms - WALK_MARGIN_MS
-
-
-def _time_ms(text: str | None) -> int | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

@@ -98,7 +98,11 @@ MOVES: tuple[Move, ...] = (
     Move("escalate", _S.UNKNOWN, _S.ATTENTION, False, "it cannot be told whether it was bought"),
     Move("cancel", _S.QUEUED, _S.CANCELLED, False, "withdrawn before anything was bought"),
     Move(
-        "refund", _S.ATTENTION, _S.CANCELLED, False, "ops: nothing was bought for it, the money is given back"
+        "refund",
+        _S.ATTENTION,
+        _S.CANCELLED,
+        False,
+        "ops: the money is given back; an SN that it has stays its own",
     ),
     Move("replay", _S.ATTENTION, _S.QUEUED, False, "ops: nothing was bought, try again"),
     Move(

@@ -52,6 +52,12 @@ REDIS_TROUBLE = (RedisError, OSError)
 class NotAdmitted(Unavailable):
     """No permit was given, so nothing was tried: the breaker is open, or no slot was free in time."""
 
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, refused_by_breaker: bool = False
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, refused_by_breaker=refused_by_breaker)
+        self.tried = False
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:

@@ -36,7 +36,8 @@ class Unavailable(ProviderError):
 
     `retry_after_s`: seconds the upstream asked us to wait, when it did.
     `sent`: False where no byte of the request can have reached the upstream.
-    `refused_by_breaker`: True where we did not even try.
+    `refused_by_breaker`: True where the breaker is open.
+    `tried`: False where nothing was sent because we ourselves held the call back, as an open breaker does.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Unavailable(ProviderError):
         self.retry_after_s = retry_after_s
         self.sent = sent
         self.refused_by_breaker = refused_by_breaker
+        self.tried = not refused_by_breaker
 
 
 class OutcomeUnknown(ProviderError):

@@ -163,6 +163,8 @@ class PeruriAdapter:
                         await self._wire.ask("GET", url, Effect.FREE, token=token, params=params)
                     )
                 except Rejected as error:
+                    if user_id == self._list_id:  # it is the account's: the other's empty list proves nothing
+                        raise
                     refused = error
                     continue
                 if found.records:
@@ -309,14 +311,17 @@ def _user_id(token: str) -> str | None:
 
 
 def _picture(body: bytes) -> bytes:
+    """Raises Unavailable for what is no answer, as a page of a proxy; Rejected for an answer without a picture."""
     if is_png(body):
         return body
     text = body.decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        raise Unavailable("the upstream answered with a page in place of a picture", sent=True)
     if text.startswith("{"):
         answer = read_answer(httpx.Response(200), body, Effect.FREE)
         result = answer.get("result")
         text = result if isinstance(result, str) else str(answer.get("image", ""))
     picture = png_from_base64(text.strip('"'))
     if picture is None:
-        raise Unavailable("the upstream's picture can not be read", sent=True)
+        raise Rejected("no-picture", "the upstream answered without a picture of the serial number")
     return picture

@@ -9,10 +9,10 @@ if o.refunded == '1' then return {CODE.REFUNDED} end
 if o.given == '1' or (o.state ~= S.REJECTED and o.state ~= S.ATTENTION) then return {CODE.STATE} end
 local from = o.own == '1' and 'bought_unused' or 'held'
 local set = {refunded = '1', fence = int(tonumber(o.fence) + 1), last = ''}
-if o.state == S.ATTENTION and o.own ~= '1' then
+if o.state == S.ATTENTION then
   local code = check(o, 'refund', S.CANCELLED, '', '')
   if code ~= CODE.OK then return {code} end
-  book(o, from, 'refunded', '', note)
+  book(o, from, 'refunded', o.sn, note)
   settle(o, S.CANCELLED, note, set)
 else
   book(o, from, 'refunded', o.sn, note)

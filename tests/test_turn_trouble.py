@@ -1,0 +1,109 @@
+"""Turns in which something small goes wrong at an unlucky moment: nothing loops, nothing waits for minutes, nobody else
+gets the SN."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from antrean.orders import keys
+from antrean.orders.fulfil import PICTURE_CALLS_MAX
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.states import State
+from antrean.provider.errors import OutcomeUnknown, Rejected
+from antrean.provider.protocol import CallMeter, Generated, GenerateRequest
+from orders_support import World
+
+NO_PICTURE = Rejected("no-picture", "the upstream answered without a picture of the serial number")
+
+
+@pytest.mark.parametrize("kind", ["purchase", "affix"])
+async def test_a_picture_that_is_never_there_calls_a_person_in_the_end(world: World, kind: str) -> None:
+    async def without_picture(request: GenerateRequest, meter: CallMeter) -> Generated:
+        await meter.sending()
+        return Generated(world.upstream.sell(f"{request.order_ref}.pdf").serial_number, None)
+
+    world.upstream.generate = without_picture  # type: ignore[method-assign]
+    world.upstream.faults["qr_image"] = [NO_PICTURE] * 100
+    order = await (world.affix() if kind == "affix" else world.submit())
+    turns = 0
+    while (await world.order(order.id)).state is not State.ATTENTION:
+        await world.worker(f"w{turns}").run(order.id)
+        world.now_ms += 60_000
+        await world.sweep()
+        turns += 1
+        assert turns <= PICTURE_CALLS_MAX
+    waiting = await world.order(order.id)
+    assert waiting.error is not None
+    assert waiting.error.code == "no-picture"
+    assert len(world.upstream.of(order.id)) == 1
+    # Put back, it is asked for again: this time it is there.
+    world.upstream.faults.clear()
+    assert await world.store.replay(order.id, "auto", "ops: again") is State.BOUGHT
+    await world.worker("again").run(order.id)
+    assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_a_picture_that_comes_a_little_later_calls_nobody(world: World) -> None:
+    order = await world.affix()
+    await world.worker().run(order.id)
+    await world.redis.delete(keys.PICTURE + world.upstream.sold[0].serial_number)
+    world.documents.kept = {k: v for k, v in world.documents.kept.items() if k.startswith("upload")}
+    world.upstream.faults["qr_image"] = [NO_PICTURE] * 3
+    for number in range(4):
+        await world.worker(f"w{number}").run(order.id)
+        world.now_ms += 60_000
+        await world.sweep()
+    assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_redis_away_for_a_moment_before_a_repetition_leaves_no_claim_behind(world: World) -> None:
+    """The upstream has answered 503; then the intent of the repetition can not be written."""
+    order = await world.submit()
+
+    async def away(*_: object) -> None:
+        raise StoreUnavailable("no answer in time")
+
+    async def generate(request: GenerateRequest, meter: CallMeter) -> Generated:
+        await meter.sending()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.store, "begin", away)
+            await meter.sending()
+        raise AssertionError("the intent was taken for written")
+
+    world.upstream.generate = generate  # type: ignore[method-assign]
+    await world.worker().run(order.id)
+    after = await world.order(order.id)
+    assert (after.state, after.owner) == (State.QUEUED, "")
+
+
+async def test_an_answer_that_comes_before_the_doubt_is_written_goes_to_its_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await world.submit()
+    late = asyncio.get_running_loop().create_future()
+
+    async def generate(request: GenerateRequest, meter: CallMeter) -> Generated:
+        await meter.sending()
+        late.set_result(Generated(world.upstream.sell(f"{request.order_ref}.pdf").serial_number, None))
+        raise OutcomeUnknown("no answer in time", late=late)
+
+    doubt, tries = world.store.doubt, 0
+
+    async def in_vain_once(*args: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StoreUnavailable("no answer in time")
+        await doubt(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.store, "doubt", in_vain_once)
+    world.upstream.generate = generate  # type: ignore[method-assign]
+    worker = world.worker()
+    await worker.run(order.id)
+    assert await world.redis.hlen(keys.POOL) == 0
+    async with asyncio.timeout(5):
+        while (await world.order(order.id)).state is not State.BOUGHT:
+            await asyncio.sleep(0.01)
+    await worker.aclose()
