@@ -409,3 +409,8 @@ async def test_only_the_record_that_was_archived_is_removed(shelf: Shelf) -> Non
     assert order.id in await shelf.in_redis()
     _, moved = await shelf.store.scripts.run("archive", order.id, order.version, sealed)
     assert moved == 1
+
+
+async def test_what_was_never_given_out_is_not_in_the_archive(shelf: Shelf) -> None:
+    for text in ("z" * 26, "7" * 26, "nope", ""):
+        assert await shelf.store.get(text) is None

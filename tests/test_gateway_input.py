@@ -211,6 +211,7 @@ def test_a_number_that_is_taken_has_a_region_and_a_date_of_birth(number: str) ->
         "100.100.100.200", "224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "[::1]", "[::]",
         "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[fe80::1]", "[fe80::1%25eth0]", "[fc00::1]",
         "[fd00:ec2::254]", "[64:ff9b::7f00:1]", "[64:ff9b:1::1]", "[2002:7f00:1::]", "[2001::1]", "[ff02::1]",
+        "[::ffff:0:127.0.0.1]", "[fec0::1]", "[5f00::1]", "[3fff::1]", "192.88.99.1",
         "localhost", "LOCALHOST", "localhost.", "a.localhost", "x.local", "metadata.google.internal", "router.lan",
         "intranet", "printer.home.arpa", "0x7f.1", "1.2.3.4.5", "256.1.1.1", "08.1.1.1", "example.com:0",
         "user@example.com", "user:pw@example.com", "127.0.0.1:80@example.com", "", "exa mple.com", "ex%61mple.com",

@@ -76,7 +76,9 @@ def show(order_id: str) -> None:
 
 @command.command()
 @click.argument("order_id")
-@click.option("--reason", required=True, help="Why; kept in the order's history.")
+@click.option(
+    "--reason", default="put back by ops", show_default=True, help="Why; kept in the order's history."
+)
 @click.option(
     "--decision",
     type=click.Choice(["auto", "ask", "not_bought", "new_serial"]),

@@ -13,6 +13,12 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
+#: Taken for public by `ipaddress`, and not, or not any more: translated IPv4, site-local, segment routing,
+#: documentation, relays of 6to4 (RFC 2765, 3879, 9602, 9637, 7526).
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in ("::ffff:0:0:0/96", "fec0::/10", "5f00::/16", "3fff::/20", "192.88.99.0/24")
+)
 #: Public by number, and yet the inside of a cloud: Azure's host answers there.
 _METADATA = frozenset({ipaddress.IPv4Address("168.63.129.16")})
 
@@ -54,6 +60,8 @@ def is_public(address: Address) -> bool:
             carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if carried is not None:
         return is_public(carried)
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast and address not in _METADATA
 
 

@@ -40,6 +40,8 @@ TRIES = 3
 _NAME = re.compile(r"(\w{26})-(\w{26})-(\d+)-(\d+)-(\d+)\.jsonl\.gz")
 #: The one field that is no text: it is sealed.
 _SEALED = b"pii"
+#: The last moment that a date can name, in seconds.
+_LAST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 class Objects(Protocol):
@@ -91,7 +93,9 @@ class Archive:
     # ---- looking up
 
     async def find(self, order_id: str) -> Order | None:
-        """An archived order, or None."""
+        """An archived order, or None, as for what is no id."""
+        if not ids.is_id(order_id):
+            return None
         found = await self._latest(order_id, order_id, b"id", order_id)
         return Order.from_hash(found) if found else None
 
@@ -248,7 +252,8 @@ def _away(error: OSError) -> StoreUnavailable:
 
 
 def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+    # An id that we never gave out may name any time of 48 bits.
+    return datetime.fromtimestamp(min(at_ms / 1000, _LAST_S), UTC).strftime("%Y-%m-%d")
 
 
 def _line(record: Record) -> bytes:

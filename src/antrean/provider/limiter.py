@@ -50,10 +50,15 @@ class FleetLimiter:
 
     def judge(self, settled: list[str]) -> tuple[str | int | float, ...] | None:
         """Arguments for `pace.lua` when the step is due, from the tail of an answer of `settle.lua`."""
-        step, limit, baseline, ceiling, hold_ms, background = settled[:6]
-        answers, rtt, rtt2, done, errors, busy, used, age_ms, now_ms = settled[6:]
+        step, limit, baseline, ceiling, hold_ms, background, known = settled[:7]
+        answers, rtt, rtt2, done, errors, busy, used, age_ms, now_ms = settled[7:]
         state = PaceState(
-            float(limit), float(baseline), float(ceiling), float(hold_ms) / 1000, float(background)
+            float(limit),
+            float(baseline),
+            float(ceiling),
+            float(hold_ms) / 1000,
+            float(background),
+            float(known),
         )
         sample = Sample(
             answers=int(answers),
@@ -71,7 +76,8 @@ class FleetLimiter:
         new = next_limit(state, sample, self.rules.bounds)
         cut = "1" if new.limit < state.limit else "0"
         until_ms = int(new.hold_until_s * 1000)
-        return (step, new.limit, new.baseline_s, new.ceiling, until_ms, f"{new.background:.4f}", cut)
+        background = f"{new.background:.4f}"
+        return (step, new.limit, new.baseline_s, new.ceiling, until_ms, background, int(new.known), cut)
 
     async def slot_freed(self, timeout_s: float) -> None:
         """Return when a call of this process ended, or after a short time, or after `timeout_s` seconds."""

@@ -3,8 +3,11 @@
 Grows by an eighth (at least one) when the answers of a step are surely as quick as they are without load and the
 limit was really used; shrinks in proportion when they are surely slower, and when calls fail. A step that is not
 sure goes on collecting: with few calls in flight one more is a large step, and a few answers that happened to be
-quick are no evidence. Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors
-for good health. "Too busy" always cuts; other errors may come at every limit: only those beyond their usual share do.
+quick are no evidence. Where answers differ so much by themselves that nothing can be sure in time, as those of real
+servers do, what is likelier decides: it grows while the mean is below the bound, and waits while it is above.
+
+Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors for good health. "Too
+busy" always cuts; other errors may come at every limit: only those beyond their usual share do.
 
 The gentle growth is on purpose: an upstream that falls over when pushed past its capacity by a fifth shows slower
 answers or first refusals before, and a step smaller than that fifth leaves time to see them. One that counts its
@@ -28,10 +31,12 @@ from enum import Enum, auto
 #: below six sevenths of the present pace. Only calls that began in a step count for its round trip, so a slow
 #: upstream makes the steps longer by itself.
 STEP_S = 0.4
-#: A step that collects too few answers ends after this many seconds all the same, so that old samples go.
+#: A step that collects too few answers ends after this many seconds all the same, or this many round trips if that
+#: is longer, so that old samples go.
 STEP_MAX_S = 5.0
-#: So many answers are enough for a mean. A step that is not sure by then takes a look from further down: the limit
-#: goes to this share, where the round trip without load shows again.
+STEP_MAX_TRIPS = 4.0
+#: So many answers are enough for a mean. A step that is near the bound by then takes a look from further down: the
+#: limit goes to this share, where the round trip without load shows again.
 ENOUGH = 120
 LOOK = 0.8
 #: Relative growth of one step; below 20 % by intent, see above.
@@ -45,6 +50,11 @@ SURE = 2.5
 #: after so many answers.
 FIRST_DOUBT = 0.005
 FIRST_ANSWERS = 16
+#: So many answers, and so many for each call that may be in flight, decide where they differ too much to be sure.
+BLURRED_ANSWERS = 8
+BLURRED_ROUNDS = 2
+#: All answers that were not slow weigh the same in the unloaded round trip, until its standard error is this share.
+KNOWN = 0.015
 #: Weight of a step in the usual share of errors, which is taken for at least BACKGROUND_MIN.
 BACKGROUND_WEIGHT = 0.3
 BACKGROUND_MIN = 0.02
@@ -83,13 +93,15 @@ class PaceBounds:
 @dataclass(frozen=True, slots=True)
 class PaceState:
     """The limit (whole calls: its floor), the unloaded round trip in seconds (0: not known), the last ceiling
-    (0: none), the time in seconds until which the limit stays below it, and the usual share of calls that fail."""
+    (0: none), the time in seconds until which the limit stays below it, the usual share of calls that fail, and how
+    many answers the unloaded round trip is known from."""
 
     limit: float
     baseline_s: float = 0.0
     ceiling: float = 0.0
     hold_until_s: float = 0.0
     background: float = 0.0
+    known: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +125,21 @@ class Sample:
 
 
 class _Pace(Enum):
-    """What the answers of a step say."""
+    """What the answers of a step say. BLURRED: not even answers as quick as without load would be surely quick."""
 
     QUICK = auto()
     SLOW = auto()
     UNSURE = auto()
+    BLURRED = auto()
 
 
 def due(state: PaceState, sample: Sample) -> bool:
     """Has the step measured enough to be judged?"""
     if sample.age_s < STEP_S:
         return False
-    if sample.busy or sample.errors or sample.age_s >= STEP_MAX_S or sample.answers >= ENOUGH:
+    if sample.busy or sample.errors or sample.answers >= ENOUGH:
+        return True
+    if sample.answers and sample.age_s >= max(STEP_MAX_S, STEP_MAX_TRIPS * state.baseline_s):
         return True
     if sample.answers < max(1, math.ceil(0.8 * math.floor(state.limit))):
         return False
@@ -133,7 +148,10 @@ def due(state: PaceState, sample: Sample) -> bool:
     if not state.baseline_s:
         mean_s, doubt_s = _mean(sample)
         return doubt_s <= FIRST_DOUBT * mean_s or sample.answers >= FIRST_ANSWERS
-    return _pace(state, sample) is not _Pace.UNSURE
+    pace = _pace(state, sample)
+    if pace is _Pace.BLURRED:
+        return sample.answers >= max(BLURRED_ANSWERS, BLURRED_ROUNDS * math.floor(state.limit))
+    return pace is not _Pace.UNSURE
 
 
 def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceState:
@@ -153,22 +171,38 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
         return _cut(state, max(0.5, min(0.95, 1.0 - excess)), sample.now_s, bounds)
     if not sample.answers:
         return state
-    mean_s, doubt_s = _mean(sample)
-    known_s = state.baseline_s or mean_s
-    pace = _pace(replace(state, baseline_s=known_s), sample)
-    if mean_s < known_s:
-        learnt_s = BASELINE_DOWN * min(0.0, mean_s + CHANCE * doubt_s - known_s)
-    else:
-        alone = sample.used_max <= max(ALONE, ALONE_SHARE * state.ceiling)
-        learnt_s = (BASELINE_UP_ALONE if alone else BASELINE_UP) * (mean_s - known_s)
-    state = replace(state, baseline_s=known_s + learnt_s)
+    mean_s, _ = _mean(sample)
+    known = state if state.baseline_s else _learnt(state, sample, _Pace.UNSURE)
+    pace, bound_s = _pace(known, sample), _quick_s(known)
+    state = _learnt(state, sample, pace)
     if not _used_up(state, sample):
         return state  # the limit did not hold anything back, so nothing is known about a higher one
-    if pace is _Pace.QUICK:
+    nearer_s = bound_s if pace is _Pace.BLURRED else (known.baseline_s + bound_s) / 2
+    if pace is _Pace.QUICK or (pace is not _Pace.SLOW and mean_s <= nearer_s):
         return _grow(state, sample.now_s, bounds)
-    bound_s = _quick_s(replace(state, baseline_s=known_s))
+    if pace is _Pace.BLURRED:
+        return state
     factor = LOOK if pace is _Pace.UNSURE else max(0.7, bound_s / mean_s)
     return _cut(state, factor, sample.now_s, bounds)
+
+
+def _learnt(state: PaceState, sample: Sample, pace: _Pace) -> PaceState:
+    """The unloaded round trip, as far as this step tells of it."""
+    mean_s, doubt_s = _mean(sample)
+    if not state.baseline_s:
+        return replace(state, baseline_s=mean_s, known=float(sample.answers))
+    off_s, baseline_doubt_s = mean_s - state.baseline_s, _baseline_doubt_s(state, sample)
+    if pace is not _Pace.SLOW and baseline_doubt_s > KNOWN * state.baseline_s:
+        known = state.known + sample.answers
+        return replace(state, baseline_s=state.baseline_s + off_s * sample.answers / known, known=known)
+    if off_s < 0:
+        learnt_s = BASELINE_DOWN * min(0.0, off_s + CHANCE * math.hypot(doubt_s, baseline_doubt_s))
+    elif pace is _Pace.BLURRED:
+        learnt_s = 0.0
+    else:
+        alone = sample.used_max <= max(ALONE, ALONE_SHARE * state.ceiling)
+        learnt_s = (BASELINE_UP_ALONE if alone else BASELINE_UP) * off_s
+    return replace(state, baseline_s=state.baseline_s + learnt_s)
 
 
 def _usual(background: float, calls: int) -> float:
@@ -193,12 +227,23 @@ def _quick_s(state: PaceState) -> float:
     return state.baseline_s * (1.0 + max(GROWTH, 1.0 / max(1.0, math.floor(state.limit))) * MARGIN)
 
 
+def _baseline_doubt_s(state: PaceState, sample: Sample) -> float:
+    """The standard error of the unloaded round trip in seconds, if answers have always differed as in this step."""
+    return _mean(sample)[1] * math.sqrt(sample.answers / max(state.known, 1.0))
+
+
 def _pace(state: PaceState, sample: Sample) -> _Pace:
     mean_s, doubt_s = _mean(sample)
     bound_s = _quick_s(state)
     if mean_s + SURE * doubt_s <= bound_s:
         return _Pace.QUICK
-    return _Pace.SLOW if mean_s - SURE * doubt_s > bound_s else _Pace.UNSURE
+    both_s = math.hypot(doubt_s, _baseline_doubt_s(state, sample))
+    blurred = SURE * both_s > bound_s - state.baseline_s
+    if blurred:
+        doubt_s = both_s
+    if mean_s - SURE * doubt_s > bound_s:
+        return _Pace.SLOW
+    return _Pace.BLURRED if blurred else _Pace.UNSURE
 
 
 def _grow(state: PaceState, now_s: float, bounds: PaceBounds) -> PaceState:

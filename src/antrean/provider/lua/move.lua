@@ -15,7 +15,7 @@ if to == 'open' then
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
   redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0',
-    'background', '0')
+    'background', '0', 'known', '0')
 end
 if to == 'closed' then set('trial_failed', '0') end
 set('state', to)

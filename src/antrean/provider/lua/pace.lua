@@ -1,11 +1,11 @@
 -- Writes the limit of the next step, once for one step.
 -- ARGV: now, step that was judged, limit, baseline (s), ceiling, hold until (ms), background of errors,
---       '1' when the limit was cut
+--       answers that the baseline is known from, '1' when the limit was cut
 -- Answer: {code}    code: moved · ignored
-local _, step, limit, baseline, ceiling, hold_until, background, cut = unpack(ARGV)
+local _, step, limit, baseline, ceiling, hold_until, background, known, cut = unpack(ARGV)
 
 if int(num(L, 'step')) ~= step then return {'ignored'} end
 redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', ceiling, 'hold_until', hold_until,
-  'background', background)
+  'background', background, 'known', known)
 if cut == '1' then next_step_after_cut() else next_step() end
 return {'moved'}

@@ -7,7 +7,7 @@
 --       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
 --          ms since a good answer,
---          step, limit, baseline (s), ceiling, hold until (ms), background of errors,
+--          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms = unpack(ARGV)
@@ -74,6 +74,6 @@ end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
   int(calls), int(failures), int(slow_calls), B.refused, B.failed, B.turned_away, int(NOW - num(B, 'good_at')),
-  int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0',
+  int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0', L.known or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}
