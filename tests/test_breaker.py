@@ -476,6 +476,21 @@ async def test_retry_after_holds_the_whole_fleet(redis: Redis, clock: Clock) -> 
     assert await other.admit() is not None
 
 
+async def test_an_upstream_that_asks_for_a_long_wait_is_away_until_a_probe_finds_it_back(
+    redis: Redis, clock: Clock
+) -> None:
+    breaker = make_breaker(redis, clock)
+    await calls(breaker, 20)
+    await calls(breaker, 1, Unavailable("busy", sent=True, retry_after_s=120.0))
+    status = await breaker.status()
+    assert (status.state, status.reason) == (OPEN, "the upstream asked us to wait for 120 s")
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    await calls(breaker, 1)
+    assert (await breaker.status()).state is CLOSED
+
+
 async def test_retries_are_at_most_a_tenth_of_calls(redis: Redis, clock: Clock) -> None:
     fleet = [make_breaker(redis, clock) for _ in range(3)]
     allowed = 0

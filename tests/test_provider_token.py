@@ -138,6 +138,22 @@ async def test_a_probe_is_one_call_a_login_first_and_the_balance_then(
     assert paths == ["/api/users/login", BALANCE, BALANCE, "/api/users/login"]
 
 
+async def test_a_balance_in_another_form_is_an_answer_and_one_that_fails_is_followed_by_a_login(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    other_form = {"statusCode": "00", "result": {"data": {"saldo": 1}}}
+    upstream.on("POST", BALANCE, other_form, httpx.Response(500), other_form)
+    adapter = scripted_adapter(redis, upstream)
+    await adapter.ensure_token()
+    await adapter.probe()
+    with pytest.raises(Unavailable):
+        await adapter.probe()
+    await adapter.probe()
+    await adapter.probe()
+    paths = [request.url.path for request in upstream.asked]
+    assert paths == ["/api/users/login", BALANCE, BALANCE, "/api/users/login", BALANCE]
+
+
 @pytest.mark.parametrize(
     "reply", [httpx.Response(500), httpx.ConnectError("x"), httpx.Response(200, text="<html>")]
 )

@@ -54,6 +54,9 @@ PICTURE_CALLS_MAX = 6
 RETRY_WAIT_S = 1.0
 #: The same after the trial of a half-open breaker: the next trial is another order's.
 TRIAL_WAIT_S = 10.0
+#: Longest wait that the upstream asked for and this order keeps to by itself, in seconds: for a longer one the breaker
+#: opens and holds all of them.
+ASKED_WAIT_MAX_S = 10.0
 #: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
 UNREADABLE_WAIT_S = 15.0
 
@@ -374,9 +377,9 @@ class Fulfiller:
             return await self._release(turn, "")
         if error.on_trial or not isinstance(error, OutcomeUnknown):
             turn.forgive()
-        asked_s = getattr(error, "retry_after_s", None) or 0.0
+        asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
         least_s = TRIAL_WAIT_S if error.on_trial else RETRY_WAIT_S
-        wait_s = min(max(asked_s, least_s), 60.0) * self._rng.uniform(0.5, 1.5)
+        wait_s = max(asked_s, least_s) * self._rng.uniform(0.5, 1.5)
         return await self._release(turn, error.message, wait_s)
 
     async def _store_trouble(self, turn: _Turn, error: OSError) -> Outcome:

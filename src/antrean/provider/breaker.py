@@ -29,6 +29,7 @@ from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
 from antrean.provider.pacing import HOLD_FIRST_S
 from antrean.provider.policy import (
+    ASKED_WAIT_MAX_S,
     BreakerRules,
     BreakerState,
     Weight,
@@ -288,7 +289,6 @@ class SharedBreaker:
     ) -> None:
         weight = outcome if isinstance(outcome, Weight) else weigh(outcome)
         asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
-        asked_s = min(asked_s, self.limiter.rules.asked_wait_max_s)
         slow = "1" if duration_s >= self.rules.slow_call_s else "0"
         window_ms = int(self.rules.window_s * 1000)
         at_once = self._calm and weight is Weight.SUCCESS and slow == "0"
@@ -304,7 +304,7 @@ class SharedBreaker:
                 weight.value,
                 slow,
                 duration_s if timed else -1,
-                int(asked_s * 1000),
+                int(min(asked_s, ASKED_WAIT_MAX_S) * 1000),
                 window_ms,
                 self.limiter.start,
                 "1" if isinstance(outcome, Unavailable) and outcome.sent else "0",
@@ -313,7 +313,7 @@ class SharedBreaker:
             self._see(row[1])
             if row[0] == "counted":
                 self._tell_listeners(weight, outcome)
-                await self._judge(row)
+                await self._judge(row, asked_s)
         except REDIS_TROUBLE as error:
             self._see(BreakerState.OPEN)
             log.warning("call not settled", breaker=self.name, error=type(error).__name__)
@@ -321,12 +321,13 @@ class SharedBreaker:
             if not at_once:  # the next must find what this may have moved
                 self.limiter.wake()
 
-    async def _judge(self, row: list[str]) -> None:
+    async def _judge(self, row: list[str], asked_wait_s: float) -> None:
         _code, state, epoch, overridden = row[:4]
         if overridden == "0":
             calls, failures, slow, refused, failed, turned_away, silent_ms = map(int, row[4:11])
+            silent_s, usual_s = silent_ms / 1000, float(row[13])
             window = Window(
-                calls, failures, slow, refused, failed, turned_away, silent_ms / 1000, float(row[13])
+                calls, failures, slow, refused, failed, turned_away, silent_s, usual_s, asked_wait_s
             )
             self._calm = state == BreakerState.CLOSED and far_from_opening(window, self.rules)
             move = judge(BreakerState(state), window, self.rules)

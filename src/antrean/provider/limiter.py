@@ -25,14 +25,12 @@ class LimitRules:
     times as often, so that a call may last longer.
 
     `retry_share`: retries per call, over all workers; unused ones add up to `retry_tokens_max`.
-    `asked_wait_max_s`: the longest Retry-After that is obeyed, in seconds.
     """
 
     bounds: PaceBounds
     lease_s: float = 3.0
     retry_share: float = 0.1
     retry_tokens_max: float = 20.0
-    asked_wait_max_s: float = 30.0
 
 
 class FleetLimiter:

@@ -96,6 +96,7 @@ class PeruriAdapter:
         self._stampv2 = config.stampv2_url.rstrip("/")
         self._stamper = self._make_stamper()
         self._list_id: str | None = None
+        self._probes_by_login = False
 
     def _make_stamper(self) -> Stamper | None:
         config = self._config
@@ -198,18 +199,22 @@ class PeruriAdapter:
     async def probe(self) -> None:
         """One free call, whatever comes of it: the balance where a token is held, else a login. Raises ProviderError.
 
-        A token that is refused is an answer of a server that works; the next call logs in.
+        Any answer will do: a balance in a form that we do not know, or a token that is refused (the next call logs in).
+        After one that failed a login is asked for: where the balance alone is broken, the rest may work.
         """
         timeout_s = min(self._config.probe_timeout_s, self._config.timeout_s)
         token = await self._tokens.held()
-        if token is None:
+        if token is None or self._probes_by_login:
+            self._probes_by_login = False
             await self._tokens.renew(lambda: self._login(timeout_s))
             return
         url = f"{self._backend}/function/saldopos"
+        self._probes_by_login = True
         try:
-            read_balance(await self._wire.ask("POST", url, Effect.FREE, token=token, timeout_s=timeout_s))
+            await self._wire.ask("POST", url, Effect.FREE, token=token, timeout_s=timeout_s)
         except TokenRefused:
             await self._tokens.refused(token)
+        self._probes_by_login = False
 
     async def adapter_reachable(self) -> None:
         """A TCP connection to the signing service, and nothing more. Raises Unavailable."""

@@ -33,6 +33,9 @@ class Weight(StrEnum):
 #: seconds. A server that is a little too full turns away ten at once, while those it has let in are on their way.
 SILENCE = 1.2
 SILENCE_MAX_S = 2.0
+#: The longest Retry-After that is simply kept to, in seconds. An upstream that asks for more says that it is away: the
+#: breaker opens, so that orders are seen to be held and its probes notice an earlier return.
+ASKED_WAIT_MAX_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Window:
     too few of them end within one window to be judged by their rate.
 
     `turned_away_in_row`: how many of those failed in a row were refused as too many. `silent_s`: seconds since a good
-    answer. `usual_s`: how long one takes, 0 where that is not known.
+    answer. `usual_s`: how long one takes, 0 where that is not known. `asked_wait_s`: for how long the last of them
+    asked us to wait.
     """
 
     calls: int
@@ -75,6 +79,7 @@ class Window:
     turned_away_in_row: int = 0
     silent_s: float = 0.0
     usual_s: float = 0.0
+    asked_wait_s: float = 0.0
 
     @property
     def failure_rate(self) -> float:
@@ -112,6 +117,8 @@ def weigh(error: BaseException | None) -> Weight:
 
 def judge_closed(window: Window, rules: BreakerRules) -> Move | None:
     """Does a closed breaker open on these counts?"""
+    if window.asked_wait_s > ASKED_WAIT_MAX_S:
+        return Move(BreakerState.OPEN, f"the upstream asked us to wait for {window.asked_wait_s:.0f} s")
     if window.refused_in_row >= rules.refused_in_row:
         return Move(BreakerState.OPEN, f"{window.refused_in_row} connections in a row were refused")
     silent = window.silent_s >= min(SILENCE * window.usual_s, SILENCE_MAX_S)
