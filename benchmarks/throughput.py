@@ -36,9 +36,9 @@ class Throughput:
     done: int
 
 
-async def set_faults(r: Rig, *faults: dict[str, Any]) -> None:
-    """Generate takes UPSTREAM_S, and what is given besides. Raises httpx.HTTPError."""
-    slow = {"kind": "slow", "scope": ["generate"], "delay_s": UPSTREAM_S}
+async def set_faults(r: Rig, *faults: dict[str, Any], spread: float = 0.0) -> None:
+    """Generate takes UPSTREAM_S, more or less by `spread` of it, and what is given besides. Raises httpx.HTTPError."""
+    slow = {"kind": "slow", "scope": ["generate"], "delay_s": UPSTREAM_S, "spread": spread}
     async with httpx.AsyncClient() as client:
         answer = await client.put(f"{r.sim_origin}/_sim/faults", json={"faults": [*faults, slow]})
         answer.raise_for_status()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import aiohttp
 import orjson
 import pytest
 
+from antrean.simulator.faults import FaultTable, parse_fault
 from antrean.simulator.qr import qr_png
 from simulated_upstream import SALE, Upstream, adapter_folder, blank_pdf, simulated
 
@@ -82,6 +84,18 @@ async def test_slow_answers_after_its_delay(upstream: Upstream) -> None:
     began = time.monotonic()
     await upstream.buy()
     assert time.monotonic() - began >= 0.2
+
+
+def test_slow_answers_differ_by_their_spread_and_repeat_by_their_seed() -> None:
+    def times(seed: int, **params: float) -> list[float]:
+        table = FaultTable(lambda: 0.0, random.Random(seed))
+        fault = table.add(parse_fault({"kind": "slow", "delay_s": 0.2, **params}))
+        return [table.slow_s(fault) for _ in range(50)]
+
+    assert set(times(1)) == {0.2}
+    assert all(0.08 <= each <= 0.32 for each in times(1, spread=0.6))
+    assert len(set(times(1, spread=0.6))) > 40
+    assert times(1, spread=0.6) == times(1, spread=0.6) != times(2, spread=0.6)
 
 
 async def test_a_slow_call_is_carried_out_though_its_client_has_gone(upstream: Upstream) -> None:

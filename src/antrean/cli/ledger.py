@@ -69,15 +69,19 @@ def reconcile() -> None:
         settings = with_upstream(settings)
         provider = build_provider(settings, build_adapter(settings, redis), build_breakers(settings, redis))
         try:
-            differences = await reconcile(build_store(settings, redis), provider)
+            found = await reconcile(build_store(settings, redis), provider)
         except ProviderError as error:
             raise click.ClickException(f"The upstream cannot be asked: {error.message}") from error
         finally:
             await provider.aclose()
-        for difference in differences:
+        for difference in found.differences:
             click.echo(f"{difference.serial_number}  {difference.order_id or '-'}  {difference.what}")
-        click.echo(f"{len(differences)} differences")
-        return len(differences)
+        if found.others:
+            click.echo(
+                f"{found.others} serial numbers on the account's list were bought by others, not by us"
+            )
+        click.echo(f"{len(found.differences)} differences")
+        return len(found.differences)
 
     if with_redis(work):
         raise SystemExit(1)

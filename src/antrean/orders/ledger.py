@@ -117,11 +117,16 @@ class Difference:
     what: str
 
 
-async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100) -> list[Difference]:
-    """Compare the whole of the account's list with our books. Raises StoreUnavailable, ProviderError.
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """`others`: SNs on the list whose file name is not of our making. Other users of the account have bought them."""
 
-    SNs whose file name is not of our making belong to other users of the account and are left out.
-    """
+    differences: list[Difference]
+    others: int
+
+
+async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100) -> Reconciliation:
+    """Compare the whole of the account's list with our books. Raises StoreUnavailable, ProviderError."""
     redis = store.scripts.redis
     owners: dict[str, str] = {}
     cursor = None
@@ -131,6 +136,7 @@ async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100)
         owners |= {k.decode(): v.decode().partition("@")[0] for k, v in part.items()}
     pool = {k.decode() for k in await asked(redis.hkeys(keys.POOL))}
     differences: list[Difference] = []
+    others = 0
     seen: set[str] = set()
     page = 1
     while True:
@@ -140,6 +146,7 @@ async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100)
             seen.add(record.serial_number)
             order_id = owners.get(record.serial_number)
             if order_id is None:
+                others += order_id_of(record.file) is None
                 if order_id_of(record.file) and record.serial_number not in pool:
                     differences.append(
                         Difference(
@@ -160,7 +167,7 @@ async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100)
         differences.append(
             Difference(serial, owners.get(serial), "on our books, and not on the account's list")
         )
-    return differences
+    return Reconciliation(differences, others)
 
 
 def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:

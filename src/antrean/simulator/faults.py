@@ -81,7 +81,7 @@ FAULT_PARAMS: Final[Mapping[str, Mapping[str, Param]]] = MappingProxyType(
         "down": {"retry_after_s": Param(int, None)},
         "refuse": {},
         "hang": {"bound_s": Param(float, 600.0, 0.0, DELAY_MAX_S)},
-        "slow": {"delay_s": _DELAY},
+        "slow": {"delay_s": _DELAY, "spread": Param(float, 0.0, 0.0, 1.0)},
         "error": {"status": _STATUS, "commit": Param(bool, False)},
         "lost_answer": {},
         "late_answer": {"delay_s": _DELAY},
@@ -277,6 +277,12 @@ class FaultTable:
     def covers_outage(self, call_kind: str) -> bool:
         """Whether an outage (down, refuse, hang) is on for that kind of call, whatever its rate."""
         return any(f.spec.kind in OUTAGE_KINDS and call_kind in f.spec.scope for f in self.active())
+
+    def slow_s(self, fault: Fault) -> float:
+        """How long the next slow call takes: its delay, more or less by as much as the spread."""
+        spread: float = fault.spec.params["spread"]
+        delay_s: float = fault.spec.params["delay_s"]
+        return delay_s * self._rng.uniform(1.0 - spread, 1.0 + spread)
 
     def draw(self, call_kind: str) -> Drawn:
         """The faults that befall the next call of that kind."""

@@ -130,7 +130,7 @@ async def _before(
             return web.Response(status=params["status"], headers=headers, text="Too Many Requests")
         case "slow":
             drawn.hit(fault)
-            await asyncio.sleep(params["delay_s"])
+            await asyncio.sleep(simulator.faults.slow_s(fault))
         case "capacity" | "one_slot":
             return await _ask_for_room(simulator, drawn, fault, held, rooms)
     return None
