@@ -17,7 +17,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # uv takes a sixth of pip's time. It does not read pip's settings, so where these name an index of their own pip does it.
 quick_install = ! $(BIN)/python -m pip config list | grep -q index-url \
 	&& awk '/^[^ \#]/ {wanted = /^uv==/} wanted' requirements.lock | $(PIP) --require-hashes -r /dev/stdin \
-	&& VIRTUAL_ENV=$(VENV) UV_HTTP_RETRIES=1 $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	&& UV_HTTP_RETRIES=1 $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r requirements.lock
 
 install: $(STAMP)  ## Build .venv from requirements.lock; does nothing when it is up to date
 

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.ledger import PAID, PARTS, Ledger, Reconciliation, reconcile
-from antrean.orders.model import IllegalMove
+from antrean.orders.model import IllegalMove, SubmitRefused
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, SerialUnusable
 from orders_support import World
@@ -88,6 +88,14 @@ async def test_a_refund_is_recorded_once_with_its_reason(redis: Redis) -> None:
     assert (totals["refunded"], totals["held"], totals["bought_unused"]) == (30_000, 10_000, 10_000)
     assert (await ledger.entries(None, 1000))[-1].reason == "ops Rina: another stamp was bought"
     await world.assert_books_balance()
+
+
+async def test_an_sn_whose_money_was_given_back_is_stamped_for_nobody(redis: Redis) -> None:
+    world = await played(redis)
+    unusable = await world.order(world.named["unusable"].id)  # type: ignore[attr-defined]
+    await Ledger(world.store).refund(unusable.id, "ops: paid back")
+    with pytest.raises(SubmitRefused, match="used by another"):
+        await world.affix(serial_number=unusable.serial_number, office=unusable.office)
 
 
 async def test_a_refund_of_what_was_never_bought_ends_the_order(redis: Redis) -> None:

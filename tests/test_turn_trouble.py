@@ -12,7 +12,7 @@ from antrean.orders.fulfil import PICTURE_CALLS_MAX
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.states import State
 from antrean.provider.errors import OutcomeUnknown, Rejected
-from antrean.provider.protocol import CallMeter, Generated, GenerateRequest
+from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, StampRequest
 from orders_support import World
 
 NO_PICTURE = Rejected("no-picture", "the upstream answered without a picture of the serial number")
@@ -56,6 +56,21 @@ async def test_a_picture_that_comes_a_little_later_calls_nobody(world: World) ->
         world.now_ms += 60_000
         await world.sweep()
     assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_an_upload_that_is_refused_before_anything_was_sent_calls_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the cloud's signing service refuses a PDF."""
+    order = await world.affix()
+
+    async def refused(request: StampRequest, meter: CallMeter) -> bytes:
+        raise Rejected("98", "file not accepted")
+
+    monkeypatch.setattr(world.upstream, "stamp", refused)
+    for _ in range(2):
+        await world.worker().run(order.id)
+    assert (await world.order(order.id)).state is State.ATTENTION
 
 
 async def test_redis_away_for_a_moment_before_a_repetition_leaves_no_claim_behind(world: World) -> None:

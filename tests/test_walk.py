@@ -3,6 +3,7 @@ has not shown."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from antrean.orders.balance import HOLD, BalanceWatch
+from antrean.orders import keys
+from antrean.orders.balance import HOLD, UNREAD_MAX, BalanceWatch
 from antrean.orders.model import Order
 from antrean.orders.resolve import FAILED_LOOKS_MAX, UNWITNESSED_MARGIN_MS
 from antrean.orders.states import State
@@ -18,6 +20,7 @@ from antrean.orders.walk import PAGE_SIZE, PAGES_MAX, ZERO_FAILED_MAX
 from antrean.provider.breaker import NotAdmitted
 from antrean.provider.errors import OutcomeUnknown, Rejected, Unavailable
 from antrean.provider.protocol import SerialPage, SerialRecord
+from antrean.workers.keeper import Keeper
 from orders_support import World
 from provider_support import SN, ScriptedUpstream, scripted_adapter
 from test_resolve import LOOK_MS, SETTLED_MS, asked_about, being_bought, buy, look
@@ -126,12 +129,80 @@ async def test_a_page_0_that_is_not_there_is_not_asked_for_for_ever(
         return await read_page(page, size)
 
     lists_by(world, from_1)
-    for _ in range(ZERO_FAILED_MAX - 1 if isinstance(no, Unavailable) else 0):
-        with pytest.raises(Unavailable):
+    for _ in range(ZERO_FAILED_MAX - 1):
+        with pytest.raises(type(no)):
             await world.resolver.walk(None)
     for _ in range(3):
         assert (await world.resolver.walk(None)).complete
-    assert asked.count(0) == (ZERO_FAILED_MAX if isinstance(no, Unavailable) else 1)
+    assert asked.count(0) == ZERO_FAILED_MAX
+
+
+async def test_a_page_0_that_repeats_page_1_ends_nothing(world: World) -> None:
+    order = await sold_and_listed_later(world)
+    world.upstream.quota += 1000
+    for _ in range(PAGE_SIZE + 5):  # its SN stands on page 2 now
+        await buy(world)
+    read_page = world.upstream.serial_page
+
+    async def from_1(page: int, size: int) -> SerialPage:
+        return await read_page(max(1, page), size)
+
+    lists_by(world, from_1)
+    world.now_ms += SETTLED_MS
+    await world.resolver.run_once()
+    assert (await world.order(order.id)).state is State.BOUGHT
+
+
+async def test_a_list_that_repeats_its_last_page_ends_there_though_others_buy(world: World) -> None:
+    order = await asked_about(world, OutcomeUnknown("cut"))
+    for _ in range(PAGE_SIZE + 50):
+        world.upstream.sell("theirs.pdf")
+    world.upstream.quota += 1000
+    read_page, asked = world.upstream.serial_page, []
+
+    async def repeating(page: int, size: int) -> SerialPage:
+        asked.append(page)
+        world.upstream.sell("theirs.pdf")
+        last = -(-len(world.upstream.sold) // size)
+        return SerialPage((await read_page(min(page, last), size)).records, last=False)
+
+    lists_by(world, repeating)
+    world.now_ms += SETTLED_MS
+    await world.resolver.run_once()
+    assert len(asked) < 10
+    assert (await world.order(order.id)).state is State.QUEUED
+
+
+async def test_what_was_seen_before_others_led_settles_nothing(world: World) -> None:
+    order = await world.submit()
+    world.upstream.lists_new = False
+    world.upstream.faults["generate"] = ["lost"]
+    await world.worker().run(order.id)
+    one, other = world.resolver, world.new_resolver()
+    await one.run_once()
+    for _ in range(40):
+        world.upstream.faults["serial_page"] = [Unavailable("away", refused_by_breaker=True)]
+        with pytest.raises(Unavailable):
+            await other.run_once()
+        world.now_ms += LOOK_MS
+    one.lead_again()
+    await one.run_once()
+    assert (await world.order(order.id)).state is State.UNKNOWN
+
+
+async def test_a_drop_counts_though_the_list_can_never_be_read(world: World) -> None:
+    await world.store.account.set_baseline(world.upstream.quota, 0)
+    world.upstream.quota -= 50
+    watch = BalanceWatch(world.store, world.upstream, world.resolver)
+
+    async def never(page: int, size: int) -> SerialPage:
+        raise Rejected("99", "no")
+
+    lists_by(world, never)
+    for _ in range(UNREAD_MAX + 3):
+        with contextlib.suppress(Rejected):
+            await watch.run_once()
+    assert "can not be read" in (await world.store.situation()).holds[HOLD].text
 
 
 async def test_time_for_which_the_list_could_not_be_read_settles_nothing(world: World) -> None:
@@ -248,3 +319,18 @@ async def test_after_a_change_of_leader_as_much_of_a_long_list_is_read_as_its_ag
     world.now_ms += SETTLED_MS
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is after
+
+
+async def test_a_keeper_says_when_it_leads_again(world: World) -> None:
+    said: list[str] = []
+    one = Keeper(world.store, "w1", [], lambda: said.append("w1"))
+    other = Keeper(world.store, "w2", [], lambda: said.append("w2"))
+    for keeper in (one, one, other):
+        await keeper.beat_once()
+    assert (said, one.leads, other.leads) == (["w1"], True, False)
+    await world.redis.delete(keys.LEADER)
+    for keeper in (other, one):
+        await keeper.beat_once()
+    await world.redis.delete(keys.LEADER)
+    await one.beat_once()
+    assert said == ["w1", "w2", "w1"]

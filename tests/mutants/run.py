@@ -130,8 +130,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a list that has moved by a page is taken for read to its end",
         "orders/walk.py",
-        "            if not fresh and not await self._has_moved(seen, walk, in_doubt):",
-        "            if not fresh:",
+        "                if sold_since < len(answer.records):",
+        "                if True:",
+    ),
+    Mutant(
+        "a first page that repeats page 0 is taken for the end",
+        "orders/walk.py",
+        "            elif page > 1:",
+        "            else:",
     ),
     Mutant(
         "money that left the account is not looked at",

@@ -147,7 +147,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
 
     return WorkerParts(
         ConcurrentWorker(queue, rq_redis, worker_id, perform, turns_max),
-        Keeper(store, worker_id, loops),
+        Keeper(store, worker_id, loops, resolver.lead_again),
         settings.drain_s,
         [
             fulfiller.aclose,

@@ -7,6 +7,8 @@ import structlog
 from antrean.orders.resolve import Resolver
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.walk import Walk
+from antrean.provider.errors import ProviderError, Unavailable
 from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
@@ -16,6 +18,8 @@ HOLD = "balance_unexplained"
 LOOKS_MIN = 2
 #: Times that this is put off because orders in hand may explain the drop.
 PUT_OFF_MAX = 3
+#: Readings of the account's list that failed after which a drop counts without it.
+UNREAD_MAX = 5
 
 
 class BalanceWatch:
@@ -28,6 +32,7 @@ class BalanceWatch:
         self._drops_in_a_row = 0
         self._strange = 0
         self._put_off = 0
+        self._unread = 0
 
     async def run_once(self) -> bool:
         """One look; True where it is to be repeated soon. Raises StoreUnavailable, ProviderError."""
@@ -44,8 +49,7 @@ class BalanceWatch:
         drop = 0 if unnamed is None else unnamed - on_the_way
         if drop > 0:
             if self._drops_in_a_row == LOOKS_MIN - 1:
-                # The list may know more. One that can not be read leaves the count as it is.
-                walk = await self._resolver.walk(None)
+                walk = await self._what_the_list_knows()
                 self._strange = walk.strange
                 left = drop - walk.taken - walk.strange
                 if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
@@ -62,6 +66,8 @@ class BalanceWatch:
                         f". {self._strange} serial numbers on the account's list were stamped for orders that are "
                         "not in these books: was a backup restored?"
                     )
+                if self._unread:
+                    text += ". The account's list, which may know of them, can not be read"
                 await self._store.hold(HOLD, text, "balance watch")
                 log.error("balance unexplained", stamps=drop)
             return self._drops_in_a_row <= LOOKS_MIN
@@ -74,3 +80,15 @@ class BalanceWatch:
                 log.info("balance went up", stamps=-unnamed)
             await self._store.account.set_baseline(balance, account.bought)
         return False
+
+    async def _what_the_list_knows(self) -> Walk:
+        """A walk to the list's end. One that can not be read leaves the look undecided, but not for ever."""
+        try:
+            walk = await self._resolver.walk(None)
+        except ProviderError as error:
+            self._unread += not isinstance(error, Unavailable) or error.tried
+            if self._unread < UNREAD_MAX:
+                raise
+            return Walk()
+        self._unread = 0
+        return walk

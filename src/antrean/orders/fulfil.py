@@ -48,8 +48,10 @@ RECORD_MAX_S = 120.0
 #: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
 #: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person.
 STAMP_CALLS_MAX = 12
-#: Calls for one order after which a person is called for a picture that the upstream does not give.
-PICTURE_CALLS_MAX = 6
+#: Calls for one order after which a person is called for a picture that the upstream does not give, and the longest
+#: wait before the next, in seconds: about five minutes in all.
+PICTURE_CALLS_MAX = 10
+PICTURE_WAIT_MAX_S = 60.0
 #: After a call that did not happen, an order takes its turn again after about this many seconds.
 RETRY_WAIT_S = 1.0
 #: The same after the trial of a half-open breaker: the next trial is another order's.
@@ -286,7 +288,7 @@ class Fulfiller:
         """It is free, and may only not be there yet: asked for again, later each time, then a person decides."""
         if turn.tries >= PICTURE_CALLS_MAX:
             return await self._refuse(turn, "attend", error.code, error.message)
-        return await self._release(turn, error.message, RETRY_WAIT_S * turn.tries)
+        return await self._release(turn, error.message, min(2.0**turn.tries, PICTURE_WAIT_MAX_S))
 
     # ---- stamping
 
@@ -299,7 +301,10 @@ class Fulfiller:
             pdf = await self._documents.get_upload(order.document_id)
             if pdf is None:
                 return await self._refuse(turn, "attend", "document-missing", "The uploaded PDF is gone.")
-            qr = await self._picture(turn, order.serial_number, None)
+            try:
+                qr = await self._picture(turn, order.serial_number, None)
+            except Rejected as error:
+                return await self._no_picture(turn, error)
             turn.meter.before_send = lambda: self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement
             stamped = await self._provider.stamp(
@@ -323,9 +328,7 @@ class Fulfiller:
         except SerialUnusable as error:
             return await self._refuse(turn, "attend", error.code, error.message)
         except Rejected as error:
-            if not turn.sent:
-                return await self._no_picture(turn, error)
-            verb = "reject" if order.serial_given else "attend"
+            verb = "reject" if order.serial_given and turn.sent else "attend"
             return await self._refuse(turn, verb, error.code, error.message)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
             if isinstance(error, OutcomeUnknown) and not error.on_trial and turn.tries >= STAMP_CALLS_MAX:

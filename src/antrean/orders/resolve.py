@@ -119,6 +119,11 @@ class Resolver:
         #: Since when the list can not be read, in seconds by our clock.
         self._away_s: float | None = None
 
+    def lead_again(self) -> None:
+        """Others may have led since our last step, and have seen the list away: what we saw then settles nothing."""
+        if self._monotonic_s() - self._looked_s > GAP_S:
+            self._cases, self._away_s = {}, None
+
     async def run_once(self) -> bool:
         """One step. Raises StoreUnavailable, and ProviderError where the upstream cannot be asked."""
         unknowns = await self._store.unknowns(UNKNOWN_MAX)

@@ -15,7 +15,9 @@ from antrean.orders.place import InOrder, Spot
 from antrean.orders.states import State
 
 #: States in which the SN is on record, so that an earlier one is not shown with it.
-_WITH_SERIAL = frozenset({State.BOUGHT, State.STAMPING, State.COMPLETED, State.REJECTED, State.ATTENTION})
+_WITH_SERIAL = frozenset(
+    {State.BOUGHT, State.STAMPING, State.COMPLETED, State.REJECTED, State.ATTENTION, State.CANCELLED}
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 #: Rows asked for in one page, and most pages of one walk: a walk that ends for that reason proves no absence.
 PAGE_SIZE = 100
 PAGES_MAX = 400
-#: Failures of page 0 in a row after which there is taken to be none.
+#: Walks in a row in which page 0 alone failed, after which there is taken to be none.
 ZERO_FAILED_MAX = 3
 
 
@@ -47,12 +47,12 @@ class Walk:
 
 
 class Walker:
-    """Reads for one resolver. Whether there is a page 0 is learnt once."""
+    """Reads for one resolver. From which page the list counts is learnt once."""
 
     def __init__(self, store: OrderStore, provider: Provider) -> None:
         self._store = store
         self._provider = provider
-        self._has_zero = True
+        self._first_page: int | None = None
         self._zero_failed = 0
 
     async def walk(self, back_ms: int | None, in_doubt: set[str]) -> Walk:
@@ -67,10 +67,12 @@ class Walker:
         walk = Walk()
         seen: set[str] = set()
         newest_ms: int | None = None
-        if self._has_zero:
-            await self._page_zero(seen, walk, in_doubt)
+        sold_since = 0
+        zero = None if self._first_page == 1 else await self._page_zero(seen, walk, in_doubt)
         for page in range(1, PAGES_MAX + 1):
             answer, fresh = await self._page(page, seen, walk, in_doubt)
+            if page == 1 and zero is not None:
+                self._learn_first_page(zero, answer)
             times = [t for r in fresh if (t := _time_ms(r.updated_at)) is not None]
             if newest_ms is None and times:
                 newest_ms = max(times)
@@ -79,15 +81,20 @@ class Walker:
             if answer.last or (back_ms is not None and walk.reach_ms > back_ms):
                 walk.complete = True
                 break
-            if not fresh and not await self._has_moved(seen, walk, in_doubt):
-                # Nothing was sold since, so this page repeats another because there is none after that.
-                walk.complete = True
-                break
+            if fresh:
+                sold_since = 0
+            elif page > 1:  # page 1 may repeat page 0
+                sold_since += await self._sold_since(seen, walk, in_doubt)
+                if sold_since < len(answer.records):
+                    # Too few to have moved a page that we know to this place: it repeats one since there is no other.
+                    walk.complete = True
+                    break
         return walk
 
-    async def _has_moved(self, seen: set[str], walk: Walk, in_doubt: set[str]) -> bool:
-        firsts = (0, 1) if self._has_zero else (1,)
-        return any([(await self._page(first, seen, walk, in_doubt))[1] for first in firsts])
+    async def _sold_since(self, seen: set[str], walk: Walk, in_doubt: set[str]) -> int:
+        """Rows on the first page that were not there when it was read before."""
+        firsts = (1,) if self._first_page == 1 else (0, 1)
+        return sum([len((await self._page(first, seen, walk, in_doubt))[1]) for first in firsts])
 
     async def _page(
         self, page: int, seen: set[str], walk: Walk, in_doubt: set[str]
@@ -99,22 +106,29 @@ class Walker:
         await self._take_in(fresh, walk, in_doubt)
         return answer, fresh
 
-    async def _page_zero(self, seen: set[str], walk: Walk, in_doubt: set[str]) -> None:
+    async def _page_zero(self, seen: set[str], walk: Walk, in_doubt: set[str]) -> SerialPage | None:
+        """Page 0, or None where there is none. Raises what it failed with, unless it alone fails for ever."""
         try:
-            await self._page(0, seen, walk, in_doubt)
-        except Rejected:
-            self._has_zero = False
-        except Unavailable as error:
-            if not error.tried:
+            answer, _ = await self._page(0, seen, walk, in_doubt)
+        except (Rejected, Unavailable) as error:
+            if self._first_page == 0 or (isinstance(error, Unavailable) and not error.tried):
                 raise
-            # A passing fault, or a server that has no such page and says so by failing: then each asking counts
-            # against it, so it is not asked for ever.
+            await self._provider.serial_page(1, PAGE_SIZE)  # where this fails too, it says nothing of page 0
             self._zero_failed += 1
             if self._zero_failed < ZERO_FAILED_MAX:
                 raise
-            self._has_zero = False
-        else:
-            self._zero_failed = 0
+            self._first_page = 1
+            return None
+        self._zero_failed = 0
+        return answer
+
+    def _learn_first_page(self, zero: SerialPage, one: SerialPage) -> None:
+        on_zero = {r.serial_number for r in zero.records}
+        on_one = {r.serial_number for r in one.records}
+        if on_one and (not on_zero or on_zero == on_one):
+            self._first_page = 1
+        elif on_zero and on_zero.isdisjoint(on_one):
+            self._first_page = 0
 
     async def _take_in(self, rows: list[SerialRecord], walk: Walk, in_doubt: set[str]) -> None:
         ours = {r.serial_number: r for r in rows if order_id_of(r.file)}

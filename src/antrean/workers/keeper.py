@@ -34,12 +34,22 @@ class Loop:
 
 
 class Keeper:
-    """Keeps one worker process alive in the store's eyes, takes the lead when it is free, and runs the loops."""
+    """Keeps one worker process alive in the store's eyes, takes the lead when it is free, and runs the loops.
 
-    def __init__(self, store: OrderStore, worker: str, loops: list[Loop]) -> None:
+    `on_lead` is called when it has got the lead, before the leader's loops go on.
+    """
+
+    def __init__(
+        self,
+        store: OrderStore,
+        worker: str,
+        loops: list[Loop],
+        on_lead: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._worker = worker
         self._loops = loops
+        self._on_lead = on_lead
         self._leads = asyncio.Event()
 
     @property
@@ -53,6 +63,7 @@ class Keeper:
         leads = await self._store.lead(self._worker, LEADER_LEASE_MS)
         if leads and not self.leads:
             log.info("leads the keeper loops", worker=self._worker)
+            self._on_lead()
         if leads:
             self._leads.set()
         else:

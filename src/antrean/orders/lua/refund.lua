@@ -8,6 +8,8 @@ if o.refunded == '1' then return {CODE.REFUNDED} end
 -- An order that brought its own SN paid nothing here.
 if o.given == '1' or (o.state ~= S.REJECTED and o.state ~= S.ATTENTION) then return {CODE.STATE} end
 local from = o.own == '1' and 'bought_unused' or 'held'
+-- Nobody may have it stamped for nothing.
+if o.own == '1' then redis.call('HSET', K.SERIAL_USE, o.sn, id) end
 local set = {refunded = '1', fence = int(tonumber(o.fence) + 1), last = ''}
 if o.state == S.ATTENTION then
   local code = check(o, 'refund', S.CANCELLED, '', '')
