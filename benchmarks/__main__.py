@@ -34,7 +34,7 @@ Ask = Callable[[bool], Coroutine[None, None, Answer]]
 QUESTIONS: dict[str, tuple[Ask, float]] = {
     "accept": (accept, 130),
     "drain": (drain, 120),
-    "capacity": (capacity, 180),
+    "capacity": (capacity, 140),
     "workers": (workers, 100),
     "peers": (peers, 200),
     "status": (status, 90),
