@@ -42,6 +42,15 @@ def lists_by(world: World, serial_page: Callable[[int, int], Awaitable[SerialPag
     world.upstream.serial_page = serial_page  # type: ignore[assignment, method-assign, unused-ignore]
 
 
+async def sold_before(world: World, count: int) -> Order:
+    """The same, and so many are sold after it; a top-up has silenced the balance."""
+    order = await sold_and_listed_later(world)
+    world.upstream.quota += 1000
+    for _ in range(count):
+        await buy(world)
+    return order
+
+
 async def bought_in_all(world: World, order: Order) -> int:
     """How often it was bought, when all that may go on has gone on."""
     if (await world.order(order.id)).state is State.QUEUED:
@@ -69,10 +78,7 @@ def moves_once(world: World, size: int, after: int, sales: int, first: int = 1) 
 @pytest.mark.parametrize("size", [10, PAGE_SIZE])
 async def test_a_list_that_moves_by_a_page_while_it_is_read_is_read_on(world: World, size: int) -> None:
     """The next page repeats the one before. The balance says nothing, as after a top-up."""
-    order = await sold_and_listed_later(world)
-    world.upstream.quota += 1000
-    for _ in range(size + 5):  # its SN stands on page 2 now
-        await buy(world)
+    order = await sold_before(world, size + 5)  # its SN stands on page 2 now
     moves_once(world, size, after=1, sales=size)
     world.now_ms += SETTLED_MS
     await world.resolver.run_once()
@@ -91,10 +97,7 @@ async def test_the_same_amid_traffic_that_blurs_the_balance(world: World) -> Non
 
 
 async def test_what_moves_from_page_0_to_page_1_is_not_missed(world: World) -> None:
-    order = await sold_and_listed_later(world)
-    world.upstream.quota += 1000
-    for _ in range(9):  # it is the last row of page 0
-        await buy(world)
+    order = await sold_before(world, 9)  # it is the last row of page 0
     moves_once(world, 10, after=1, sales=1, first=0)
     world.now_ms += SETTLED_MS
     await world.resolver.run_once()
@@ -103,8 +106,7 @@ async def test_what_moves_from_page_0_to_page_1_is_not_missed(world: World) -> N
 
 
 async def test_a_page_0_that_fails_for_a_moment_proves_nothing(world: World) -> None:
-    order = await sold_and_listed_later(world)
-    world.upstream.quota += 1000
+    order = await sold_before(world, 0)
     moves_once(world, PAGE_SIZE, after=-1, sales=0, first=0)
     world.upstream.faults["serial_page"] = [Unavailable("too busy", sent=True)]
     world.now_ms += SETTLED_MS
@@ -138,10 +140,7 @@ async def test_a_page_0_that_is_not_there_is_not_asked_for_for_ever(
 
 
 async def test_a_page_0_that_repeats_page_1_ends_nothing(world: World) -> None:
-    order = await sold_and_listed_later(world)
-    world.upstream.quota += 1000
-    for _ in range(PAGE_SIZE + 5):  # its SN stands on page 2 now
-        await buy(world)
+    order = await sold_before(world, PAGE_SIZE + 5)  # its SN stands on page 2 now
     read_page = world.upstream.serial_page
 
     async def from_1(page: int, size: int) -> SerialPage:

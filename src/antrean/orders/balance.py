@@ -8,7 +8,7 @@ from antrean.orders.resolve import Resolver
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.walk import Walk
-from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.errors import ProviderError
 from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
@@ -86,7 +86,7 @@ class BalanceWatch:
         try:
             walk = await self._resolver.walk(None)
         except ProviderError as error:
-            self._unread += not isinstance(error, Unavailable) or error.tried
+            self._unread += error.tried
             if self._unread < UNREAD_MAX:
                 raise
             return Walk()

@@ -26,6 +26,7 @@ from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable
 from antrean.provider.errors import (
+    ASKED_WAIT_MAX_S,
     OutcomeUnknown,
     ProviderError,
     QuotaExhausted,
@@ -56,9 +57,6 @@ PICTURE_WAIT_MAX_S = 60.0
 RETRY_WAIT_S = 1.0
 #: The same after the trial of a half-open breaker: the next trial is another order's.
 TRIAL_WAIT_S = 10.0
-#: Longest wait that the upstream asked for and this order keeps to by itself, in seconds: for a longer one the breaker
-#: opens and holds all of them.
-ASKED_WAIT_MAX_S = 10.0
 #: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
 UNREADABLE_WAIT_S = 15.0
 

@@ -143,7 +143,7 @@ class Resolver:
             walk = await self._look_at_list(back_ms, now_s)
             await self._judge(walk, now_ms, max(situation.unknown - UNKNOWN_MAX, 0))
         except ProviderError as error:
-            if not (isinstance(error, Unavailable) and not error.tried):
+            if error.tried:
                 await self._look_failed(error)
             raise
         self._failed_looks = 0

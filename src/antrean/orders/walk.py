@@ -111,7 +111,7 @@ class Walker:
         try:
             answer, _ = await self._page(0, seen, walk, in_doubt)
         except (Rejected, Unavailable) as error:
-            if self._first_page == 0 or (isinstance(error, Unavailable) and not error.tried):
+            if self._first_page == 0 or not error.tried:
                 raise
             await self._provider.serial_page(1, PAGE_SIZE)  # where this fails too, it says nothing of page 0
             self._zero_failed += 1

@@ -24,12 +24,11 @@ from redis.exceptions import RedisError
 
 from antrean.provider import scripts
 from antrean.provider.breaker_status import BreakerStatus, Change, LimitStatus, read_status
-from antrean.provider.errors import ProviderError, Unavailable
+from antrean.provider.errors import ASKED_WAIT_MAX_S, ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
 from antrean.provider.pacing import HOLD_FIRST_S
 from antrean.provider.policy import (
-    ASKED_WAIT_MAX_S,
     BreakerRules,
     BreakerState,
     Weight,
@@ -53,11 +52,7 @@ REDIS_TROUBLE = (RedisError, OSError)
 class NotAdmitted(Unavailable):
     """No permit was given, so nothing was tried: the breaker is open, or no slot was free in time."""
 
-    def __init__(
-        self, message: str, *, retry_after_s: float | None = None, refused_by_breaker: bool = False
-    ) -> None:
-        super().__init__(message, retry_after_s=retry_after_s, refused_by_breaker=refused_by_breaker)
-        self.tried = False
+    tried = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
+#: The longest Retry-After that is simply kept to, in seconds. An upstream that asks for more says that it is away: the
+#: breaker opens, so that orders are seen to be held and its probes notice an earlier return.
+ASKED_WAIT_MAX_S = 10.0
+
 
 class ProviderError(Exception):
     """Base of the tree; never raised itself.
@@ -25,6 +29,8 @@ class ProviderError(Exception):
 
     #: It came of the one call that a half-open breaker let through: it says little of the order.
     on_trial = False
+    #: False where nothing was sent because we ourselves held the call back, as an open breaker does.
+    tried = True
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -37,7 +43,6 @@ class Unavailable(ProviderError):
     `retry_after_s`: seconds the upstream asked us to wait, when it did.
     `sent`: False where no byte of the request can have reached the upstream.
     `refused_by_breaker`: True where the breaker is open.
-    `tried`: False where nothing was sent because we ourselves held the call back, as an open breaker does.
     """
 
     def __init__(
@@ -52,7 +57,8 @@ class Unavailable(ProviderError):
         self.retry_after_s = retry_after_s
         self.sent = sent
         self.refused_by_breaker = refused_by_breaker
-        self.tried = not refused_by_breaker
+        if refused_by_breaker:
+            self.tried = False
 
 
 class OutcomeUnknown(ProviderError):

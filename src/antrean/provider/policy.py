@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
+from antrean.provider.errors import ASKED_WAIT_MAX_S, OutcomeUnknown, ProviderError, Unavailable
 
 
 class BreakerState(StrEnum):
@@ -33,9 +33,6 @@ class Weight(StrEnum):
 #: seconds. A server that is a little too full turns away ten at once, while those it has let in are on their way.
 SILENCE = 1.2
 SILENCE_MAX_S = 2.0
-#: The longest Retry-After that is simply kept to, in seconds. An upstream that asks for more says that it is away: the
-#: breaker opens, so that orders are seen to be held and its probes notice an earlier return.
-ASKED_WAIT_MAX_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
