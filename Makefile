@@ -15,7 +15,7 @@ help:  ## Show this list
 
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # uv takes a sixth of pip's time. It does not read pip's settings, so where these name an index of their own pip does it.
-quick_install = ! $(BIN)/python -m pip config list | grep -q index-url \
+quick_install = ! $(BIN)/python -m pip config list | grep index-url >/dev/null \
 	&& awk '/^[^ \#]/ {wanted = /^uv==/} wanted' requirements.lock | $(PIP) --require-hashes -r /dev/stdin \
 	&& UV_HTTP_RETRIES=1 $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r requirements.lock
 
@@ -35,8 +35,11 @@ $(STAMP): requirements.lock pyproject.toml
 up: install  ## Run everything on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/antrean up
 
+# Tests wait more than they compute; two lanes suit the smallest machine we work on.
+LANES = -n 2 --dist worksteal
+
 test: lint  ## All checks: lint, then every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(LANES)
 
 test-long: install  ## The tests that take minutes: partitioned primary, long soak
 	@$(BIN)/python -m pytest -m long
@@ -79,7 +82,7 @@ soak: install  ## An hour of load and random faults, with memory, files and keys
 	@$(BIN)/python -m benchmarks.soak
 
 histories: install  ## Many random histories of orders on virtual time; ANTREAN_TEST_HISTORIES
-	@ANTREAN_TEST_HISTORIES=$${ANTREAN_TEST_HISTORIES:-20000} $(BIN)/python -m pytest -s tests/test_simulation.py
+	@ANTREAN_TEST_HISTORIES=$${ANTREAN_TEST_HISTORIES:-20000} $(BIN)/python -m pytest $(LANES) tests/test_simulation.py
 
 docs: install  ## The site, in build/site
 	@$(BIN)/python tests/state_pictures.py

@@ -23,7 +23,6 @@ from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.provider.transport import Http1Transport
-from beside import Beside
 from orders_support import World
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -32,11 +31,6 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 #: Longest stop of a test's Valkey, in seconds.
 STOP_S = 10
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that run beside the others are judged last."""
-    items.sort(key=lambda item: item.get_closest_marker("beside") is not None)
 
 
 @pytest.hookimpl(trylast=True)
@@ -48,19 +42,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     return LOOPS if item.get_closest_marker("both_loops") else {"asyncio": LOOPS["asyncio"]}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def beside(request: pytest.FixtureRequest) -> Iterator[Beside]:
-    """The processes of the tests marked `beside`: one at a time, or two where there is nothing else to do."""
-    marks = [mark for item in request.session.items if (mark := item.get_closest_marker("beside"))]
-    runs = Beside(at_once=2 if len(marks) == len(request.session.items) else 1)
-    for mark in marks:
-        name, *commands = mark.args
-        url = request.getfixturevalue("quick_valkey_url")
-        runs.begin(name, [command(url) for command in commands])
-    yield runs
-    runs.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)

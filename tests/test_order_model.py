@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
@@ -24,11 +23,11 @@ from antrean.orders.record import whole
 from antrean.orders.scripts import Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import MOVES, TERMINAL, State
-from beside import Beside
 from orders_support import World
 
 #: Examples of 30 steps each in the test run.
 EXAMPLES = int(os.environ.get("ANTREAN_TEST_MODEL_EXAMPLES", "2000"))
+SHARES = 4
 
 WORKER_TARGETS = {(m.verb, m.source, m.target) for m in MOVES if m.fenced}
 
@@ -42,7 +41,7 @@ class OrderModel(RuleBasedStateMachine):
 
     @initialize(affix=st.booleans())
     def accept(self, affix: bool) -> None:
-        OrderModel.examples += 1
+        type(self).examples += 1
         self.do(self.redis.flushdb())
         self.world = World(self.redis)
         self.store = self.world.store
@@ -307,32 +306,27 @@ class OrderModel(RuleBasedStateMachine):
             assert totals["bought_unused"] == 10_000
 
 
-def play(url: str, examples: int) -> None:
-    """Run the model and print how many examples it had; the example that fails is raised and printed."""
-    OrderModel.loop = uvloop.new_event_loop()
-    OrderModel.redis = Redis.from_url(url, protocol=2)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_every_verb_at_every_state_does_what_the_table_says(quick_valkey_url: str, share: int) -> None:
+    class Model(OrderModel):
+        examples = 0
+
+    if settings().derandomize:
+        # In CI: the same examples each time, but each share its own.
+        seed(share)(Model)
+    Model.loop = uvloop.new_event_loop()
+    Model.redis = Redis.from_url(quick_valkey_url, protocol=2)
     # What is asked in one write with other commands is asked by its digest alone.
-    OrderModel.loop.run_until_complete(Scripts(OrderModel.redis).load())
+    Model.loop.run_until_complete(Scripts(Model.redis).load())
     run_state_machine_as_test(
-        OrderModel,
+        Model,
         settings=settings(
-            max_examples=examples,
+            max_examples=EXAMPLES // SHARES,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    OrderModel.loop.run_until_complete(OrderModel.redis.aclose())
-    OrderModel.loop.close()
-    print(f"examples={OrderModel.examples}")
-
-
-@pytest.mark.beside("model", lambda url: [sys.executable, __file__, f"{url}?db=3", str(EXAMPLES)])
-def test_every_verb_at_every_state_does_what_the_table_says(beside: Beside) -> None:
-    (output,) = beside.outputs("model")
-    played = int(output.rpartition("examples=")[2])
-    assert played >= EXAMPLES
-
-
-if __name__ == "__main__":
-    play(sys.argv[1], int(sys.argv[2]))
+    Model.loop.run_until_complete(Model.redis.aclose())
+    Model.loop.close()
+    assert Model.examples >= EXAMPLES // SHARES

@@ -99,7 +99,7 @@ async def test_a_command_whose_answer_is_lost_reaches_the_server_once(
 ) -> None:
     # The URL asks for repetition, as a careless one might; it is not listened to.
     url = f"{proxy.url}?retry_on_timeout=true"
-    client = connect(url, make_settings(redis_timeout_s=0.3))
+    client = connect(url, make_settings(redis_timeout_s=1.0))
     await client.ping()
 
     proxy.armed = lose
@@ -118,7 +118,7 @@ async def test_a_command_whose_answer_is_lost_reaches_the_server_once(
 async def test_the_same_holds_for_the_blocking_client(
     proxy: Proxy, redis: Redis, make_settings: Callable[..., Settings], transaction: bool, lose: str
 ) -> None:
-    client = connect_sync(proxy.url, make_settings(redis_timeout_s=0.3))
+    client = connect_sync(proxy.url, make_settings(redis_timeout_s=1.0))
     await asyncio.to_thread(client.ping)
 
     def send() -> Any:
