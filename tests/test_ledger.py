@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.ledger import PAID, PARTS, Ledger, Reconciliation, reconcile
+from antrean.orders.ledger import PAID, PARTS, Ledger
 from antrean.orders.model import IllegalMove, SubmitRefused
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, SerialUnusable
@@ -109,21 +109,3 @@ async def test_a_refund_of_what_was_never_bought_ends_the_order(redis: Redis) ->
     assert await Ledger(world.store).refund(order.id, "ops: paid back") == "held"
     assert (await world.order(order.id)).state is State.CANCELLED
     await world.assert_books_balance()
-
-
-async def test_reconciling_shows_what_differs_and_nothing_else(redis: Redis) -> None:
-    world = await played(redis)
-    world.upstream.sell("someone-elses.pdf")
-    assert await reconcile(world.store, world.upstream, page_size=2) == Reconciliation([], others=1)
-    stray = world.upstream.sell("0" * 26 + ".pdf")
-    gone = world.upstream.sold[0]
-    gone.visible = False
-    stamped = next(s for s in world.upstream.sold if s.stamped_on)
-    stamped.stamped_on = None
-    compared = await reconcile(world.store, world.upstream, page_size=2)
-    found = {(d.serial_number, d.what) for d in compared.differences}
-    assert found == {
-        (stray.serial_number, "sold, and not on our books"),
-        (gone.serial_number, "on our books, and not on the account's list"),
-        (stamped.serial_number, "stamped by us, NOTSTAMP upstream"),
-    }

@@ -12,11 +12,11 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import keys
+from antrean.orders.account_list import PAGE_SIZE, PAGES_MAX, ZERO_FAILED_MAX
 from antrean.orders.balance import HOLD, UNREAD_MAX, BalanceWatch
 from antrean.orders.model import Order
 from antrean.orders.resolve import FAILED_LOOKS_MAX, UNWITNESSED_MARGIN_MS
 from antrean.orders.states import State
-from antrean.orders.walk import PAGE_SIZE, PAGES_MAX, ZERO_FAILED_MAX
 from antrean.provider.breaker import NotAdmitted
 from antrean.provider.errors import OutcomeUnknown, Rejected, Unavailable
 from antrean.provider.protocol import SerialPage, SerialRecord

@@ -129,13 +129,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a list that has moved by a page is taken for read to its end",
-        "orders/walk.py",
+        "orders/account_list.py",
         "                if sold_since < len(answer.records):",
         "                if True:",
     ),
     Mutant(
         "a first page that repeats page 0 is taken for the end",
-        "orders/walk.py",
+        "orders/account_list.py",
         "            elif page > 1:",
         "            else:",
     ),

@@ -57,13 +57,13 @@ def csv() -> None:
 
 @command.command()
 def reconcile() -> None:
-    """Compare our books with the account's list upstream. Exit code 1 where they differ."""
+    """Compare our books with the account's list upstream. Exit code 1 where they differ, or the list has no end."""
 
     async def work(settings: Settings, redis: Redis) -> int:
         from antrean.config.launch import with_upstream
         from antrean.config.store import build_store
         from antrean.config.upstream import build_adapter, build_breakers, build_provider
-        from antrean.orders.ledger import reconcile
+        from antrean.orders.reconcile import reconcile
         from antrean.provider.errors import ProviderError
 
         settings = with_upstream(settings)
@@ -80,8 +80,10 @@ def reconcile() -> None:
             click.echo(
                 f"{found.others} serial numbers on the account's list were bought by others, not by us"
             )
+        if not found.complete:
+            click.echo("The list is too long to be read to its end: nothing is said of what it does not show")
         click.echo(f"{len(found.differences)} differences")
-        return len(found.differences)
+        return len(found.differences) + (not found.complete)
 
     if with_redis(work):
         raise SystemExit(1)

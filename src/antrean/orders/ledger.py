@@ -17,10 +17,7 @@ from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.model import IllegalMove
-from antrean.orders.states import State
 from antrean.orders.store import OrderStore
-from antrean.orders.walk import order_id_of
-from antrean.provider.protocol import Provider
 
 #: The accounts that a citizen's payment can be in, and the sum of all payments.
 PARTS = ("stamped", "bought_unused", "refunded", "held")
@@ -106,68 +103,6 @@ class Ledger:
         if answer[0] != Code.OK:
             raise IllegalMove("only an order that came to nothing can be refunded", None)
         return str(answer[1].decode())
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something that the upstream's list and our books see differently."""
-
-    serial_number: str
-    order_id: str | None
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reconciliation:
-    """`others`: SNs on the list whose file name is not of our making. Other users of the account have bought them."""
-
-    differences: list[Difference]
-    others: int
-
-
-async def reconcile(store: OrderStore, provider: Provider, page_size: int = 100) -> Reconciliation:
-    """Compare the whole of the account's list with our books. Raises StoreUnavailable, ProviderError."""
-    redis = store.scripts.redis
-    owners: dict[str, str] = {}
-    cursor = None
-    while cursor != 0:  # in parts: with a million SNs one answer would stop everybody else
-        cursor, part = await asked(redis.hscan(keys.SERIAL_OWNER, cursor or 0, count=PAGE_MAX))
-        # Of an archived order the office stands behind its id.
-        owners |= {k.decode(): v.decode().partition("@")[0] for k, v in part.items()}
-    pool = {k.decode() for k in await asked(redis.hkeys(keys.POOL))}
-    differences: list[Difference] = []
-    others = 0
-    seen: set[str] = set()
-    page = 1
-    while True:
-        answer = await provider.serial_page(page, page_size)
-        fresh = [r for r in answer.records if r.serial_number not in seen]
-        for record in fresh:
-            seen.add(record.serial_number)
-            order_id = owners.get(record.serial_number)
-            if order_id is None:
-                others += order_id_of(record.file) is None
-                if order_id_of(record.file) and record.serial_number not in pool:
-                    differences.append(
-                        Difference(
-                            record.serial_number, order_id_of(record.file), "sold, and not on our books"
-                        )
-                    )
-                continue
-            order = await store.get(order_id)
-            stamped = order is not None and order.kind == "affix" and order.state is State.COMPLETED
-            if stamped and record.status != "STAMP":
-                differences.append(
-                    Difference(record.serial_number, order_id, "stamped by us, NOTSTAMP upstream")
-                )
-        if answer.last or not fresh:
-            break
-        page += 1
-    for serial in sorted((owners.keys() | pool) - seen):
-        differences.append(
-            Difference(serial, owners.get(serial), "on our books, and not on the account's list")
-        )
-    return Reconciliation(differences, others)
 
 
 def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:

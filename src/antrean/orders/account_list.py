@@ -1,0 +1,138 @@
+"""Reads the account's list of SNs upstream, newest first, so that what it does not show can count for something.
+
+A list moves while it is read: what is sold in between pushes rows to later pages, never to earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from antrean.orders import ids
+from antrean.provider.errors import Rejected, Unavailable
+from antrean.provider.protocol import Provider, SerialPage, SerialRecord
+
+#: Rows asked for in one page, and most pages of one reading: one that ends for that reason proves no absence.
+PAGE_SIZE = 100
+PAGES_MAX = 400
+#: Readings in a row in which page 0 alone failed, after which there is taken to be none.
+ZERO_FAILED_MAX = 3
+
+#: Takes the rows that were not shown before.
+Take = Callable[[list[SerialRecord]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Reading:
+    """How far one reading of the list came. `complete`: as far back as was asked for."""
+
+    rows: int = 0
+    complete: bool = False
+    #: Of all that was sold up to so many ms before the newest, nothing was missed; 0 where the rows have no dates.
+    reach_ms: int = 0
+
+
+class AccountList:
+    """Reads for one process. From which page the list counts is learnt once."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        page_size: int = PAGE_SIZE,
+        pages_max: int = PAGES_MAX,
+        zero_failed_max: int = ZERO_FAILED_MAX,
+    ) -> None:
+        self._provider = provider
+        self._page_size = page_size
+        self._pages_max = pages_max
+        self._zero_failed_max = zero_failed_max
+        self._first_page: int | None = None
+        self._zero_failed = 0
+
+    async def read(self, reading: Reading, back_ms: int | None, take: Take) -> None:
+        """Read what was sold up to `back_ms` before the newest, or to the list's end with None; `reading` is filled in.
+
+        Only times of the upstream are compared with each other, so that it does not matter how far its clock is from
+        ours. Raises ProviderError, and whatever `take` raises.
+
+        Pages count from 1, or from 0 with some (assumed: sources differ), so a page 0 is asked for as well, first of
+        all: asked for last, it would not show any more what has moved to page 1 meanwhile.
+        """
+        seen: set[str] = set()
+
+        async def shown(page: int) -> tuple[SerialPage, list[SerialRecord]]:
+            answer = await self._provider.serial_page(page, self._page_size)
+            fresh = [r for r in answer.records if r.serial_number not in seen]
+            seen.update(r.serial_number for r in fresh)
+            reading.rows += len(fresh)
+            await take(fresh)
+            return answer, fresh
+
+        newest_ms: int | None = None
+        sold_since = 0
+        zero = None if self._first_page == 1 else await self._page_zero(shown)
+        for page in range(1, self._pages_max + 1):
+            answer, fresh = await shown(page)
+            if page == 1 and zero is not None:
+                self._learn_first_page(zero, answer)
+            times = [t for r in fresh if (t := _time_ms(r.updated_at)) is not None]
+            if newest_ms is None and times:
+                newest_ms = max(times)
+            if newest_ms is not None and times and len(times) == len(fresh):
+                reading.reach_ms = max(newest_ms - max(times), 0)
+            if answer.last or (back_ms is not None and reading.reach_ms > back_ms):
+                reading.complete = True
+                break
+            if fresh:
+                sold_since = 0
+            elif page > 1:  # page 1 may repeat page 0
+                firsts = (1,) if self._first_page == 1 else (0, 1)
+                sold_since += sum([len((await shown(first))[1]) for first in firsts])
+                if sold_since < len(answer.records):
+                    # Too few to have moved a page that we know to this place: it repeats one since there is no other.
+                    reading.complete = True
+                    break
+
+    async def _page_zero(
+        self, shown: Callable[[int], Awaitable[tuple[SerialPage, list[SerialRecord]]]]
+    ) -> SerialPage | None:
+        """Page 0, or None where there is none. Raises what it failed with, unless it alone fails for ever."""
+        try:
+            answer, _ = await shown(0)
+        except (Rejected, Unavailable) as error:
+            if self._first_page == 0 or not error.tried:
+                raise
+            # Where this fails too, it says nothing of page 0.
+            await self._provider.serial_page(1, self._page_size)
+            self._zero_failed += 1
+            if self._zero_failed < self._zero_failed_max:
+                raise
+            self._first_page = 1
+            return None
+        self._zero_failed = 0
+        return answer
+
+    def _learn_first_page(self, zero: SerialPage, one: SerialPage) -> None:
+        on_zero = {r.serial_number for r in zero.records}
+        on_one = {r.serial_number for r in one.records}
+        if on_one and (not on_zero or on_zero == on_one):
+            self._first_page = 1
+        elif on_zero and on_zero.isdisjoint(on_one):
+            self._first_page = 0
+
+
+def order_id_of(file: str | None) -> str | None:
+    """Our order id in an SN's file name, or None where the SN is not of our making."""
+    stem = (file or "").rsplit("/", 1)[-1].removesuffix(".pdf")
+    return stem if ids.is_id(stem) else None
+
+
+def _time_ms(text: str | None) -> int | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else int(moment.timestamp() * 1000)

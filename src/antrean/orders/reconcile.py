@@ -1,0 +1,104 @@
+"""Compares the account's list upstream with our books, SN by SN, for an auditor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from antrean.orders import keys
+from antrean.orders.account import POOLED
+from antrean.orders.account_list import PAGE_SIZE, AccountList, Reading, order_id_of
+from antrean.orders.asking import asked
+from antrean.orders.ledger import PAGE_MAX
+from antrean.orders.states import State
+from antrean.orders.store import OrderStore
+from antrean.provider.protocol import Provider, SerialRecord
+
+#: Most pages of the list that are read.
+PAGES_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that the upstream's list and our books see differently."""
+
+    serial_number: str
+    order_id: str | None
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """`others`: SNs on the list whose file name is not of our making. Other users of the account have bought them.
+
+    `complete`: the list was read to its end. Where it was not, nothing is said of what it does not show.
+    """
+
+    differences: list[Difference]
+    others: int
+    complete: bool = True
+
+
+async def reconcile(
+    store: OrderStore, provider: Provider, page_size: int = PAGE_SIZE, pages_max: int = PAGES_MAX
+) -> Reconciliation:
+    """Compare the whole of the list with our books, while work goes on. Raises StoreUnavailable, ProviderError."""
+    # Before the list is read: what is bought meanwhile may be on no page that is still to come.
+    owners = await _owners(store)
+    differences: list[Difference] = []
+    strays: dict[str, str] = {}
+    others = 0
+
+    async def compare(rows: list[SerialRecord]) -> None:
+        nonlocal others
+        holders = await store.account.holders([r.serial_number for r in rows])
+        for row in rows:
+            owners.pop(row.serial_number, None)
+            holder, ours = holders.get(row.serial_number), order_id_of(row.file)
+            if holder is None and ours is None:
+                others += 1
+            elif holder is None and ours is not None:
+                strays[row.serial_number] = ours
+            elif holder is not None and holder != POOLED and row.status != "STAMP":
+                differences.extend(await _unstamped(store, row.serial_number, holder))
+
+    reading = Reading()
+    # A page 0 that fails once is taken for none: what stands on it is then told as missing, and costs nothing.
+    await AccountList(provider, page_size, pages_max, zero_failed_max=1).read(reading, None, compare)
+    differences += await _not_on_our_books(store, strays)
+    if reading.complete:
+        differences += [
+            Difference(
+                serial, None if holder == POOLED else holder, "on our books, and not on the account's list"
+            )
+            for serial, holder in sorted(owners.items())
+        ]
+    return Reconciliation(differences, others, reading.complete)
+
+
+async def _owners(store: OrderStore) -> dict[str, str]:
+    """Who has which SN, POOLED for those that belong to no order."""
+    redis = store.scripts.redis
+    owners = {k.decode(): POOLED for k in await asked(redis.hkeys(keys.POOL))}
+    cursor = None
+    while cursor != 0:  # in parts: with a million SNs one answer would stop everybody else
+        cursor, part = await asked(redis.hscan(keys.SERIAL_OWNER, cursor or 0, count=PAGE_MAX))
+        # Of an archived order the office stands behind its id.
+        owners |= {k.decode(): v.decode().partition("@")[0] for k, v in part.items()}
+    return owners
+
+
+async def _unstamped(store: OrderStore, serial_number: str, order_id: str) -> Iterable[Difference]:
+    order = await store.get(order_id)
+    if order is not None and order.kind == "affix" and order.state is State.COMPLETED:
+        return [Difference(serial_number, order_id, "stamped by us, NOTSTAMP upstream")]
+    return []
+
+
+async def _not_on_our_books(store: OrderStore, strays: dict[str, str]) -> list[Difference]:
+    """Those that still are not: one that was being bought when its page was read has come to its order by now."""
+    serials = list(strays)
+    for start in range(0, len(serials), PAGE_MAX):
+        for serial in await store.account.holders(serials[start : start + PAGE_MAX]):
+            del strays[serial]
+    return [Difference(serial, order_id, "sold, and not on our books") for serial, order_id in strays.items()]
