@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from antrean.orders import keys
-from antrean.orders.ledger import PAID, PARTS, Ledger
+from antrean.orders import keys, ledger
+from antrean.orders.ledger import DAYS_MAX, PAID, PARTS, Ledger
 from antrean.orders.model import IllegalMove, SubmitRefused
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, SerialUnusable
@@ -36,8 +36,8 @@ async def played(redis: Redis) -> World:
 
 async def test_the_parts_are_the_whole_in_total_and_for_each_office_and_day(redis: Redis) -> None:
     world = await played(redis)
-    ledger = Ledger(world.store)
-    totals = await ledger.totals()
+    books = Ledger(world.store)
+    totals = await books.totals()
     assert totals == {
         "paid": 60_000,
         "stamped": 10_000,
@@ -45,7 +45,7 @@ async def test_the_parts_are_the_whole_in_total_and_for_each_office_and_day(redi
         "refunded": 10_000,
         "held": 20_000,
     }
-    days = await ledger.days()
+    days = await books.days()
     assert {d.office for d in days} == {"MDN-01", "JKT-02"}
     for day in days:
         assert day.totals_idr[PAID] == sum(day.totals_idr[p] for p in PARTS)
@@ -53,40 +53,67 @@ async def test_the_parts_are_the_whole_in_total_and_for_each_office_and_day(redi
         assert sum(d.totals_idr[account] for d in days) == totals[account]
 
 
+async def test_of_the_days_only_the_last_are_told_and_as_many_as_one_answer_bears(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(redis)
+    today = (world.now_ms + ledger.WIB_MS) // ledger.DAY_MS
+    # One that an earlier form of the books has.
+    await redis.hset(
+        keys.LEDGER_DAYS, mapping={f"MDN-01|{today}|paid": "10000", f"MDN-01|{today - 31}|paid": "10000"}
+    )
+    for _ in range(DAYS_MAX + 1):
+        for office in ("MDN-01", "JKT-02"):
+            await world.submit(office=office)
+        world.now_ms += ledger.DAY_MS
+    world.now_ms -= ledger.DAY_MS * (DAYS_MAX + 1)
+    totals = await Ledger(world.store).days()
+    assert [(d.office, d.totals_idr[PAID]) for d in totals] == [("JKT-02", 10_000), ("MDN-01", 20_000)]
+
+    world.now_ms += ledger.DAY_MS * DAYS_MAX
+    days = [d.day for d in await Ledger(world.store).days()]
+    assert len(days) == 2 * DAYS_MAX
+    assert days == sorted(days)
+    monkeypatch.setattr(ledger, "DAYS_FIELDS_MAX", 9)  # paid and held, for two offices: two days have 8
+    assert [d.day for d in await Ledger(world.store).days()] == days[-4:]
+    monkeypatch.setattr(ledger, "DAYS_FIELDS_MAX", 1)
+    assert [d.day for d in await Ledger(world.store).days()] == days[-2:]
+
+
 async def test_the_entries_alone_give_the_totals(redis: Redis) -> None:
     world = await played(redis)
-    ledger = Ledger(world.store)
+    books = Ledger(world.store)
     summed = dict.fromkeys((PAID, *PARTS), 0)
     count = 0
-    async for entry in ledger.all_entries():
+    async for entry in books.all_entries():
         count += 1
         summed[entry.target] += entry.amount_idr
         if entry.source:
             summed[entry.source] -= entry.amount_idr
         else:
             summed[PAID] += entry.amount_idr
-    assert summed == await ledger.totals()
-    first = await ledger.entries(None, 4)
-    rest = await ledger.entries(first[-1].id, 1000)
+    assert summed == await books.totals()
+    first = await books.entries(None, 4)
+    rest = await books.entries(first[-1].id, 1000)
     assert len(first) + len(rest) == count
 
 
 async def test_a_refund_is_recorded_once_with_its_reason(redis: Redis) -> None:
     world = await played(redis)
-    ledger = Ledger(world.store)
+    books = Ledger(world.store)
     named = world.named  # type: ignore[attr-defined]
-    assert await ledger.refund(named["rejected"].id, "ops Rina: paid back at the counter") == "held"
-    assert await ledger.refund(named["unusable"].id, "ops Rina: another stamp was bought") == "bought_unused"
+    assert await books.refund(named["rejected"].id, "ops Rina: paid back at the counter") == "held"
+    assert await books.refund(named["unusable"].id, "ops Rina: another stamp was bought") == "bought_unused"
     for order in (named["rejected"], named["unusable"], named["held"]):
         with pytest.raises(IllegalMove):
-            await ledger.refund(order.id, "again")
+            await books.refund(order.id, "again")
     with pytest.raises(IllegalMove, match="waits for a person"):
         await world.store.replay(named["unusable"].id, "auto", "x")
     assert (await world.order(named["unusable"].id)).state is State.CANCELLED
     assert await world.redis.zscore(keys.ERASE, named["unusable"].id) is not None
-    totals = await ledger.totals()
+    totals = await books.totals()
     assert (totals["refunded"], totals["held"], totals["bought_unused"]) == (30_000, 10_000, 10_000)
-    assert (await ledger.entries(None, 1000))[-1].reason == "ops Rina: another stamp was bought"
+    assert (await books.entries(None, 1000))[-1].reason == "ops Rina: another stamp was bought"
     await world.assert_books_balance()
 
 

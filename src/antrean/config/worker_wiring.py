@@ -31,6 +31,7 @@ from antrean.orders.course import CourseLog
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.layout import NewerLayout, require_known_layout
+from antrean.orders.ledger_archive import LedgerArchive, LedgerArchiver
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.outbox import Outbox
 from antrean.orders.pace import PaceReader
@@ -94,6 +95,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
 
     assert store.archive is not None
     archiver = Archiver(store, store.archive, Pictures(store.scripts, documents), settings.archive_after_s)
+    ledger_archiver = LedgerArchiver(store, LedgerArchive(documents), settings.archive_after_s)
     outbound = Outbound(allow_private=settings.webhook_allow_private)
     webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
@@ -131,6 +133,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
         Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
         Loop("archive", archiver.run_once, ARCHIVE_EVERY_S),
+        Loop("archive ledger", ledger_archiver.run_once, ARCHIVE_EVERY_S),
         Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
     ]
 

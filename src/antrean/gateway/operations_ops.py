@@ -131,7 +131,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         BOOKS,
         "Totals, days, and entries in the order written",
         {200: (JSON, answers_ops.Ledger)},
-        about="paid = stamped + bought_unused + refunded + held, at every moment.",
+        about="paid = stamped + bought_unused + refunded + held, at every moment. The first page has a month's days.",
         params=(
             query(
                 "cursor",

@@ -76,13 +76,15 @@ class DeadlinesIn(submissions.StrictModel):
 
 
 async def ledger(request: web.Request) -> web.Response:
-    """`GET /v1/ops/ledger?cursor=&limit=`: totals, totals by office and day, and entries in the order written."""
+    """`GET /v1/ops/ledger?cursor=&limit=`: totals, entries in the order written, and with the first page
+    the last days' totals by office."""
     books = _books(request)
     cursor = request.query.get("cursor") or None
     if cursor is not None and not _is_entry_id(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     limit = exchange.query_integer(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX)
-    totals, days, rows = await asyncio.gather(books.totals(), books.days(), books.entries(cursor, limit))
+    totals, rows = await asyncio.gather(books.totals(), books.entries(cursor, limit))
+    days = await books.days() if cursor is None else []
     return exchange.json_response(
         {
             "totals_idr": totals,
@@ -221,7 +223,9 @@ def _ms(moment: datetime) -> int:
 
 def _is_entry_id(text: str) -> bool:
     parts = text.split("-")
-    return len(parts) == 2 and all(p.isascii() and p.isdigit() and len(p) <= 20 for p in parts)
+    return len(parts) == 2 and all(
+        p.isascii() and p.isdigit() and len(p) <= 20 and int(p) < 2**64 for p in parts
+    )
 
 
 ROUTES = (

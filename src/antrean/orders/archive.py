@@ -86,7 +86,7 @@ class Archive:
 
     def __init__(self, objects: Objects, alone: Callable[[], AbstractAsyncContextManager[None]]) -> None:
         """`alone`: a block in which no other process changes the archive."""
-        self._objects = objects
+        self.objects = objects
         self.alone = alone
         self._kept: OrderedDict[str, list[Record]] = OrderedDict()
 
@@ -176,7 +176,7 @@ class Archive:
             await self._put(dataclasses.replace(segment, generation=segment.generation + 1), after)
             self._kept.pop(segment.path, None)
             try:
-                await self._objects.delete(segment.path)
+                await self.objects.delete(segment.path)
             except OSError as error:
                 raise _away(error) from error
         return changed
@@ -184,10 +184,10 @@ class Archive:
     async def _put(self, segment: Segment, records: list[Record]) -> None:
         data = gzip.compress(b"\n".join(map(_line, records)), mtime=0)
         try:
-            await self._objects.put(segment.path, data)
-            written = await self._objects.get(segment.path)
+            await self.objects.put(segment.path, data)
+            written = await self.objects.get(segment.path)
             if written != data:
-                await self._objects.delete(segment.path)
+                await self.objects.delete(segment.path)
                 raise StoreUnavailable("the archive does not hold what was written")
         except OSError as error:
             raise _away(error) from error
@@ -212,14 +212,14 @@ class Archive:
 
     async def _days(self) -> list[str]:
         try:
-            return [path.rstrip("/").rsplit("/", 1)[-1] for path in await self._objects.folders(ROOT)]
+            return [path.rstrip("/").rsplit("/", 1)[-1] for path in await self.objects.folders(ROOT)]
         except OSError as error:
             raise _away(error) from error
 
     async def _segments(self, day: str) -> list[Segment]:
         """The segments of a day; of one that is just being renamed, or was left behind, the latest."""
         try:
-            paths = await self._objects.paths(f"{ROOT}/{day}")
+            paths = await self.objects.paths(f"{ROOT}/{day}")
         except OSError as error:
             raise _away(error) from error
         latest: dict[Segment, Segment] = {}
@@ -236,7 +236,7 @@ class Archive:
             self._kept.move_to_end(segment.path)
             return kept
         try:
-            data = await self._objects.get(segment.path)
+            data = await self.objects.get(segment.path)
         except OSError as error:
             raise _away(error) from error
         if data is None:

@@ -46,9 +46,15 @@ SERIAL_OWNER = ROOT + "sn"  # hash: SN → order that bought it, and "@<office>"
 SERIAL_USE = ROOT + "snuse"  # hash: SN → affix order that puts it on its PDF
 POOL = ROOT + "pool"  # hash: SN that is ours and belongs to no order → why it is here
 
-LEDGER = ROOT + "ledger"  # stream: one entry a movement of money, append-only
+LEDGER = ROOT + "ledger"  # stream: one entry a movement of money, append-only; the oldest go to the archive
+LEDGER_SEGMENTS = (
+    ROOT + "ledger:segments"
+)  # zset, all of score 0: names of the archive's segments of the ledger
 LEDGER_TOTALS = ROOT + "ledger:totals"  # hash: account → rupiah
-LEDGER_DAYS = ROOT + "ledger:days"  # hash: office|day number (UTC+7)|account → rupiah
+LEDGER_DAY = ROOT + "ledger:day:"  # + day number (UTC+7) → hash: office|account → rupiah
+LEDGER_DAYS = (
+    ROOT + "ledger:days"
+)  # hash: office|day number|account → rupiah, of before each day had its own; read only
 
 NOTICES = ROOT + "notices"  # hash: notice id → JSON, what a webhook tells; until it is sent or dropped
 NOTICES_DUE = ROOT + "notices:due"  # zset: notice id by the time (ms) of its next try

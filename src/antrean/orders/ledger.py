@@ -8,6 +8,7 @@ paid = stamped + bought_unused + refunded + held, at every moment, in total and 
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +17,22 @@ from datetime import UTC, date, datetime, timedelta
 from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
-from antrean.orders.model import IllegalMove
+from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, Row, sortable
+from antrean.orders.model import IllegalMove, StoreUnavailable
 from antrean.orders.store import OrderStore
 
 #: The accounts that a citizen's payment can be in, and the sum of all payments.
 PARTS = ("stamped", "bought_unused", "refunded", "held")
 PAID = "paid"
-#: Most entries read in one go.
-PAGE_MAX = 1000
+DAY_MS = 86_400_000
+#: The books turn over at midnight in Jakarta.
+WIB_MS = 25_200_000
+#: Days whose totals are told, and most amounts in them; the latest is told whole.
+DAYS_MAX = 31
+DAYS_FIELDS_MAX = 40_000
+#: Most entries read in one go, and segments of the archive that they are looked for in.
+PAGE_MAX = SEGMENT_ENTRIES
+SEGMENTS_MAX = 2
 
 
 def difference_idr(totals: Mapping[str, int]) -> int:
@@ -61,6 +70,7 @@ class Ledger:
     def __init__(self, store: OrderStore) -> None:
         self._store = store
         self._redis = store.scripts.redis
+        self._archive = LedgerArchive(store.archive.objects) if store.archive else None
 
     async def totals(self) -> dict[str, int]:
         """Rupiah in each account, and paid."""
@@ -69,10 +79,28 @@ class Ledger:
         return {account: found.get(account, 0) for account in (PAID, *PARTS)}
 
     async def entries(self, after: str | None, limit: int) -> list[Entry]:
-        """Entries in the order in which they were written, those after the entry id `after`."""
-        start = f"({after}" if after else "-"
-        rows = await asked(self._redis.xrange(keys.LEDGER, start, "+", count=min(limit, PAGE_MAX)))
-        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows]
+        """Entries in the order in which they were written, those after the entry id `after`, archived or not."""
+        limit = min(limit, PAGE_MAX)
+        pipe = self._redis.pipeline(transaction=True)
+        # "~" stands behind every character of a name. Two whole segments hold more than is asked for.
+        pipe.zrangebylex(
+            keys.LEDGER_SEGMENTS, f"({sortable(after)}~" if after else "-", "+", start=0, num=SEGMENTS_MAX
+        )
+        pipe.xrange(keys.LEDGER, f"({after}" if after else "-", "+", count=limit)
+        names, recent = await asked(pipe.execute())
+        rows: list[Row] = []
+        for name in names:
+            if len(rows) < limit:
+                segment = await self._segment(name.decode())
+                rows += [r for r in segment if after is None or sortable(r[0].decode()) > sortable(after)]
+        if len(names) < SEGMENTS_MAX:
+            rows += recent
+        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows[:limit]]
+
+    async def _segment(self, name: str) -> list[Row]:
+        if self._archive is None:
+            raise StoreUnavailable("older entries of the ledger are in the archive, and there is none here")
+        return await self._archive.read(name)
 
     async def all_entries(self) -> AsyncIterator[Entry]:
         """The whole book, read page by page."""
@@ -83,12 +111,30 @@ class Ledger:
             after = page[-1].id
 
     async def days(self) -> list[DayTotals]:
-        """Totals for each office and day, oldest first."""
-        raw = await asked(self._redis.hgetall(keys.LEDGER_DAYS))
+        """Totals for each office and day, oldest first: the last DAYS_MAX days, fewer where those hold too much."""
+        newest = ((await self._store.situation()).now_ms + WIB_MS) // DAY_MS
+        wanted = range(newest, newest - DAYS_MAX, -1)
+        pipe = self._redis.pipeline(transaction=False)
+        for day in wanted:
+            pipe.hlen(f"{keys.LEDGER_DAY}{day}")
+        sizes = itertools.accumulate(await asked(pipe.execute()))
+        shown = [
+            day for day, size in zip(wanted, sizes, strict=True) if size <= DAYS_FIELDS_MAX or day == newest
+        ]
+        pipe = self._redis.pipeline(transaction=False)
+        for day in shown:
+            pipe.hgetall(f"{keys.LEDGER_DAY}{day}")
+        pipe.hgetall(keys.LEDGER_DAYS)
+        *each, before = await asked(pipe.execute())
         found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys((PAID, *PARTS), 0))
-        for name, amount in raw.items():
-            office, day, account = name.decode().rsplit("|", 2)
-            found[int(day), office][account] = int(amount)
+        for day, raw in zip(shown, each, strict=True):
+            for name, amount in raw.items():
+                office, account = name.decode().rsplit("|", 1)
+                found[day, office][account] += int(amount)
+        for name, amount in before.items():
+            office, day_then, account = name.decode().rsplit("|", 2)
+            if int(day_then) in shown:
+                found[int(day_then), office][account] += int(amount)
         epoch = date(1970, 1, 1)
         return [
             DayTotals(office, epoch + timedelta(days=day), totals)

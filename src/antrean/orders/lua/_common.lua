@@ -85,18 +85,13 @@ end
 local function book(o, from, to, sn, reason)
   redis.call('XADD', K.LEDGER, '*', 'at', int(NOW), 'order', o.id, 'office', o.office,
     'from', from, 'to', to, 'idr', STAMP_PRICE, 'sn', sn, 'reason', reason)
-  local day = o.office .. '|' .. int(math.floor((NOW + WIB_MS) / DAY_MS)) .. '|'
-  if from == '' then from = 'paid' else
-    redis.call('HINCRBY', K.LEDGER_TOTALS, from, -STAMP_PRICE)
-    redis.call('HINCRBY', K.LEDGER_DAYS, day .. from, -STAMP_PRICE)
-    from = nil
+  local day, at = K.LEDGER_DAY .. int(math.floor((NOW + WIB_MS) / DAY_MS)), o.office .. '|'
+  local function move(account, amount)
+    redis.call('HINCRBY', K.LEDGER_TOTALS, account, amount)
+    redis.call('HINCRBY', day, at .. account, amount)
   end
-  if from then
-    redis.call('HINCRBY', K.LEDGER_TOTALS, from, STAMP_PRICE)
-    redis.call('HINCRBY', K.LEDGER_DAYS, day .. from, STAMP_PRICE)
-  end
-  redis.call('HINCRBY', K.LEDGER_TOTALS, to, STAMP_PRICE)
-  redis.call('HINCRBY', K.LEDGER_DAYS, day .. to, STAMP_PRICE)
+  if from == '' then move('paid', STAMP_PRICE) else move(from, -STAMP_PRICE) end
+  move(to, STAMP_PRICE)
 end
 
 -- History is lines "ms|state|note"; the first is kept, the middle gives way when there are too many.

@@ -1,0 +1,117 @@
+"""Old entries of the ledger, out of Redis and in the object store, since there is no end to them.
+
+A *segment* holds SEGMENT_ENTRIES entries that follow each other, as compressed JSON lines, and is never changed:
+
+    archive/ledger/2026-11/<last id>-<first id>.jsonl.gz
+
+Which segments count is said by Redis alone, in the same step that takes their entries out of the stream. So a segment
+that was written in vain, or after the backup that Redis was restored from, is nobody's.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from datetime import UTC, datetime
+
+import orjson
+import structlog
+
+from antrean.orders import keys
+from antrean.orders.archive import Objects
+from antrean.orders.asking import asked
+from antrean.orders.codes import Code
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.store import OrderStore
+
+log = structlog.get_logger(__name__)
+
+ROOT = "archive/ledger"
+#: Entries of one segment: as many as a reader may ask for at once, so that two segments are always enough.
+SEGMENT_ENTRIES = 1000
+
+#: An entry's id in the stream, and its fields.
+Row = tuple[bytes, dict[bytes, bytes]]
+
+
+def sortable(entry_id: str) -> str:
+    """An entry's id in a form whose alphabetical order is the order in which entries were written."""
+    ms, _, number = entry_id.partition("-")
+    return f"{int(ms):020d}.{int(number):020d}"
+
+
+class LedgerArchive:
+    """Reads and writes segments. Every method raises StoreUnavailable where the object store can not be reached."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def read(self, name: str) -> list[Row]:
+        """The entries of a segment. Raises StoreUnavailable also where it is gone or damaged: the books have a hole."""
+        data = await self._get(name)
+        if data is None:
+            raise StoreUnavailable(f"a part of the ledger is missing in the document store: {_path(name)}")
+        try:
+            lines = [orjson.loads(line) for line in gzip.decompress(data).splitlines()]
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise StoreUnavailable(f"a part of the ledger is damaged: {_path(name)}") from error
+        return [
+            (line.pop("id").encode(), {field.encode(): value.encode() for field, value in line.items()})
+            for line in lines
+        ]
+
+    async def write(self, rows: list[Row]) -> str:
+        """Keep entries durably and read them back; the segment's name. Raises StoreUnavailable where they differ."""
+        name = f"{sortable(rows[-1][0].decode())}-{sortable(rows[0][0].decode())}"
+        lines = [
+            orjson.dumps({"id": entry_id.decode()} | {f.decode(): v.decode() for f, v in fields.items()})
+            for entry_id, fields in rows
+        ]
+        data = gzip.compress(b"\n".join(lines), mtime=0)
+        try:
+            await self._objects.put(_path(name), data)
+        except OSError as error:
+            raise _away(error) from error
+        if await self._get(name) != data:
+            raise StoreUnavailable("the archive does not hold what was written")
+        return name
+
+    async def _get(self, name: str) -> bytes | None:
+        try:
+            return await self._objects.get(_path(name))
+        except OSError as error:
+            raise _away(error) from error
+
+
+class LedgerArchiver:
+    """Moves the oldest entries, a segment in a step. `after_s`: the least age of the youngest that goes, in seconds."""
+
+    def __init__(self, store: OrderStore, archive: LedgerArchive, after_s: float) -> None:
+        self._store = store
+        self._archive = archive
+        self._after_ms = int(after_s * 1000)
+
+    async def run_once(self) -> bool:
+        """One step; True where a segment went, and more may. Raises StoreUnavailable."""
+        scripts = self._store.scripts
+        rows: list[Row] = await asked(scripts.redis.xrange(keys.LEDGER, count=SEGMENT_ENTRIES))
+        if len(rows) < SEGMENT_ENTRIES:
+            return False
+        cutoff_ms = (await self._store.situation()).now_ms - self._after_ms
+        if max(int(fields[b"at"]) for _, fields in rows) > cutoff_ms:
+            return False
+        name = await self._archive.write(rows)
+        first, last = rows[0][0], rows[-1][0]
+        code, *_ = await asked(scripts.run("ledger_archive", first, last, len(rows), name))
+        if code == Code.OK:
+            log.info("ledger archived", entries=len(rows))
+        return bool(code == Code.OK)
+
+
+def _path(name: str) -> str:
+    month = datetime.fromtimestamp(int(name[:20]) / 1000, UTC).strftime("%Y-%m")
+    return f"{ROOT}/{month}/{name}.jsonl.gz"
+
+
+def _away(error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(f"the archive does not answer: {type(error).__name__}")
