@@ -6,12 +6,19 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientPayloadError
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
+from antrean.orders import keys
+from antrean.orders.archive import Archive
+from antrean.orders.documents import DocumentStore
+from antrean.orders.lease import alone
+from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, LedgerArchiver
 from gateway_support import OFFICE, OTHER, Gateway, affix, purchase, running_gateway
 
 
@@ -134,6 +141,51 @@ async def test_the_ledger_is_read_page_by_page_and_as_a_file_with_the_same_rows(
     assert all(line["amount_idr"] == "10000" for line in lines)
     for query in ("cursor=x", "cursor=1-", f"cursor={2**64}-0", "limit=0", "limit=1001", "limit=1.5"):
         assert (await gateway.call("GET", f"/v1/ops/ledger?{query}", role="ops")).status == 422
+
+
+async def test_books_with_a_hole_are_an_error_and_never_a_file_that_looks_whole(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    store = gateway.parts.store
+    objects = DocumentStore.from_url(tmp_path.as_uri())
+    store.archive = Archive(objects, lambda: alone(store.scripts, "archive"))
+    fields = {
+        "order": "",
+        "office": "MDN-01",
+        "from": "",
+        "to": "held",
+        "idr": "10000",
+        "sn": "",
+        "reason": "",
+    }
+    pipe = store.scripts.redis.pipeline(transaction=False)
+    for _ in range(2 * SEGMENT_ENTRIES):
+        pipe.xadd(keys.LEDGER, {**fields, "at": "1"})
+    await pipe.execute()
+    archiver = LedgerArchiver(store, LedgerArchive(objects), 0)
+    while await archiver.run_once():
+        pass
+    lines = (await (await gateway.call("GET", "/v1/ops/ledger.csv", role="ops")).text()).splitlines()
+    assert len(lines) == 1 + 2 * SEGMENT_ENTRIES
+
+    first, second = sorted(await objects.paths("archive/ledger"))
+    await objects.delete(second)
+    with pytest.raises(ClientPayloadError):
+        await gateway.call("GET", "/v1/ops/ledger.csv", role="ops")
+    await objects.delete(first)
+    for path in ("/v1/ops/ledger.csv", "/v1/ops/ledger"):
+        answer = await gateway.call("GET", path, role="ops")
+        assert answer.status == 500
+        assert "ledger" in (await answer.json())["detail"]
+
+
+async def test_days_are_told_up_to_the_one_that_is_asked_for(gateway: Gateway) -> None:
+    await gateway.order()
+    for until, offices in ((_day(1), [OFFICE]), (_day(-2), []), (_day(20), [OFFICE]), (_day(40), [])):
+        days = (await _json(gateway, "GET", f"/v1/ops/ledger?until={until}"))["days"]
+        assert [d["office"] for d in days] == offices, until
+    for wrong in ("2026-13-01", "yesterday", "20260101"):
+        assert (await gateway.call("GET", f"/v1/ops/ledger?until={wrong}", role="ops")).status == 422
 
 
 def _day(days: int) -> str:

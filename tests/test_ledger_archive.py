@@ -11,7 +11,14 @@ from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.ledger import Entry, Ledger
-from antrean.orders.ledger_archive import ROOT, SEGMENT_ENTRIES, LedgerArchive, LedgerArchiver, Row
+from antrean.orders.ledger_archive import (
+    ROOT,
+    SEGMENT_ENTRIES,
+    LedgerArchive,
+    LedgerArchiver,
+    LedgerDamaged,
+    Row,
+)
 from antrean.orders.model import StoreUnavailable
 from test_archive import DAY_S, Shelf
 
@@ -159,15 +166,23 @@ async def test_a_segment_that_redis_does_not_name_is_nobody_s(books: Books) -> N
     assert await books.all_entries() == before
 
 
-@pytest.mark.parametrize("harm", ["gone", "damaged"])
+async def test_only_the_oldest_entries_leave_redis(books: Books) -> None:
+    rows = (await books.oldest())[10:]
+    await books.world.scripts.run("ledger_archive", rows[0][0], rows[-1][0], len(rows), "a name")
+    assert await books.left() == ENTRIES
+    assert await books.world.redis.zcard(keys.LEDGER_SEGMENTS) == 0
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged", "emptied", "another"])
 async def test_books_with_a_hole_are_not_shown_as_whole(books: Books, harm: str) -> None:
     await moved(books)
-    path = sorted(await books.objects.paths(ROOT))[0]
+    path, other = sorted(await books.objects.paths(ROOT))
     if harm == "gone":
         await books.objects.delete(path)
     else:
-        await books.objects.put(path, (await books.objects.get(path) or b"")[:-9])
-    with pytest.raises(StoreUnavailable, match="a part of the ledger"):
+        content = await books.objects.get(other if harm == "another" else path) or b""
+        await books.objects.put(path, {"damaged": content[:-9], "emptied": b""}.get(harm, content))
+    with pytest.raises(LedgerDamaged, match="a part of the ledger"):
         await books.all_entries()
     books.store.archive = None
     with pytest.raises(StoreUnavailable, match="there is none here"):

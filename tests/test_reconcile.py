@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from antrean.orders.account_list import ZERO_FAILED_MAX
 from antrean.orders.reconcile import Reconciliation, reconcile
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, Unavailable
@@ -24,6 +25,7 @@ async def test_reconciling_shows_what_differs_and_nothing_else(redis: Redis) -> 
     gone.visible = False
     stamped = next(s for s in world.upstream.sold if s.stamped_on)
     stamped.stamped_on = None
+    world.now_ms += 1000
     compared = await reconcile(world.store, world.upstream, page_size=2)
     found = {(d.serial_number, d.what) for d in compared.differences}
     assert found == {
@@ -63,7 +65,56 @@ async def test_a_list_that_counts_from_0_or_moves_by_a_page_hides_nothing(world:
 @pytest.mark.parametrize("no", [Rejected("99", "no such page"), Unavailable("status 500", sent=True)])
 async def test_a_list_without_a_page_0_is_read_all_the_same(world: World, no: Rejected | Unavailable) -> None:
     await buy(world)
-    world.upstream.faults["serial_page"] = [no]
+    read_page, asked = world.upstream.serial_page, []
+
+    async def from_1(page: int, size: int) -> SerialPage:
+        asked.append(page)
+        if page == 0:
+            raise no
+        return await read_page(page, size)
+
+    lists_by(world, from_1)
+    assert await reconcile(world.store, world.upstream) == Reconciliation([], others=0)
+    assert asked.count(0) == ZERO_FAILED_MAX
+
+
+async def test_a_page_0_that_fails_once_invents_no_difference(world: World) -> None:
+    for _ in range(5):
+        await buy(world)
+    moves_once(world, 2, after=-1, sales=0, first=0)
+    world.upstream.faults["serial_page"] = [Unavailable("status 502", sent=True)]
+    assert await reconcile(world.store, world.upstream, page_size=2) == Reconciliation([], others=0)
+
+
+async def test_a_page_that_fails_later_ends_it(world: World) -> None:
+    await buy(world)
+    read_page = world.upstream.serial_page
+
+    async def one_page(page: int, size: int) -> SerialPage:
+        if page > 1:
+            raise Unavailable("status 502", sent=True)
+        return SerialPage((await read_page(1, size)).records, last=False)
+
+    lists_by(world, one_page)
+    with pytest.raises(Unavailable):
+        await reconcile(world.store, world.upstream)
+
+
+async def test_what_is_stamped_while_it_reads_is_no_difference(world: World) -> None:
+    """Its row was read before."""
+    order = await world.affix()
+    await world.worker().run(order.id)
+    read_page = world.upstream.serial_page
+
+    async def and_then_it_is_stamped(page: int, size: int) -> SerialPage:
+        answer = await read_page(max(page, 1), size)
+        if page == 1:
+            world.now_ms += 1000
+            await world.worker("another").run(order.id)
+            assert (await world.order(order.id)).state is State.COMPLETED
+        return answer
+
+    lists_by(world, and_then_it_is_stamped)
     assert await reconcile(world.store, world.upstream) == Reconciliation([], others=0)
 
 

@@ -1,8 +1,8 @@
-"""Faults in moving old orders to the archive: name, file under src/antrean, what is there, what takes its place."""
+"""Faults in moving what is old to the archive: name, file under src/antrean, what is there, what takes its place."""
 
 from __future__ import annotations
 
-SUITES = (("tests/test_archive.py",),)
+SUITES = (("tests/test_archive.py",), ("tests/test_ledger_archive.py",))
 
 FAULTS = (
     (
@@ -28,5 +28,23 @@ FAULTS = (
         "orders/archiver.py",
         ' or int(record[b"upd"]) > cutoff_ms',
         "",
+    ),
+    (
+        "entries of the ledger leave Redis though they were not read back",
+        "orders/ledger_archive.py",
+        "        if await self._get(name) != data:",
+        "        if False:",
+    ),
+    (
+        "entries of the ledger that another has moved are taken away again",
+        "orders/lua/ledger_archive.lua",
+        "if not oldest or oldest[1] ~= first then return {CODE.STATE} end",
+        "",
+    ),
+    (
+        "a gap in the ledger is passed over",
+        "orders/ledger_archive.py",
+        '            raise StoreUnavailable(f"a part of the ledger is missing in the document store: {_path(name)}")',
+        "            return []",
     ),
 )

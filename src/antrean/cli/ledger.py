@@ -9,20 +9,27 @@ import click
 from antrean.cli._redis import actor, with_redis
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from redis.asyncio import Redis
 
     from antrean.config.settings import Settings
 
 
 @click.group(invoke_without_command=True)
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Last of the days shown, YYYY-MM-DD; today if not given. A month up to it is shown.",
+)
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, until: datetime | None) -> None:
     """Show where every rupiah is: paid = stamped + bought_unused + refunded + held."""
     if context.invoked_subcommand is None:
-        _totals()
+        _totals(until)
 
 
-def _totals() -> None:
+def _totals(until: datetime | None) -> None:
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
         from antrean.orders.ledger import PAID, PARTS, Ledger, difference_idr
@@ -32,7 +39,7 @@ def _totals() -> None:
         for account in (PAID, *PARTS):
             click.echo(f"{account:<14} Rp {totals[account]:>15,}")
         click.echo(f"{'difference':<14} Rp {difference_idr(totals):>15,}")
-        for day in await ledger.days():
+        for day in await ledger.days(until.date() if until else None):
             amounts = "  ".join(f"{a} {day.totals_idr[a]:,}" for a in (PAID, *PARTS))
             click.echo(f"{day.day}  {day.office:<12} {amounts}")
 

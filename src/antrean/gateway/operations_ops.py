@@ -131,8 +131,14 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         BOOKS,
         "Totals, days, and entries in the order written",
         {200: (JSON, answers_ops.Ledger)},
-        about="paid = stamped + bought_unused + refunded + held, at every moment. The first page has a month's days.",
+        about="paid = stamped + bought_unused + refunded + held, at every moment. Days come with the first page.",
         params=(
+            query(
+                "until",
+                "The last of the days, as YYYY-MM-DD; today by default. A month up to it, less where that is too much.",
+                type="string",
+                pattern="^([0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+            ),
             query(
                 "cursor",
                 "`next_cursor` of the page before.",

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Annotated, Any, Literal
 
+import structlog
 from aiohttp import web
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -18,8 +19,10 @@ from antrean.gateway.routes_orders import own_order, shown_order
 from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
 from antrean.orders.ledger import Entry, Ledger, difference_idr
-from antrean.orders.model import IllegalMove, Order, SubmitRefused
+from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.view import rfc3339
+
+log = structlog.get_logger(__name__)
 
 #: Jakarta: a deadline given as a date is that day there.
 WIB = timezone(timedelta(hours=7))
@@ -84,7 +87,7 @@ async def ledger(request: web.Request) -> web.Response:
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     limit = exchange.query_integer(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX)
     totals, rows = await asyncio.gather(books.totals(), books.entries(cursor, limit))
-    days = await books.days() if cursor is None else []
+    days = await books.days(_last_day(request)) if cursor is None else []
     return exchange.json_response(
         {
             "totals_idr": totals,
@@ -99,8 +102,9 @@ async def ledger(request: web.Request) -> web.Response:
 
 
 async def ledger_file(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/ops/ledger.csv`: the whole book, read and sent page by page."""
+    """`GET /v1/ops/ledger.csv`: the whole book, read and sent page by page; cut off where it can not be read on."""
     books = _books(request)
+    page = await books.entries(None, ROWS_MAX)  # what fails at once is answered by a problem
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/csv; charset=utf-8",
@@ -109,13 +113,16 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
     )
     await response.prepare(request)
     await response.write(ledger_csv.HEADER.encode())
-    lines: list[str] = []
-    async for entry in books.all_entries():
-        lines.append(ledger_csv.row_line(entry))
-        if len(lines) == ROWS_MAX:
-            await response.write("".join(lines).encode())
-            lines.clear()
-    await response.write("".join(lines).encode())
+    try:
+        while page:
+            await response.write("".join(map(ledger_csv.row_line, page)).encode())
+            page = await books.entries(page[-1].id, ROWS_MAX)
+    except StoreUnavailable as error:
+        log.error("the ledger's file was cut off", why=str(error))
+        # Anything else would look like a file that is whole.
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionError("the answer was cut off") from None
     await response.write_eof()
     return response
 
@@ -177,6 +184,18 @@ async def lift_balance_hold(request: web.Request) -> web.Response:
     return exchange.json_response({"lifted": lifted})
 
 
+def _last_day(request: web.Request) -> date | None:
+    text = request.query.get("until")
+    if not text:
+        return None
+    try:
+        if submissions.DATE_FORM.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise invalid("until", "date_form", "must be a date as YYYY-MM-DD")
+
+
 def _books(request: web.Request) -> Ledger:
     return Ledger(request.app[SERVICES].parts.store)
 
@@ -224,7 +243,7 @@ def _ms(moment: datetime) -> int:
 def _is_entry_id(text: str) -> bool:
     parts = text.split("-")
     return len(parts) == 2 and all(
-        p.isascii() and p.isdigit() and len(p) <= 20 and int(p) < 2**64 for p in parts
+        p.isascii() and p.isdigit() and len(p) <= 20 and int(p) < 2**63 for p in parts
     )
 
 

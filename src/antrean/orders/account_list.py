@@ -41,12 +41,10 @@ class AccountList:
         provider: Provider,
         page_size: int = PAGE_SIZE,
         pages_max: int = PAGES_MAX,
-        zero_failed_max: int = ZERO_FAILED_MAX,
     ) -> None:
         self._provider = provider
         self._page_size = page_size
         self._pages_max = pages_max
-        self._zero_failed_max = zero_failed_max
         self._first_page: int | None = None
         self._zero_failed = 0
 
@@ -106,7 +104,7 @@ class AccountList:
             # Where this fails too, it says nothing of page 0.
             await self._provider.serial_page(1, self._page_size)
             self._zero_failed += 1
-            if self._zero_failed < self._zero_failed_max:
+            if self._zero_failed < ZERO_FAILED_MAX:
                 raise
             self._first_page = 1
             return None

@@ -153,21 +153,23 @@ class DocumentStore:
         obstore.put(self._store, path, data)
         file = folder / path
         _fsync(file)
-        self._folders.setdefault(file.parent, _Folder(file.parent)).sync()
+        self._folders.setdefault(file.parent, _Folder(file.parent, folder)).sync()
 
 
 class _Folder:
     """Makes names in a folder durable. Threads that come while one syncs it share the next sync."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, root: Path) -> None:
         self._path = path
+        #: It may have been made just now, and those above it as well.
+        self._above = [above for above in path.parents if above.is_relative_to(root)]
         self._turn = threading.Lock()
         self._names = itertools.count(1)
         self._named = 0
         self._synced = 0
 
     def sync(self) -> None:
-        """Return when a sync that began after this call is over; the first one syncs the folder's own name as well."""
+        """Return when a sync that began after this call is over; the first one syncs the names above as well."""
         mine = self._named = next(self._names)
         with self._turn:
             if self._synced >= mine:
@@ -175,7 +177,8 @@ class _Folder:
             upto = self._named
             _fsync(self._path)
             if not self._synced:
-                _fsync(self._path.parent)
+                for above in self._above:
+                    _fsync(above)
             self._synced = upto
 
 

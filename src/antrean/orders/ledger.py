@@ -110,9 +110,16 @@ class Ledger:
                 yield entry
             after = page[-1].id
 
-    async def days(self) -> list[DayTotals]:
-        """Totals for each office and day, oldest first: the last DAYS_MAX days, fewer where those hold too much."""
-        newest = ((await self._store.situation()).now_ms + WIB_MS) // DAY_MS
+    async def days(self, until: date | None = None) -> list[DayTotals]:
+        """Totals for each office and day, oldest first: DAYS_MAX days up to `until`, today if not given.
+
+        Fewer where those hold too much; the rest is asked for with the day before the oldest.
+        """
+        epoch = date(1970, 1, 1)
+        if until is None:
+            newest = ((await self._store.situation()).now_ms + WIB_MS) // DAY_MS
+        else:
+            newest = (until - epoch).days
         wanted = range(newest, newest - DAYS_MAX, -1)
         pipe = self._redis.pipeline(transaction=False)
         for day in wanted:
@@ -135,7 +142,6 @@ class Ledger:
             office, day_then, account = name.decode().rsplit("|", 2)
             if int(day_then) in shown:
                 found[int(day_then), office][account] += int(amount)
-        epoch = date(1970, 1, 1)
         return [
             DayTotals(office, epoch + timedelta(days=day), totals)
             for (day, office), totals in sorted(found.items())

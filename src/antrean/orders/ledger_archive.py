@@ -40,6 +40,10 @@ def sortable(entry_id: str) -> str:
     return f"{int(ms):020d}.{int(number):020d}"
 
 
+class LedgerDamaged(StoreUnavailable):
+    """A part of the books is gone or damaged. It does not come back by itself: somebody has to look for a copy."""
+
+
 class LedgerArchive:
     """Reads and writes segments. Every method raises StoreUnavailable where the object store can not be reached."""
 
@@ -47,22 +51,26 @@ class LedgerArchive:
         self._objects = objects
 
     async def read(self, name: str) -> list[Row]:
-        """The entries of a segment. Raises StoreUnavailable also where it is gone or damaged: the books have a hole."""
+        """The entries of a segment. Raises LedgerDamaged where it is gone or not what was written."""
         data = await self._get(name)
         if data is None:
-            raise StoreUnavailable(f"a part of the ledger is missing in the document store: {_path(name)}")
+            raise LedgerDamaged(f"a part of the ledger is missing in the document store: {_path(name)}")
         try:
             lines = [orjson.loads(line) for line in gzip.decompress(data).splitlines()]
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise StoreUnavailable(f"a part of the ledger is damaged: {_path(name)}") from error
-        return [
+            raise LedgerDamaged(f"a part of the ledger is damaged: {_path(name)}") from error
+        rows = [
             (line.pop("id").encode(), {field.encode(): value.encode() for field, value in line.items()})
             for line in lines
         ]
+        # An object that lost its content to a power cut can be read, too.
+        if len(rows) != SEGMENT_ENTRIES or _name(rows) != name:
+            raise LedgerDamaged(f"a part of the ledger is not what was written: {_path(name)}")
+        return rows
 
     async def write(self, rows: list[Row]) -> str:
         """Keep entries durably and read them back; the segment's name. Raises StoreUnavailable where they differ."""
-        name = f"{sortable(rows[-1][0].decode())}-{sortable(rows[0][0].decode())}"
+        name = _name(rows)
         lines = [
             orjson.dumps({"id": entry_id.decode()} | {f.decode(): v.decode() for f, v in fields.items()})
             for entry_id, fields in rows
@@ -106,6 +114,10 @@ class LedgerArchiver:
         if code == Code.OK:
             log.info("ledger archived", entries=len(rows))
         return bool(code == Code.OK)
+
+
+def _name(rows: list[Row]) -> str:
+    return f"{sortable(rows[-1][0].decode())}-{sortable(rows[0][0].decode())}"
 
 
 def _path(name: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from antrean.orders import keys
 from antrean.orders.account import POOLED
-from antrean.orders.account_list import PAGE_SIZE, AccountList, Reading, order_id_of
+from antrean.orders.account_list import PAGE_SIZE, ZERO_FAILED_MAX, AccountList, Reading, Take, order_id_of
 from antrean.orders.asking import asked
 from antrean.orders.ledger import PAGE_MAX
+from antrean.orders.model import Order
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import Provider, SerialRecord
 
 #: Most pages of the list that are read.
@@ -43,6 +44,7 @@ async def reconcile(
     store: OrderStore, provider: Provider, page_size: int = PAGE_SIZE, pages_max: int = PAGES_MAX
 ) -> Reconciliation:
     """Compare the whole of the list with our books, while work goes on. Raises StoreUnavailable, ProviderError."""
+    started_ms = (await store.situation()).now_ms
     # Before the list is read: what is bought meanwhile may be on no page that is still to come.
     owners = await _owners(store)
     differences: list[Difference] = []
@@ -60,11 +62,13 @@ async def reconcile(
             elif holder is None and ours is not None:
                 strays[row.serial_number] = ours
             elif holder is not None and holder != POOLED and row.status != "STAMP":
-                differences.extend(await _unstamped(store, row.serial_number, holder))
+                order = await store.get(holder)
+                if order is not None and _stamped_before(order, started_ms):
+                    what = "stamped by us, NOTSTAMP upstream"
+                    differences.append(Difference(row.serial_number, holder, what))
 
     reading = Reading()
-    # A page 0 that fails once is taken for none: what stands on it is then told as missing, and costs nothing.
-    await AccountList(provider, page_size, pages_max, zero_failed_max=1).read(reading, None, compare)
+    await _read(AccountList(provider, page_size, pages_max), reading, compare)
     differences += await _not_on_our_books(store, strays)
     if reading.complete:
         differences += [
@@ -74,6 +78,22 @@ async def reconcile(
             for serial, holder in sorted(owners.items())
         ]
     return Reconciliation(differences, others, reading.complete)
+
+
+async def _read(account_list: AccountList, reading: Reading, compare: Take) -> None:
+    """To the list's end. Page 0 is asked for until it is known that there is none; nothing was read before that."""
+    for attempt in range(1, ZERO_FAILED_MAX + 1):
+        try:
+            return await account_list.read(reading, None, compare)
+        except (Rejected, Unavailable):
+            if reading.rows or attempt == ZERO_FAILED_MAX:
+                raise
+    return None
+
+
+def _stamped_before(order: Order, at_ms: int) -> bool:
+    """What was stamped while the list was read may stand on it as it was before."""
+    return order.kind == "affix" and order.state is State.COMPLETED and order.updated_ms < at_ms
 
 
 async def _owners(store: OrderStore) -> dict[str, str]:
@@ -86,13 +106,6 @@ async def _owners(store: OrderStore) -> dict[str, str]:
         # Of an archived order the office stands behind its id.
         owners |= {k.decode(): v.decode().partition("@")[0] for k, v in part.items()}
     return owners
-
-
-async def _unstamped(store: OrderStore, serial_number: str, order_id: str) -> Iterable[Difference]:
-    order = await store.get(order_id)
-    if order is not None and order.kind == "affix" and order.state is State.COMPLETED:
-        return [Difference(serial_number, order_id, "stamped by us, NOTSTAMP upstream")]
-    return []
 
 
 async def _not_on_our_books(store: OrderStore, strays: dict[str, str]) -> list[Difference]:
