@@ -149,7 +149,7 @@ async def test_books_with_a_hole_are_an_error_and_never_a_file_that_looks_whole(
     store = gateway.parts.store
     objects = DocumentStore.from_url(tmp_path.as_uri())
     store.archive = Archive(objects, lambda: alone(store.scripts, "archive"))
-    fields = {
+    fields: dict[Any, Any] = {
         "order": "",
         "office": "MDN-01",
         "from": "",

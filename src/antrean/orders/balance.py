@@ -13,7 +13,7 @@ from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
 
-HOLD = "balance_unexplained"
+HOLD, QUOTA = "balance_unexplained", "quota_exhausted"
 #: Looks in a row that must show the same kind of drop before purchases stop.
 LOOKS_MIN = 2
 #: Times that this is put off because orders in hand may explain the drop.
@@ -57,7 +57,9 @@ class BalanceWatch:
                     self._put_off += 1
                     return False
             self._drops_in_a_row += 1
-            if self._drops_in_a_row > LOOKS_MIN and not held:
+            # An account at its end buys nothing anyway: said of it is the quota, until that is back.
+            ended = QUOTA in after.holds and balance <= 0
+            if self._drops_in_a_row > LOOKS_MIN and not held and not ended:
                 text = (
                     f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
                 )

@@ -15,6 +15,10 @@ from antrean.provider.protocol import Provider
 log = structlog.get_logger(__name__)
 
 
+#: Looks for one lifting of the quota hold, at most.
+LOOKS_BETWEEN_MAX = 8
+
+
 class Probed(Protocol):
     """A breaker, as far as probing it needs."""
 
@@ -54,15 +58,36 @@ class Prober:
 
 
 class QuotaProbe:
-    """Lifts the quota hold by itself once the account has stamps again."""
+    """Lifts the quota hold by itself once the account has stamps again.
+
+    Where it has some and the upstream says all the same that they are used up, each lifting would cost a call of an
+    order: then only every second, fourth, … up to LOOKS_BETWEEN_MAX-th look lifts it, or a balance that has risen.
+    """
 
     def __init__(self, store: OrderStore, provider: Provider) -> None:
         self._store = store
         self._provider = provider
+        self._balance: int | None = None
+        self._bought: int | None = None
+        self._between = 1
+        self._passed = 0
 
     async def run_once(self) -> bool:
-        """One step. Raises StoreUnavailable, ProviderError."""
-        if "quota_exhausted" in (await self._store.situation()).holds and await self._provider.balance() > 0:
-            await self._store.unhold("quota_exhausted", "quota probe")
-            log.info("quota is back")
+        """One look. Raises StoreUnavailable, ProviderError."""
+        if "quota_exhausted" not in (await self._store.situation()).holds:
+            return False
+        balance, bought = await self._provider.balance(), (await self._store.account.read()).bought
+        risen = self._balance is None or balance > self._balance
+        self._balance = min(balance, balance if self._balance is None else self._balance)
+        if balance <= 0:
+            return False
+        if risen or bought != self._bought:
+            self._between = 1
+        elif self._passed + 1 < self._between:
+            self._passed += 1
+            return False
+        self._balance, self._bought, self._passed = balance, bought, 0
+        self._between = min(2 * self._between, LOOKS_BETWEEN_MAX)
+        await self._store.unhold("quota_exhausted", "quota probe")
+        log.info("quota is back")
         return False
