@@ -32,6 +32,7 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
         env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     # The gateway
@@ -125,6 +126,30 @@ class Settings(BaseSettings):
             raise ValueError("a bootstrap key needs 32 characters or more")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        return _url(value, "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+
+    @field_validator("document_store")
+    @classmethod
+    def _is_a_store(cls, value: str) -> str:
+        return _url(value, "file", "s3")
+
+    @field_validator(
+        "upstream_backend_url",
+        "upstream_stampv2_url",
+        "upstream_inventory_url",
+        "upstream_adapter_url",
+        "upstream_fileupload_url",
+        "upstream_stampservice_url",
+        "public_url",
+        "otel_endpoint",
+    )
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        return _url(value, "http", "https")
+
     @field_validator("pii_keys")
     @classmethod
     def _is_a_ring(cls, value: SecretStr) -> SecretStr:
@@ -187,3 +212,11 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings once a process. Raises pydantic.ValidationError with the variables at fault."""
     return Settings()
+
+
+def _url(value: str, *schemes: str) -> str:
+    """The value, where it is empty or a URL of one of these kinds. Raises ValueError, without the value."""
+    scheme, separator, rest = value.partition("://")
+    if value and not (separator and rest and scheme.lower() in schemes):
+        raise ValueError(f"must be a URL: {', '.join(f'{s}://…' for s in schemes)}")
+    return value
