@@ -311,6 +311,19 @@ async def test_a_call_from_before_a_change_does_not_move_it(breaker: SharedBreak
     assert (status.state, status.calls_in_window) == (CLOSED, 0)
 
 
+async def test_what_opened_it_is_shown_for_as_long_as_the_window_is_and_not_counted_again(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    await calls(breaker, 4)
+    await calls(breaker, 6, OutcomeUnknown("lost"))
+    status = await breaker.status()
+    assert (status.state, status.calls_in_window, status.failure_rate) == (OPEN, 10, 0.6)
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    assert (await breaker.status()).calls_in_window == 0
+
+
 async def test_settling_twice_counts_once(breaker: SharedBreaker) -> None:
     permit = await admitted(breaker)
     await breaker.settle(permit, OutcomeUnknown("lost"), 0.1)

@@ -25,7 +25,9 @@ set('reason', reason)
 set('refused', '0')
 set('failed', '0')
 set('turned_away', '0')
-redis.call('DEL', KEYS[2], KEYS[3])
+-- What opened it is shown for as long as the window is; nothing is judged by it any more.
+if to ~= 'open' then redis.call('DEL', KEYS[2]) end
+redis.call('DEL', KEYS[3])
 next_step_after_cut()
 remember('move', from, to, reason, actor)
 return {'moved', to, B.epoch}
