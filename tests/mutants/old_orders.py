@@ -44,7 +44,13 @@ FAULTS = (
     (
         "a gap in the ledger is passed over",
         "orders/ledger_archive.py",
-        '            raise StoreUnavailable(f"a part of the ledger is missing in the document store: {_path(name)}")',
+        '            raise LedgerDamaged(f"a part of the ledger is missing in the document store: {_path(name)}")',
         "            return []",
+    ),
+    (
+        "an emptied part of the ledger passes for a whole one",
+        "orders/ledger_archive.py",
+        "        if len(rows) != SEGMENT_ENTRIES or _name(rows) != name:",
+        "        if False:",
     ),
 )
