@@ -10,7 +10,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, Unavailable
+from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, SerialRecord
 from provider_support import (
     NAME,
@@ -205,6 +205,7 @@ async def test_free_questions_are_asked_as_the_protocol_says(
         ('{"statusCode":"00","result":"bm8gcGljdHVyZQ=="}', Rejected),
         ("bm8gcGljdHVyZQ==", Rejected),
         ('{"statusCode":"99","message":"not yet"}', Rejected),
+        ('{"statusCode":"92","message":"not known"}', SerialUnusable),
         ('{"statusCode":"00","resu', Unavailable),
         ("<html>maintenance</html>", Unavailable),
     ],

@@ -11,10 +11,11 @@ from antrean.orders import keys
 from antrean.orders.fulfil import PICTURE_CALLS_MAX
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.states import State
-from antrean.provider.errors import OutcomeUnknown, Rejected
+from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable
 from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, StampRequest
 from orders_support import World
 
+UNKNOWN_SERIAL = SerialUnusable("92", "this serial number is not known")
 NO_PICTURE = Rejected("no-picture", "the upstream answered without a picture of the serial number")
 
 
@@ -45,12 +46,23 @@ async def test_a_picture_that_is_never_there_calls_a_person_in_the_end(world: Wo
     assert (await world.order(order.id)).state is State.COMPLETED
 
 
-async def test_a_picture_that_comes_a_little_later_calls_nobody(world: World) -> None:
+async def test_an_sn_that_came_with_its_order_and_is_not_known_calls_a_person_at_once(world: World) -> None:
+    world.upstream.faults["qr_image"] = [UNKNOWN_SERIAL]
+    order = await world.affix(serial_number="TYPEDWRONG123456")
+    await world.worker().run(order.id)
+    waiting = await world.order(order.id)
+    assert (waiting.state, waiting.error and waiting.error.code) == (State.ATTENTION, "92")
+
+
+@pytest.mark.parametrize("no", [NO_PICTURE, UNKNOWN_SERIAL])
+async def test_a_picture_that_comes_a_little_later_calls_nobody(
+    world: World, no: Rejected | SerialUnusable
+) -> None:
     order = await world.affix()
     await world.worker().run(order.id)
     await world.redis.delete(keys.PICTURE + world.upstream.sold[0].serial_number)
     world.documents.kept = {k: v for k, v in world.documents.kept.items() if k.startswith("upload")}
-    world.upstream.faults["qr_image"] = [NO_PICTURE] * 3
+    world.upstream.faults["qr_image"] = [no] * 3
     for number in range(4):
         await world.worker(f"w{number}").run(order.id)
         world.now_ms += 60_000

@@ -274,17 +274,19 @@ class Fulfiller:
             await self._picture(turn, serial, generated)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
             return await self._unavailable(turn, error)
-        except Rejected as error:
+        except (Rejected, SerialUnusable) as error:
             return await self._no_picture(turn, error)
-        except SerialUnusable as error:
-            return await self._refuse(turn, "attend", error.code, error.message)
         except OSError as error:
             return await self._store_trouble(turn, error)
         return await self._complete(turn, "")
 
-    async def _no_picture(self, turn: _Turn, error: Rejected) -> Outcome:
-        """It is free, and may only not be there yet: asked for again, later each time, then a person decides."""
-        if turn.tries >= PICTURE_CALLS_MAX:
+    async def _no_picture(self, turn: _Turn, error: Rejected | SerialUnusable) -> Outcome:
+        """It is free, and may only not be there yet: asked for again, later each time, then a person decides.
+
+        An SN that came with its order is not one just bought: where it is not known, it will not be later.
+        """
+        hopeless = turn.order.serial_given and isinstance(error, SerialUnusable)
+        if hopeless or turn.tries >= PICTURE_CALLS_MAX:
             return await self._refuse(turn, "attend", error.code, error.message)
         return await self._release(turn, error.message, min(2.0**turn.tries, PICTURE_WAIT_MAX_S))
 
@@ -301,7 +303,7 @@ class Fulfiller:
                 return await self._refuse(turn, "attend", "document-missing", "The uploaded PDF is gone.")
             try:
                 qr = await self._picture(turn, order.serial_number, None)
-            except Rejected as error:
+            except (Rejected, SerialUnusable) as error:
                 return await self._no_picture(turn, error)
             turn.meter.before_send = lambda: self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from antrean.provider.cloud import CloudStamper
-from antrean.provider.errors import Rejected, Unavailable
+from antrean.provider.errors import Rejected, SerialUnusable, Unavailable
 from antrean.provider.late import LATE_CALLS_MAX, LateCalls
 from antrean.provider.onpremise import OnPremiseStamper
 from antrean.provider.pictures import is_png, png_from_base64
@@ -31,6 +31,7 @@ from antrean.provider.serials import is_serial, read_balance, read_page, read_st
 from antrean.provider.signing import Stamper
 from antrean.provider.token import SharedToken, payload
 from antrean.provider.translate import (
+    SERIAL_UNUSABLE,
     Effect,
     TokenRefused,
     lost,
@@ -125,13 +126,18 @@ class PeruriAdapter:
         return await self._with_token(lambda token: stamper.stamp(request, token, meter))
 
     async def qr_image(self, serial_number: str, meter: CallMeter) -> bytes:
-        """The QR picture of an SN, from JSON or bare base64 (or the PNG itself)."""
+        """The QR picture of an SN, from JSON or bare base64 (or the PNG itself). SerialUnusable for codes 97 and 92."""
 
         async def fetch(token: str) -> bytes:
             await meter.sending()
             url = f"{self._stampv2}/snqr/qrimage"
             body = await self._wire.ask_raw(url, token=token, params={"serialnumber": serial_number})
-            return _picture(body)
+            try:
+                return _picture(body)
+            except Rejected as error:
+                if error.code in SERIAL_UNUSABLE:
+                    raise SerialUnusable(error.code, error.message) from None
+                raise
 
         return await self._with_token(fetch)
 
