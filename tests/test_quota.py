@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from redis.asyncio import Redis
 
-from antrean.orders.balance import HOLD, QUOTA, BalanceWatch
+from antrean.orders.balance import BalanceWatch
+from antrean.orders.holding import BALANCE, QUOTA
 from antrean.provider.errors import QuotaExhausted
 from antrean.workers.prober import LOOKS_BETWEEN_MAX, QuotaProbe
 from orders_support import World
 from test_resolve import buy
-
-
-@pytest.fixture
-def world(redis: Redis) -> World:
-    return World(redis)
 
 
 async def held(world: World) -> None:
@@ -29,7 +24,7 @@ async def holds(world: World) -> set[str]:
     return set((await world.store.situation()).holds)
 
 
-@pytest.mark.parametrize(("refilled", "after"), [(500, {HOLD}), (1000, set())])
+@pytest.mark.parametrize(("refilled", "after"), [(500, {BALANCE}), (1000, set())])
 async def test_an_account_at_its_end_is_told_as_such_and_judged_when_it_is_refilled(
     world: World, refilled: int, after: set[str]
 ) -> None:

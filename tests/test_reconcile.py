@@ -13,7 +13,7 @@ from antrean.provider.protocol import SerialPage
 from orders_support import World
 from test_ledger import played
 from test_resolve import buy
-from test_walk import lists_by, moves_once
+from test_walk import has_no_page_0, lists_by, moves_once
 
 
 async def test_reconciling_shows_what_differs_and_nothing_else(redis: Redis) -> None:
@@ -65,15 +65,7 @@ async def test_a_list_that_counts_from_0_or_moves_by_a_page_hides_nothing(world:
 @pytest.mark.parametrize("no", [Rejected("99", "no such page"), Unavailable("status 500", sent=True)])
 async def test_a_list_without_a_page_0_is_read_all_the_same(world: World, no: Rejected | Unavailable) -> None:
     await buy(world)
-    read_page, asked = world.upstream.serial_page, []
-
-    async def from_1(page: int, size: int) -> SerialPage:
-        asked.append(page)
-        if page == 0:
-            raise no
-        return await read_page(page, size)
-
-    lists_by(world, from_1)
+    asked = has_no_page_0(world, no)
     assert await reconcile(world.store, world.upstream) == Reconciliation([], others=0)
     assert asked.count(0) == ZERO_FAILED_MAX
 

@@ -8,8 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.balance import HOLD, BalanceWatch
+from antrean.orders.balance import BalanceWatch
 from antrean.orders.fulfil import Outcome
+from antrean.orders.holding import BALANCE
 from antrean.orders.states import State
 from orders_support import World
 
@@ -79,10 +80,10 @@ async def test_of_orders_that_are_lost_the_unused_stamp_is_used_next_and_the_use
     await restore(world.redis, kept)
 
     holds = await looks(world)
-    assert holds.keys() == {HOLD}
-    assert "1 stamps left the account" in holds[HOLD].text
+    assert holds.keys() == {BALANCE}
+    assert "1 stamps left the account" in holds[BALANCE].text
     assert "1 serial numbers on the account's list were stamped for orders that are not in these books" in (
-        holds[HOLD].text
+        holds[BALANCE].text
     )
     assert await world.redis.hkeys(keys.POOL) == [unused.serial_number.encode()]
 

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.account_list import PAGE_SIZE, PAGES_MAX, ZERO_FAILED_MAX
-from antrean.orders.balance import HOLD, UNREAD_MAX, BalanceWatch
+from antrean.orders.balance import UNREAD_MAX, BalanceWatch
+from antrean.orders.holding import BALANCE
 from antrean.orders.model import Order
 from antrean.orders.resolve import FAILED_LOOKS_MAX, UNWITNESSED_MARGIN_MS
 from antrean.orders.states import State
@@ -118,10 +119,8 @@ async def test_a_page_0_that_fails_for_a_moment_proves_nothing(world: World) -> 
     assert (await world.order(order.id)).state is State.BOUGHT
 
 
-@pytest.mark.parametrize("no", [Rejected("99", "no such page"), Unavailable("status 500", sent=True)])
-async def test_a_page_0_that_is_not_there_is_not_asked_for_for_ever(
-    world: World, no: Rejected | Unavailable
-) -> None:
+def has_no_page_0(world: World, no: Rejected | Unavailable) -> list[int]:
+    """The list counts from 1 and says so by an error. Answers the pages asked for, as they come."""
     read_page, asked = world.upstream.serial_page, []
 
     async def from_1(page: int, size: int) -> SerialPage:
@@ -131,6 +130,14 @@ async def test_a_page_0_that_is_not_there_is_not_asked_for_for_ever(
         return await read_page(page, size)
 
     lists_by(world, from_1)
+    return asked
+
+
+@pytest.mark.parametrize("no", [Rejected("99", "no such page"), Unavailable("status 500", sent=True)])
+async def test_a_page_0_that_is_not_there_is_not_asked_for_for_ever(
+    world: World, no: Rejected | Unavailable
+) -> None:
+    asked = has_no_page_0(world, no)
     for _ in range(ZERO_FAILED_MAX - 1):
         with pytest.raises(type(no)):
             await world.resolver.walk(None)
@@ -201,7 +208,7 @@ async def test_a_drop_counts_though_the_list_can_never_be_read(world: World) -> 
     for _ in range(UNREAD_MAX + 3):
         with contextlib.suppress(Rejected):
             await watch.run_once()
-    assert "can not be read" in (await world.store.situation()).holds[HOLD].text
+    assert "can not be read" in (await world.store.situation()).holds[BALANCE].text
 
 
 async def test_time_for_which_the_list_could_not_be_read_settles_nothing(world: World) -> None:
@@ -285,7 +292,7 @@ async def test_a_walk_that_failed_has_explained_nothing_to_the_balance_watch(wor
         await watch.run_once()
     for _ in range(3):
         await watch.run_once()
-    assert HOLD not in (await world.store.situation()).holds
+    assert BALANCE not in (await world.store.situation()).holds
 
 
 @pytest.mark.parametrize(("every_s", "after"), [(2.0, State.QUEUED), (0.05, State.ATTENTION)])

@@ -14,8 +14,8 @@ FAULTS = (
     (
         "what was archived is not read back",
         "orders/archive.py",
-        "            if written != data:",
-        "            if False:",
+        "        if not await kept(self.objects, segment.path, data):",
+        "        await kept(self.objects, segment.path, data)\n        if False:",
     ),
     (
         "a refused order is archived while its money is owed",
@@ -32,8 +32,8 @@ FAULTS = (
     (
         "entries of the ledger leave Redis though they were not read back",
         "orders/ledger_archive.py",
-        "        if await self._get(name) != data:",
-        "        if False:",
+        "        if not await kept(self._objects, _path(name), data):",
+        "        await kept(self._objects, _path(name), data)\n        if False:",
     ),
     (
         "entries of the ledger that another has moved are taken away again",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -18,14 +18,12 @@ from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.routes_orders import own_order, shown_order
 from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
-from antrean.orders.ledger import Entry, Ledger, difference_idr
+from antrean.orders.ledger import WIB, Entry, Ledger, difference_idr
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.view import rfc3339
 
 log = structlog.get_logger(__name__)
 
-#: Jakarta: a deadline given as a date is that day there.
-WIB = timezone(timedelta(hours=7))
 ROWS_MAX, ROWS_DEFAULT = 1000, 200
 #: Orders that wait for a person, shown at a time.
 ATTENTION_MAX = 500
@@ -103,8 +101,8 @@ async def ledger(request: web.Request) -> web.Response:
 
 async def ledger_file(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/ledger.csv`: the whole book, read and sent page by page; cut off where it can not be read on."""
-    books = _books(request)
-    page = await books.entries(None, ROWS_MAX)  # what fails at once is answered by a problem
+    pages = _books(request).pages()
+    first: list[Entry] = await anext(pages, [])  # what fails at once is answered by a problem
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/csv; charset=utf-8",
@@ -114,9 +112,9 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     await response.write(ledger_csv.HEADER.encode())
     try:
-        while page:
-            await response.write("".join(map(ledger_csv.row_line, page)).encode())
-            page = await books.entries(page[-1].id, ROWS_MAX)
+        await response.write(_lines(first))
+        async for page in pages:
+            await response.write(_lines(page))
     except StoreUnavailable as error:
         log.error("the ledger's file was cut off", why=str(error))
         # Anything else would look like a file that is whole.
@@ -182,6 +180,10 @@ async def lift_balance_hold(request: web.Request) -> web.Response:
     lifted = await parts.store.account.accept_balance(request[PRINCIPAL].actor)
     request.app[SERVICES].breakers_changed()
     return exchange.json_response({"lifted": lifted})
+
+
+def _lines(page: list[Entry]) -> bytes:
+    return "".join(map(ledger_csv.row_line, page)).encode()
 
 
 def _last_day(request: web.Request) -> date | None:

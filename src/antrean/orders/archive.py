@@ -175,20 +175,18 @@ class Archive:
             # Where a crash leaves the earlier generation behind, it is passed over.
             await self._put(dataclasses.replace(segment, generation=segment.generation + 1), after)
             self._kept.pop(segment.path, None)
-            try:
-                await self.objects.delete(segment.path)
-            except OSError as error:
-                raise _away(error) from error
+            await self._delete(segment.path)
         return changed
 
     async def _put(self, segment: Segment, records: list[Record]) -> None:
         data = gzip.compress(b"\n".join(map(_line, records)), mtime=0)
+        if not await kept(self.objects, segment.path, data):
+            await self._delete(segment.path)
+            raise StoreUnavailable("the archive does not hold what was written")
+
+    async def _delete(self, path: str) -> None:
         try:
-            await self.objects.put(segment.path, data)
-            written = await self.objects.get(segment.path)
-            if written != data:
-                await self.objects.delete(segment.path)
-                raise StoreUnavailable("the archive does not hold what was written")
+            await self.objects.delete(path)
         except OSError as error:
             raise _away(error) from error
 
@@ -235,16 +233,30 @@ class Archive:
         if kept is not None:
             self._kept.move_to_end(segment.path)
             return kept
-        try:
-            data = await self.objects.get(segment.path)
-        except OSError as error:
-            raise _away(error) from error
+        data = await fetched(self.objects, segment.path)
         if data is None:
             return None
         records = self._kept[segment.path] = _records_in(data)
         if len(self._kept) > SEGMENTS_KEPT:
             self._kept.popitem(last=False)
         return records
+
+
+async def kept(objects: Objects, path: str, data: bytes) -> bool:
+    """Write an object; whether it reads back as it was written. Raises StoreUnavailable."""
+    try:
+        await objects.put(path, data)
+        return await objects.get(path) == data
+    except OSError as error:
+        raise _away(error) from error
+
+
+async def fetched(objects: Objects, path: str) -> bytes | None:
+    """An object, None where there is none. Raises StoreUnavailable."""
+    try:
+        return await objects.get(path)
+    except OSError as error:
+        raise _away(error) from error
 
 
 def _away(error: OSError) -> StoreUnavailable:

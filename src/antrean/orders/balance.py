@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 
+from antrean.orders.holding import BALANCE, QUOTA
 from antrean.orders.resolve import Resolver
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -13,7 +14,6 @@ from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
 
-HOLD, QUOTA = "balance_unexplained", "quota_exhausted"
 #: Looks in a row that must show the same kind of drop before purchases stop.
 LOOKS_MIN = 2
 #: Times that this is put off because orders in hand may explain the drop.
@@ -44,7 +44,7 @@ class BalanceWatch:
         on_the_way = max(s.by_state[State.BUYING] + s.unknown for s in (before, after))
         unnamed = account.unnamed(balance)
         quiet = on_the_way == 0 and books.bought == account.bought
-        held = HOLD in after.holds
+        held = BALANCE in after.holds
         # Read at the other end of the look, the books may name purchases that the balance does not show yet.
         drop = 0 if unnamed is None else unnamed - on_the_way
         if drop > 0:
@@ -70,12 +70,12 @@ class BalanceWatch:
                     )
                 if self._unread:
                     text += ". The account's list, which may know of them, can not be read"
-                await self._store.hold(HOLD, text, "balance watch")
+                await self._store.hold(BALANCE, text, "balance watch")
                 log.error("balance unexplained", stamps=drop)
             return self._drops_in_a_row <= LOOKS_MIN
         self._drops_in_a_row = self._put_off = 0
         if held and drop <= 0 and unnamed is not None:
-            await self._store.unhold(HOLD, "balance watch")
+            await self._store.unhold(BALANCE, "balance watch")
             log.warning("balance explained again")
         if quiet:
             if unnamed is not None and unnamed < 0:

@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from antrean.orders.holding import QUOTA
 from antrean.orders.layout import NewerLayout
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
 from antrean.orders.pictures import PictureFiles, Pictures, beside
@@ -176,7 +177,7 @@ class Fulfiller:
         try:
             generated = await self._provider.generate(request, turn.meter)
         except QuotaExhausted:
-            await self._record(lambda: self._store.hold("quota_exhausted", "", "upstream"))
+            await self._record(lambda: self._store.hold(QUOTA, "", "upstream"))
             return await self._release(turn, "the upstream's quota is used up")
         except Rejected as error:
             return await self._refuse(turn, "reject", error.code, error.message)

@@ -12,7 +12,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
@@ -24,9 +24,9 @@ from antrean.orders.store import OrderStore
 #: The accounts that a citizen's payment can be in, and the sum of all payments.
 PARTS = ("stamped", "bought_unused", "refunded", "held")
 PAID = "paid"
-DAY_MS = 86_400_000
-#: The books turn over at midnight in Jakarta.
-WIB_MS = 25_200_000
+#: Jakarta: the books turn over at midnight there.
+WIB = timezone(timedelta(hours=7))
+EPOCH = date(1970, 1, 1)
 #: Days whose totals are told, and most amounts in them; the latest is told whole.
 DAYS_MAX = 31
 DAYS_FIELDS_MAX = 40_000
@@ -81,18 +81,18 @@ class Ledger:
     async def entries(self, after: str | None, limit: int) -> list[Entry]:
         """Entries in the order in which they were written, those after the entry id `after`, archived or not."""
         limit = min(limit, PAGE_MAX)
+        passed = sortable(after) if after else ""
         pipe = self._redis.pipeline(transaction=True)
         # "~" stands behind every character of a name. Two whole segments hold more than is asked for.
-        pipe.zrangebylex(
-            keys.LEDGER_SEGMENTS, f"({sortable(after)}~" if after else "-", "+", start=0, num=SEGMENTS_MAX
-        )
+        beyond = f"({passed}~" if passed else "-"
+        pipe.zrangebylex(keys.LEDGER_SEGMENTS, beyond, "+", start=0, num=SEGMENTS_MAX)
         pipe.xrange(keys.LEDGER, f"({after}" if after else "-", "+", count=limit)
         names, recent = await asked(pipe.execute())
         rows: list[Row] = []
         for name in names:
             if len(rows) < limit:
                 segment = await self._segment(name.decode())
-                rows += [r for r in segment if after is None or sortable(r[0].decode()) > sortable(after)]
+                rows += [r for r in segment if sortable(r[0].decode()) > passed]
         if len(names) < SEGMENTS_MAX:
             rows += recent
         return [_entry(entry_id.decode(), fields) for entry_id, fields in rows[:limit]]
@@ -102,24 +102,28 @@ class Ledger:
             raise StoreUnavailable("older entries of the ledger are in the archive, and there is none here")
         return await self._archive.read(name)
 
-    async def all_entries(self) -> AsyncIterator[Entry]:
-        """The whole book, read page by page."""
+    async def pages(self) -> AsyncIterator[list[Entry]]:
+        """The whole book, page by page; none is empty."""
         after: str | None = None
         while page := await self.entries(after, PAGE_MAX):
+            yield page
+            after = page[-1].id
+
+    async def all_entries(self) -> AsyncIterator[Entry]:
+        """The whole book, read page by page."""
+        async for page in self.pages():
             for entry in page:
                 yield entry
-            after = page[-1].id
 
     async def days(self, until: date | None = None) -> list[DayTotals]:
         """Totals for each office and day, oldest first: DAYS_MAX days up to `until`, today if not given.
 
         Fewer where those hold too much; the rest is asked for with the day before the oldest.
         """
-        epoch = date(1970, 1, 1)
         if until is None:
-            newest = ((await self._store.situation()).now_ms + WIB_MS) // DAY_MS
-        else:
-            newest = (until - epoch).days
+            now_ms = (await self._store.situation()).now_ms
+            until = datetime.fromtimestamp(now_ms / 1000, WIB).date()
+        newest = (until - EPOCH).days
         wanted = range(newest, newest - DAYS_MAX, -1)
         pipe = self._redis.pipeline(transaction=False)
         for day in wanted:
@@ -143,7 +147,7 @@ class Ledger:
             if int(day_then) in shown:
                 found[int(day_then), office][account] += int(amount)
         return [
-            DayTotals(office, epoch + timedelta(days=day), totals)
+            DayTotals(office, EPOCH + timedelta(days=day), totals)
             for (day, office), totals in sorted(found.items())
         ]
 

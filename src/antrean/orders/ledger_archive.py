@@ -18,7 +18,7 @@ import orjson
 import structlog
 
 from antrean.orders import keys
-from antrean.orders.archive import Objects
+from antrean.orders.archive import Objects, fetched, kept
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.model import StoreUnavailable
@@ -52,7 +52,7 @@ class LedgerArchive:
 
     async def read(self, name: str) -> list[Row]:
         """The entries of a segment. Raises LedgerDamaged where it is gone or not what was written."""
-        data = await self._get(name)
+        data = await fetched(self._objects, _path(name))
         if data is None:
             raise LedgerDamaged(f"a part of the ledger is missing in the document store: {_path(name)}")
         try:
@@ -76,19 +76,9 @@ class LedgerArchive:
             for entry_id, fields in rows
         ]
         data = gzip.compress(b"\n".join(lines), mtime=0)
-        try:
-            await self._objects.put(_path(name), data)
-        except OSError as error:
-            raise _away(error) from error
-        if await self._get(name) != data:
+        if not await kept(self._objects, _path(name), data):
             raise StoreUnavailable("the archive does not hold what was written")
         return name
-
-    async def _get(self, name: str) -> bytes | None:
-        try:
-            return await self._objects.get(_path(name))
-        except OSError as error:
-            raise _away(error) from error
 
 
 class LedgerArchiver:
@@ -123,7 +113,3 @@ def _name(rows: list[Row]) -> str:
 def _path(name: str) -> str:
     month = datetime.fromtimestamp(int(name[:20]) / 1000, UTC).strftime("%Y-%m")
     return f"{ROOT}/{month}/{name}.jsonl.gz"
-
-
-def _away(error: OSError) -> StoreUnavailable:
-    return StoreUnavailable(f"the archive does not answer: {type(error).__name__}")

@@ -57,11 +57,12 @@ async def reconcile(
         for row in rows:
             owners.pop(row.serial_number, None)
             holder, ours = holders.get(row.serial_number), order_id_of(row.file)
-            if holder is None and ours is None:
-                others += 1
-            elif holder is None and ours is not None:
-                strays[row.serial_number] = ours
-            elif holder is not None and holder != POOLED and row.status != "STAMP":
+            if holder is None:
+                if ours is None:
+                    others += 1
+                else:
+                    strays[row.serial_number] = ours
+            elif holder != POOLED and row.status != "STAMP":
                 order = await store.get(holder)
                 if order is not None and _stamped_before(order, started_ms):
                     what = "stamped by us, NOTSTAMP upstream"
@@ -84,11 +85,11 @@ async def _read(account_list: AccountList, reading: Reading, compare: Take) -> N
     """To the list's end. Page 0 is asked for until it is known that there is none; nothing was read before that."""
     for attempt in range(1, ZERO_FAILED_MAX + 1):
         try:
-            return await account_list.read(reading, None, compare)
+            await account_list.read(reading, None, compare)
+            return
         except (Rejected, Unavailable):
             if reading.rows or attempt == ZERO_FAILED_MAX:
                 raise
-    return None
 
 
 def _stamped_before(order: Order, at_ms: int) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from antrean.provider.cloud import CloudStamper
-from antrean.provider.errors import Rejected, SerialUnusable, Unavailable
+from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.late import LATE_CALLS_MAX, LateCalls
 from antrean.provider.onpremise import OnPremiseStamper
 from antrean.provider.pictures import is_png, png_from_base64
@@ -31,10 +31,10 @@ from antrean.provider.serials import is_serial, read_balance, read_page, read_st
 from antrean.provider.signing import Stamper
 from antrean.provider.token import SharedToken, payload
 from antrean.provider.translate import (
-    SERIAL_UNUSABLE,
     Effect,
     TokenRefused,
     lost,
+    of_a_serial,
     read_answer,
 )
 from antrean.provider.transport import Http1Transport
@@ -135,9 +135,7 @@ class PeruriAdapter:
             try:
                 return _picture(body)
             except Rejected as error:
-                if error.code in SERIAL_UNUSABLE:
-                    raise SerialUnusable(error.code, error.message) from None
-                raise
+                raise of_a_serial(error) from None
 
         return await self._with_token(fetch)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
-from antrean.provider.errors import Rejected, SerialUnusable, Unavailable
+from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import CallMeter, StampRequest
-from antrean.provider.translate import SERIAL_UNUSABLE, Effect, lost
+from antrean.provider.translate import Effect, lost, of_a_serial
 from antrean.provider.wire import Wire
 
 #: Largest stamped PDF that is taken back, in bytes.
@@ -58,9 +58,7 @@ async def sign(wire: Wire, url: str, fields: dict[str, Any], token: str, meter: 
     try:
         answer = await wire.ask("POST", url, Effect.STAMPS, token=token, json=fields, meter=meter)
     except Rejected as error:
-        if error.code in SERIAL_UNUSABLE:
-            raise SerialUnusable(error.code, error.message) from None
-        raise
+        raise of_a_serial(error) from None
     if str(answer.get("status", "True")).strip().lower() != "true":
         raise lost(Effect.STAMPS, "the signing service says neither yes nor no")
     return answer

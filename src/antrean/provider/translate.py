@@ -8,7 +8,7 @@ The one question asked of each is: what could have happened upstream?
     no slot of ours free                            Unavailable, not sent           Unavailable, not sent
     503, 429                                        Unavailable, sent               Unavailable, sent
     401, 403, code 01                               TokenRefused (once: log in)     the same
-    code 93 · 97, 92 · any other code               QuotaExhausted · SerialUnusable (stamp) · Rejected
+    code 93 · 97, 92 · any other code               QuotaExhausted · SerialUnusable (stamp, picture) · Rejected
     4xx with a code that can be read                by its code                     by its code
     500, 502, 504, 408, 3xx, other statuses         OutcomeUnknown                  Unavailable, sent
     read timeout, reset, half a request             OutcomeUnknown                  Unavailable, sent
@@ -27,7 +27,14 @@ from typing import Any
 
 import httpx
 
-from antrean.provider.errors import OutcomeUnknown, ProviderError, QuotaExhausted, Rejected, Unavailable
+from antrean.provider.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExhausted,
+    Rejected,
+    SerialUnusable,
+    Unavailable,
+)
 
 #: Longest message of the upstream that is passed on, in characters.
 MESSAGE_MAX = 200
@@ -172,3 +179,8 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def of_a_serial(error: Rejected) -> Rejected | SerialUnusable:
+    """What a rejection says where an SN was named in the call: two of the codes speak of that SN."""
+    return SerialUnusable(error.code, error.message) if error.code in SERIAL_UNUSABLE else error

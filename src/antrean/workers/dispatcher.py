@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 
 from antrean.orders import fairness
+from antrean.orders.holding import BALANCE, QUOTA
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.score import minutes_until
 from antrean.orders.situation import Situation
@@ -76,7 +77,7 @@ def shared_lanes(s: Situation, capacity: Capacity) -> tuple[list[tuple[str, int]
     if to_fetch > 0:
         take.append(("fetch", to_fetch))
         slots -= to_fetch
-    return take, 0 if {"quota_exhausted", "balance_unexplained"} & s.holds.keys() else max(slots, 0)
+    return take, 0 if {QUOTA, BALANCE} & s.holds.keys() else max(slots, 0)
 
 
 def offices_plan(s: Situation, slots: int) -> fairness.Plan:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 
+from antrean.orders.holding import QUOTA
 from antrean.orders.store import OrderStore
 from antrean.provider.breaker import REDIS_TROUBLE
 from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
@@ -67,27 +69,28 @@ class QuotaProbe:
     def __init__(self, store: OrderStore, provider: Provider) -> None:
         self._store = store
         self._provider = provider
-        self._balance: int | None = None
+        #: The least balance seen since the hold was lifted, and what the books named as bought then.
+        self._least = math.inf
         self._bought: int | None = None
         self._between = 1
         self._passed = 0
 
     async def run_once(self) -> bool:
         """One look. Raises StoreUnavailable, ProviderError."""
-        if "quota_exhausted" not in (await self._store.situation()).holds:
+        if QUOTA not in (await self._store.situation()).holds:
             return False
         balance, bought = await self._provider.balance(), (await self._store.account.read()).bought
-        risen = self._balance is None or balance > self._balance
-        self._balance = min(balance, balance if self._balance is None else self._balance)
+        bears_more = balance > self._least or bought != self._bought
+        self._least = min(self._least, balance)
         if balance <= 0:
             return False
-        if risen or bought != self._bought:
+        if bears_more:
             self._between = 1
         elif self._passed + 1 < self._between:
             self._passed += 1
             return False
-        self._balance, self._bought, self._passed = balance, bought, 0
+        self._least, self._bought, self._passed = balance, bought, 0
         self._between = min(2 * self._between, LOOKS_BETWEEN_MAX)
-        await self._store.unhold("quota_exhausted", "quota probe")
+        await self._store.unhold(QUOTA, "quota probe")
         log.info("quota is back")
         return False
