@@ -17,7 +17,7 @@ from antrean.orders import keys
 from benchmarks.accept import fill
 from benchmarks.measure import timed
 from benchmarks.peers.call import body
-from benchmarks.rig import Rig
+from benchmarks.rig import OPS_KEY, Rig
 
 #: How long the upstream takes for a generate, in seconds.
 UPSTREAM_S = 0.2
@@ -25,6 +25,8 @@ UPSTREAM_S = 0.2
 LONGEST_S = 20.0
 #: The rate is taken between these shares of the orders: before, the limit finds its place; after, the line runs out.
 FROM_SHARE, TO_SHARE = 0.3, 0.9
+#: Longest time until workers are there, and how new the beat of one that is must be, in seconds.
+STARTING_S, LIVELY_S = 60.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,18 @@ async def bare_loop(r: Rig, count: int, in_flight: int) -> Throughput:
 async def drained(r: Rig, count: int, in_flight: int, workers: int = 1) -> Throughput:
     """Accept `count` orders, start workers, and time them between FROM_SHARE and TO_SHARE.
 
-    The limit begins where a long run without trouble ends: its growth is another question. The workers are stopped.
+    The limit begins where a long run without trouble ends: its growth is another question. Nothing moves before all
+    workers are there: one that is still starting would take CPU from those that are timed. The workers are stopped.
     """
     before = await _completed(r)
     await fill(r, count)
     await _full_speed(r, in_flight)
-    running = [r.run("worker") for _ in range(workers)]
+    ops = {"base_url": r.origin, "headers": {"Authorization": f"Bearer {OPS_KEY}"}}
+    async with httpx.AsyncClient(**ops) as client:
+        (await client.put("/v1/ops/pause", json={"reason": "workers start"})).raise_for_status()
+        running = [r.run("worker") for _ in range(workers)]
+        await _at_work(r, workers)
+        (await client.delete("/v1/ops/pause")).raise_for_status()
     try:
         return await timed_share(r, [psutil.Process(each.pid) for each in running], count, before)
     finally:
@@ -108,6 +116,16 @@ async def _completed(r: Rig) -> int:
     redis = connect(r.settings.effective_redis_url, r.settings)
     try:
         return int(await redis.hget(keys.COUNTS, "completed") or 0)
+    finally:
+        await redis.aclose()
+
+
+async def _at_work(r: Rig, workers: int) -> None:
+    redis = connect(r.settings.effective_redis_url, r.settings)
+    try:
+        async with asyncio.timeout(STARTING_S):
+            while await redis.zcount(keys.WORKERS, 1000 * (time.time() - LIVELY_S), "+inf") < workers:
+                await asyncio.sleep(0.05)
     finally:
         await redis.aclose()
 

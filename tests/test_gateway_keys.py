@@ -41,6 +41,13 @@ async def test_a_revoked_key_ends_at_once_and_an_expired_one_too(redis: Redis) -
     assert not await ring.revoke("none")
 
 
+async def test_a_key_is_named_by_its_id_or_whole(redis: Redis) -> None:
+    ring = KeyRing(redis)
+    text, record = await ring.make(Role.TERMINAL, OFFICE)
+    assert [await ring.id_of(name) for name in (record.id, text)] == [record.id, record.id]
+    assert [await ring.id_of(name) for name in ("", text[:-1], text + "x", "x" * 1000)] == [None] * 4
+
+
 async def test_no_gateway_takes_a_key_once_its_revocation_was_answered(redis: Redis) -> None:
     ring, elsewhere = KeyRing(redis), KeyRing(redis)
     text = await ring.create(Role.TERMINAL, OFFICE)

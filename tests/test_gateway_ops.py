@@ -46,6 +46,36 @@ async def test_the_backlog_is_the_one_of_this_moment(gateway: Gateway) -> None:
         assert (backlog["by_state"]["completed"], backlog["by_state"]["queued"]) == (number, 0)
 
 
+async def test_an_office_is_in_the_backlog_while_any_order_of_it_is_open(gateway: Gateway) -> None:
+    async def by_office() -> Any:
+        backlog = await _json(gateway, "GET", "/v1/ops/backlog")
+        assert sum(backlog["by_office"].values()) == backlog["open"]
+        return backlog["by_office"]
+
+    upload = await (await gateway.upload()).json()
+    stamp = await gateway.order(body=affix(upload["id"], serial_number="389UY343AP0GE9A40000A9"))
+    first, second = await gateway.order(), await gateway.order()
+    elsewhere = await gateway.order(office=OTHER)
+    assert await by_office() == {OFFICE: 3, OTHER: 1}
+    await gateway.call("POST", f"/v1/orders/{elsewhere['id']}/cancel", office=OTHER)
+    await gateway.complete_purchase(first["id"])
+    await gateway.attention(second["id"])
+    assert await by_office() == {OFFICE: 2}
+    await gateway.call("POST", f"/v1/orders/{second['id']}/refund", role="ops", json={"reason": "paid out"})
+    assert await by_office() == {OFFICE: 1}
+    await gateway.call("POST", f"/v1/orders/{stamp['id']}/cancel")
+    assert await by_office() == {}
+
+
+async def test_orders_that_came_with_their_serial_number_are_held_by_the_adapter(gateway: Gateway) -> None:
+    upload = await (await gateway.upload()).json()
+    await gateway.order(body=affix(upload["id"], serial_number="389UY343AP0GE9A40000A9"))
+    await gateway.order()
+    gateway.adapter.state = "open"
+    backlog = await _json(gateway, "GET", "/v1/ops/backlog")
+    assert [(h["reason"], h["orders"]) for h in backlog["holds"]] == [("adapter_unavailable", 1)]
+
+
 async def test_an_order_that_waits_for_a_person_says_why_and_what_may_be_decided(gateway: Gateway) -> None:
     bought, lost = await gateway.order(), await gateway.order()
     await gateway.attention(bought["id"], bought=True)

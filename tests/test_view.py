@@ -162,6 +162,14 @@ def test_each_held_order_is_counted_once() -> None:
     assert sum(h.orders for h in everything) == 107
 
 
+def test_one_that_came_with_its_serial_number_is_held_by_the_adapter_alone() -> None:
+    counts = dict.fromkeys(State, 0) | {State.QUEUED: 10, State.BOUGHT: 3, State.STAMPING: 2}
+    # In the lane of stamps: six that were bought or given; with a worker: two at the stamping, one that will be.
+    busy = dataclasses.replace(SITUATION, by_state=counts, fetch=1, stamp=6, stamp_load=3)
+    seen = held(Outlook(busy, OPEN, OPEN))
+    assert [(h.reason, h.orders) for h in seen] == [("upstream_unavailable", 6), ("adapter_unavailable", 7)]
+
+
 def test_links_are_relative_or_begin_with_the_public_url() -> None:
     done = dataclasses.replace(AFFIX, state=State.COMPLETED)
     assert render(done, None, CALM, BUSY, Look())["document_url"] == f"/v1/orders/{ORDER.id}/document"

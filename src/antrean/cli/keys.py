@@ -72,17 +72,23 @@ def list_keys() -> None:
 
 
 @command.command()
-@click.argument("key_id")
-def revoke(key_id: str) -> None:
-    """Make a key useless, on all gateways, within a second."""
+@click.argument("key")
+def revoke(key: str) -> None:
+    """Make a key useless, on all gateways, within a second. KEY is its id, or the whole key."""
 
-    async def work(settings: Settings, redis: Redis) -> bool:
+    async def work(settings: Settings, redis: Redis) -> str | None:
         from antrean.gateway.keys import KeyRing
 
-        return await KeyRing(redis).revoke(key_id)
+        ring = KeyRing(redis)
+        key_id = await ring.id_of(key)
+        if key_id is not None:
+            await ring.revoke(key_id)
+        return key_id
 
-    if not with_redis(work):
-        raise click.ClickException(f"There is no key {key_id}. `antrean keys list` shows them.")
+    key_id = with_redis(work)
+    if key_id is None:
+        # What was given may be a key of somewhere else, so it is not repeated.
+        raise click.ClickException("There is no such key. `antrean keys list` shows their ids.")
     click.echo(f"{key_id} is revoked")
 
 

@@ -123,7 +123,7 @@ class Backlog(Answer):
 
     by_state: dict[State, int]
     by_lane: Lanes
-    by_office: dict[str, int]
+    by_office: dict[str, Count] = Field(..., description="Orders of each office that are not at their end.")
     open: int
     oldest_age_s: Annotated[float, Field(ge=0)] | None
     in_flight: Count

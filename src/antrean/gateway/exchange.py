@@ -139,9 +139,9 @@ def _too_large(bytes_max: int) -> Problem:
 
 
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
-    """A number from the query. Raises Problem where it is no number or out of bounds."""
+    """A number from the query, the default where it is blank. Raises Problem where it is no number or out of bounds."""
     text = request.query.get(name)
-    if text is None:
+    if not text:
         return default
     if not _NUMBER.fullmatch(text) or not low <= float(text) <= high:
         raise invalid(name, "number", f"must be a number from {low:g} to {high:g}")
@@ -149,9 +149,9 @@ def query_number(request: web.Request, name: str, default: float, low: float, hi
 
 
 def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number from the query. Raises Problem where it is none or out of bounds."""
+    """A whole number from the query, the default where it is blank. Raises Problem where it is none or out of bounds."""
     text = request.query.get(name)
-    if text is None:
+    if not text:
         return default
     if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
         raise invalid(name, "integer", f"must be a whole number from {low} to {high}")

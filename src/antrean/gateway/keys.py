@@ -145,6 +145,11 @@ class KeyRing:
         """One key by its id."""
         return next((record for record in await self.list() if record.id == key_id), None)
 
+    async def id_of(self, text: str) -> str | None:
+        """The id of the key that `text` is, or whose id it is; of an ended one as well."""
+        digest = self.digest_of(text)
+        return next((r.id for r in await self.list() if text == r.id or digest == r.digest), None)
+
     async def revoke(self, key_id: str) -> bool:
         """End a key; when this returns no gateway takes it any more. False where there is none of this id."""
         record = await self.find(key_id)

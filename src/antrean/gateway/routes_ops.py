@@ -70,7 +70,7 @@ async def backlog(request: web.Request) -> web.Response:
     store = services.parts.store
     outlook, pace = (await services.seen_now()).outlook, await services.pace()
     situation = outlook.situation
-    oldest_ms = await store.lanes.oldest_ms()
+    oldest_ms, by_office = await store.lanes.oldest_ms(), await store.lanes.by_office()
     language = exchange.language(request)
     holds = held(outlook)
     late = await services.misses()
@@ -79,7 +79,7 @@ async def backlog(request: web.Request) -> web.Response:
         {
             "by_state": {state.value: count for state, count in situation.by_state.items()},
             "by_lane": {"buy": situation.buy, "fetch": situation.fetch, "stamp": situation.stamp},
-            "by_office": {office: lane.waiting for office, lane in sorted(situation.offices.items())},
+            "by_office": dict(sorted(by_office.items())),
             "open": situation.open,
             "oldest_age_s": None if oldest_ms is None else max(0.0, (situation.now_ms - oldest_ms) / 1000),
             "in_flight": situation.claimed,

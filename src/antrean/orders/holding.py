@@ -110,9 +110,11 @@ class Held:
 def held(outlook: Outlook) -> list[Held]:
     """All that holds orders back, the strongest first. An order is counted once, for the strongest."""
     situation = outlook.situation
-    to_buy = situation.by_state[State.QUEUED]
     to_fetch = situation.fetch
-    to_stamp = max(situation.by_state[State.BOUGHT] - to_fetch, 0)
+    bought = max(situation.by_state[State.BOUGHT] - to_fetch, 0)
+    # Some to be stamped came with their SN, so that they are queued.
+    to_stamp = max(bought, situation.stamp + situation.stamp_load - situation.by_state[State.STAMPING])
+    to_buy = max(situation.by_state[State.QUEUED] - (to_stamp - bought), 0)
     found = []
     for reason in (PAUSED, *PURCHASE_HOLDS):
         if hold := situation.holds.get(reason):

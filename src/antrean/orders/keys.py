@@ -24,6 +24,7 @@ LANE_BUY = ROOT + "lane:buy:"  # + office → zset of orders that need an SN, by
 LANE_FETCH = ROOT + "lane:fetch"  # zset: purchases whose SN is ours but whose picture is missing
 LANE_STAMP = ROOT + "lane:stamp"  # zset: affixes that have an SN and wait for their stamp
 ACTIVE_OFFICES = ROOT + "offices"  # set: offices whose buy lane is not empty
+OPEN_OFFICES = ROOT + "offices:open"  # set: offices with an order that is not at its end
 DISPATCHED = ROOT + "dispatched"  # zset: order id by the time its job was handed to RQ
 CLAIMS = ROOT + "claims"  # zset: claimed order id by the time of the claim
 STAMP_LOAD = ROOT + "stampload"  # set: those dispatched or claimed that are to be stamped

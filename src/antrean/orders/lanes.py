@@ -44,6 +44,11 @@ class Lanes:
         _, made = await asked(self._scripts.run("oldest", NO_DEADLINE_MIN << AGE_BITS))
         return int(made) if made else None
 
+    async def by_office(self) -> dict[str, int]:
+        """Orders of each office that are not at their end, those that wait for a person among them."""
+        flat = await asked(self._scripts.run("offices"))
+        return {office.decode(): int(orders) for office, orders in zip(flat[::2], flat[1::2], strict=True)}
+
     async def dues(self) -> list[Due]:
         """Orders that wait and have a deadline, the samples of every lane."""
         found: list[Due] = []

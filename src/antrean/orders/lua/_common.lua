@@ -78,7 +78,8 @@ end
 
 local function count(office, state, by)
   redis.call('HINCRBY', K.COUNTS, state, by)
-  redis.call('HINCRBY', K.COUNTS_OFFICE .. office, state, by)
+  local now = redis.call('HINCRBY', K.COUNTS_OFFICE .. office, state, by)
+  if state == 'open' and now <= 1 then redis.call(now == 1 and 'SADD' or 'SREM', K.OPEN_OFFICES, office) end
 end
 
 -- One movement of money between accounts; '' as source is the citizen's payment.
