@@ -86,8 +86,8 @@ async def drained(r: Rig, count: int, in_flight: int, workers: int = 1) -> Throu
     before = await _completed(r)
     await fill(r, count)
     await _full_speed(r, in_flight)
-    ops = {"base_url": r.origin, "headers": {"Authorization": f"Bearer {OPS_KEY}"}}
-    async with httpx.AsyncClient(**ops) as client:
+    key = {"Authorization": f"Bearer {OPS_KEY}"}
+    async with httpx.AsyncClient(base_url=r.origin, headers=key) as client:
         (await client.put("/v1/ops/pause", json={"reason": "workers start"})).raise_for_status()
         running = [r.run("worker") for _ in range(workers)]
         await _at_work(r, workers)

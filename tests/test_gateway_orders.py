@@ -263,6 +263,13 @@ async def test_an_outage_holds_and_says_so_in_the_readers_language(gateway: Gate
     assert backlog["oldest_age_s"] >= 0
 
 
+async def test_a_number_left_blank_is_not_given(gateway: Gateway) -> None:
+    order = await gateway.order()
+    answer = await gateway.call("GET", "/v1/orders?state=&office=&reference=&cursor=&limit=")
+    assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
+    assert (await gateway.call("GET", f"/v1/orders/{order['id']}?wait=")).status == 200
+
+
 async def test_a_wait_returns_when_a_hold_comes(gateway: Gateway) -> None:
     order = await gateway.order()
     waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=30"))

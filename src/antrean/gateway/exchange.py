@@ -139,7 +139,7 @@ def _too_large(bytes_max: int) -> Problem:
 
 
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
-    """A number from the query, the default where it is blank. Raises Problem where it is no number or out of bounds."""
+    """A number from the query, the default where there is none. Raises Problem where it is out of bounds."""
     text = request.query.get(name)
     if not text:
         return default
@@ -149,7 +149,7 @@ def query_number(request: web.Request, name: str, default: float, low: float, hi
 
 
 def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number from the query, the default where it is blank. Raises Problem where it is none or out of bounds."""
+    """A whole number from the query, the default where there is none. Raises Problem where it is out of bounds."""
     text = request.query.get(name)
     if not text:
         return default
