@@ -14,7 +14,8 @@ import aiohttp
 import pikepdf
 from aiohttp import web
 
-from antrean.simulator.app import SIMULATOR, SimulatorConfig, base_urls, create_app
+from antrean.simulator.addresses import base_urls
+from antrean.simulator.app import SIMULATOR, SimulatorConfig, create_app
 from antrean.simulator.machine import Simulator
 
 USER = "kantor-pos"

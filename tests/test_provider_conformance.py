@@ -21,7 +21,8 @@ from antrean.provider.errors import QuotaExhausted, Rejected, SerialUnusable
 from antrean.provider.peruri import PeruriAdapter, PeruriConfig
 from antrean.provider.pictures import is_png
 from antrean.provider.protocol import CallMeter
-from antrean.simulator.app import SimulatorConfig, base_urls, create_app
+from antrean.simulator.addresses import base_urls
+from antrean.simulator.app import SimulatorConfig, create_app
 from provider_support import (
     PDF,
     ScriptedUpstream,

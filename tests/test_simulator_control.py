@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from antrean.simulator.app import base_urls
+from antrean.simulator.addresses import base_urls
 from antrean.simulator.calls import CALL_KINDS
 from antrean.simulator.faults import FAULT_PARAMS
 from simulated_upstream import PASSWORD, SALE, USER, Upstream, simulated

@@ -22,7 +22,7 @@ from redis.retry import Retry
 from antrean.config.embedded_valkey import find_server
 from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
 from antrean.config.settings import Settings
-from antrean.simulator.app import base_urls
+from antrean.simulator.addresses import base_urls
 from stack import Stack, free_ports
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

@@ -32,6 +32,7 @@ from antrean.orders.holding import PAUSED
 from antrean.orders.layout import NewerLayout, require_known_layout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
+from antrean.simulator.addresses import base_urls
 
 #: The account that the simulator is started with; it guards nothing.
 SIMULATOR_USER = "antrean"
@@ -126,8 +127,6 @@ def with_upstream(settings: Settings) -> Settings:
 
 def _simulator_env(origin: str) -> dict[str, str]:
     """The settings that point our processes at the simulator."""
-    from antrean.simulator.app import base_urls
-
     urls = base_urls(origin)
     return {
         **{

@@ -1,6 +1,6 @@
 """The simulator as a web application and as a process.
 
-One process serves all base URLs of the upstream, each under a path of its own; `base_urls` names them.
+One process serves all base URLs of the upstream, each under a path of its own (addresses.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from antrean.simulator.control import control_routes
 from antrean.simulator.gate import gated
 from antrean.simulator.machine import Handler, Simulator, SimulatorConfig
 
-__all__ = ["SIMULATOR", "SimulatorConfig", "base_urls", "create_app", "run", "serve"]
+__all__ = ["SIMULATOR", "SimulatorConfig", "create_app", "run", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,6 @@ BODY_BYTES_MAX: Final = 512 * 1024
 #: How long calls in flight are waited for at the end, in seconds.
 STOP_WAIT_S: Final = 1.0
 BACKLOG_CONNECTIONS: Final = 1_024
-
-_PREFIXES: Final = {
-    "backend": "/backend",
-    "stampv2": "/stampv2",
-    "inventory": "/inventory",
-    "adapter": "/adapter-host",
-    "fileupload": "/fileupload",
-    "stampservice": "/stampservice",
-}
 
 _CALLS: Final[tuple[tuple[str, str, str, Handler], ...]] = (
     ("login", "POST", "/backend/api/users/login", routes_channel.login),
@@ -56,11 +47,6 @@ _CALLS: Final[tuple[tuple[str, str, str, Handler], ...]] = (
     ("batch", "POST", "/inventory/api/v2/serialnumber/batch", routes_batch.batch),
     ("batch_status", "GET", "/stampv2/snqr/status-batch", routes_batch.batch_status),
 )
-
-
-def base_urls(origin: str) -> dict[str, str]:
-    """The upstream's base URLs of a simulator at `origin` (such as http://127.0.0.1:8081)."""
-    return {name: origin.rstrip("/") + prefix for name, prefix in _PREFIXES.items()}
 
 
 def create_app(config: SimulatorConfig, clock: Callable[[], float] = time.time) -> web.Application:
