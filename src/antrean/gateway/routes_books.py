@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 ROWS_MAX, ROWS_DEFAULT = 1000, 200
 #: Orders that wait for a person, shown at a time.
 ATTENTION_MAX = 500
+#: Of a date; a time is longer.
+DATE_CHARS = 10
 #: What a decision may do.
 Decision = Literal["auto", "ask", "not_bought", "new_serial"]
 
@@ -34,11 +36,7 @@ Decision = Literal["auto", "ask", "not_bought", "new_serial"]
 def _when(value: Any) -> datetime | date:
     try:
         if isinstance(value, str):
-            return (
-                date.fromisoformat(value)
-                if submissions.DATE_FORM.fullmatch(value)
-                else submissions.time_of(value)
-            )
+            return submissions.day_of(value) if len(value) == DATE_CHARS else submissions.time_of(value)
     except (ValueError, OverflowError):
         pass
     raise PydanticCustomError("time_form", "must be an RFC 3339 time with its zone, or a date as YYYY-MM-DD")
@@ -191,11 +189,9 @@ def _last_day(request: web.Request) -> date | None:
     if not text:
         return None
     try:
-        if submissions.DATE_FORM.fullmatch(text):
-            return date.fromisoformat(text)
+        return submissions.day_of(text)
     except ValueError:
-        pass
-    raise invalid("until", "date_form", "must be a date as YYYY-MM-DD")
+        raise invalid("until", "date_form", "must be a date as YYYY-MM-DD") from None
 
 
 def _books(request: web.Request) -> Ledger:

@@ -50,7 +50,7 @@ M = TypeVar("M", bound=BaseModel)
 _ID = re.compile(rf"[{ids.ALPHABET}]{{26}}")
 _SERIAL = re.compile(r"[A-Z0-9]{8,40}")
 _TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
-DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DEADLINE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 #: Control characters, marks that change the direction of what follows, and others that are not seen.
 _NOT_SEEN = r"\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -100,7 +100,7 @@ class _Form:
 
 
 def _document_date(value: str, info: ValidationInfo) -> str:
-    if not DATE_FORM.fullmatch(value):
+    if not _DATE.fullmatch(value):
         _refuse("date_form", "must be a date as YYYY-MM-DD")
     try:
         day = date.fromisoformat(value)
@@ -130,6 +130,13 @@ def time_of(text: str) -> datetime:
     if not _DEADLINE.fullmatch(text):
         raise ValueError("no RFC 3339 time with a zone")
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
+
+
+def day_of(text: str) -> date:
+    """A day as YYYY-MM-DD. Raises ValueError."""
+    if not _DATE.fullmatch(text):
+        raise ValueError("no YYYY-MM-DD")
+    return date.fromisoformat(text)
 
 
 def _webhook(value: str, info: ValidationInfo) -> str:
