@@ -13,6 +13,7 @@ from antrean.orders import keys
 from antrean.orders.commit import BATCH_MAX, ON_THE_WAY_MAX, Durability, GroupCommit
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
+from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from orders_support import VAULT, World, new_order
 
@@ -139,3 +140,28 @@ async def test_too_many_waiting_are_refused_at_once(redis: Redis, durability: Du
     store = OrderStore(scripts, commit, World(redis).limits, vault=VAULT)
     done = await asyncio.gather(*(store.submit(new_order()) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(d, StoreUnavailable) for d in done) == 5
+
+
+async def test_what_is_repeated_on_another_connection_is_written_anew_so_that_its_answer_waits_for_the_disk(
+    redis: Redis,
+) -> None:
+    """WAITAOF knows what its own connection has written, and of a new one nothing."""
+    world = World(redis)
+    await world.beat("w1")
+    new = new_order()
+    order = (await world.store.submit(new)).order
+    claim = await world.store.claim(order.id, "w1", "op")
+    assert claim is not None
+
+    async def written() -> int:
+        return int((await redis.info("persistence"))["rdb_changes_since_last_save"])
+
+    for step in (
+        lambda: world.store.submit(new),
+        lambda: world.store.begin(claim.order, "op2", State.BUYING, "asking", 1),
+        lambda: world.store.begin(claim.order, "op2", State.BUYING, "asking", 1),
+    ):
+        before = await written()
+        await step()
+        assert await written() > before
+    assert (await redis.ttl((await redis.keys(f"{keys.IDEMPOTENCY}*"))[0])) > 0

@@ -48,6 +48,23 @@ async def test_a_key_is_named_by_its_id_or_whole(redis: Redis) -> None:
     assert [await ring.id_of(name) for name in ("", text[:-1], text + "x", "x" * 1000)] == [None] * 4
 
 
+async def test_a_key_that_is_revoked_while_it_is_replaced_stays_revoked_and_gets_no_successor(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, elsewhere = KeyRing(redis), KeyRing(redis)
+    text, record = await ring.make(Role.TERMINAL, OFFICE)
+    make, successors = ring.make, []
+
+    async def make_slowly(*args: Any) -> Any:
+        successors.append(await make(*args))
+        await elsewhere.revoke(record.id)
+        return successors[0]
+
+    monkeypatch.setattr(ring, "make", make_slowly)
+    assert await ring.rotate(record.id, overlap_ms=86_400_000) is None
+    assert [await KeyRing(redis).verify(key) for key in (text, successors[0][0])] == [None, None]
+
+
 async def test_no_gateway_takes_a_key_once_its_revocation_was_answered(redis: Redis) -> None:
     ring, elsewhere = KeyRing(redis), KeyRing(redis)
     text = await ring.create(Role.TERMINAL, OFFICE)

@@ -97,8 +97,9 @@ async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: Worl
 
 async def test_stamps_gone_that_a_later_list_explains_call_nobody(world: World) -> None:
     """An overloaded upstream sells for another order between our reading of the list and of the balance."""
-    order = await asked_about(world, OutcomeUnknown("cut"))
-    sold_late = world.upstream.sell("01m8855vqnnyr0e6xw3n2f4kkv.pdf")
+    order, other = await asked_about(world, OutcomeUnknown("cut")), await world.submit()
+    await world.store.cancel(other.id)
+    sold_late = world.upstream.sell(f"{other.id}.pdf")
     sold_late.visible = False
     world.now_ms += SETTLED_MS
     await world.resolver.run_once()

@@ -53,7 +53,8 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
     from antrean.config.upstream import build_breakers
     from antrean.orders.promises import Promises, Turned
 
-    situation = await build_store(settings, redis).situation()
+    store = build_store(settings, redis)
+    situation, by_office = await store.situation(), await store.lanes.by_office()
     breakers = build_breakers(settings, redis)
     states = Table("state", "orders", box=None)
     for state, count in situation.by_state.items():
@@ -67,10 +68,9 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
     ):
         lanes.add_row(lane, f"{count:,}")
     lanes.add_row("being worked on", f"{situation.claimed:,}")
-    offices = Table("office", "waiting", box=None)
-    ranked = sorted(situation.offices.items(), key=lambda o: -o[1].waiting)
-    for office, waits in ranked[:OFFICES_MAX]:
-        offices.add_row(office, f"{waits.waiting:,}")
+    offices = Table("office", "open", box=None)
+    for office, orders in sorted(by_office.items(), key=lambda o: -o[1])[:OFFICES_MAX]:
+        offices.add_row(office, f"{orders:,}")
     lines = [Text(f"{situation.open:,} orders are open", style="bold")]
     for name in ("provider", "adapter"):
         status, pace = await getattr(breakers, name).look()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from antrean.config.settings import Settings
+    from antrean.orders.model import Order
 
 
 @click.group()
@@ -31,10 +32,20 @@ def list_orders(state: str | None, office: str | None, limit: int) -> None:
         raise click.ClickException(f"There is no state {state!r}. States: {', '.join(State)}.")
 
     async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
         from antrean.orders.listing import Filter, page
 
         wanted = Filter(state=State(state) if state else None, office=office)
-        for order in (await page(redis, wanted, None, limit)).orders:
+        archive = build_store(settings, redis).archive
+        found: list[Order] = []
+        cursor: int | None = None
+        while len(found) < limit:
+            shown = await page(redis, wanted, cursor, limit - len(found), archive)
+            found += shown.orders
+            # A page may be short, or empty, and others follow it.
+            if (cursor := shown.next_cursor) is None:
+                break
+        for order in found:
             error = f"  {order.error.code}: {order.error.message}" if order.error else ""
             where = f"{order.id}  {local_time(order.created_ms)}  {order.office:<10} {order.kind:<8}"
             click.echo(f"{where} {order.state.value:<9} {order.serial_number or '':<24}{error}")

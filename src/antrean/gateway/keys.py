@@ -27,13 +27,17 @@ from antrean.config.settings import Settings
 from antrean.gateway.cached import Cached
 from antrean.orders import keys
 from antrean.orders.asking import asked
+from antrean.orders.codes import Code
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.scripts import Scripts
 
 #: A gateway trusts what it has read of a key for this long, in seconds; whoever ends a key waits for it.
 CACHE_S = 0.5
 CACHED_MAX = 4096
 #: A key's last use is noted at most this often, in ms.
 USED_EVERY_MS = 60_000
+#: Tries to change what others change at the same time.
+CHANGES_MAX = 20
 #: No key is longer, in characters; a longer text is not hashed.
 KEY_CHARS_MAX = 512
 #: How an office is named; the keys of ops without one are kept under NO_OFFICE.
@@ -90,6 +94,7 @@ class KeyRing:
 
     def __init__(self, redis: Redis, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._redis = redis
+        self._scripts = Scripts(redis)
         self._now_ms = now_ms
         self._cache: OrderedDict[str, Cached[KeyRecord | None]] = OrderedDict()
         self._used: OrderedDict[str, int] = OrderedDict()
@@ -122,8 +127,13 @@ class KeyRing:
         span_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
         made = await self.make(old.role, old.office, None if span_ms is None else now_ms + span_ms, old.id)
         # The new one is there before the old one is bounded: an interruption leaves two keys, never none.
-        ends_ms = now_ms + overlap_ms if old.expires_ms is None else min(old.expires_ms, now_ms + overlap_ms)
-        await self._rewrite(replace(old, expires_ms=ends_ms))
+        ends_ms = now_ms + overlap_ms
+        if not await self._change(
+            old.id, lambda r: replace(r, expires_ms=min(r.expires_ms or ends_ms, ends_ms))
+        ):
+            # Revoked meanwhile: whoever did that wants no successor.
+            await self.revoke(made[1].id)
+            return None
         if overlap_ms == 0:
             await asyncio.sleep(CACHE_S)
         return made
@@ -152,11 +162,10 @@ class KeyRing:
 
     async def revoke(self, key_id: str) -> bool:
         """End a key; when this returns no gateway takes it any more. False where there is none of this id."""
-        record = await self.find(key_id)
-        if record is None:
+        if await self.find(key_id) is None:
             return False
-        if record.revoked_ms is None:
-            await self._rewrite(replace(record, revoked_ms=self._now_ms()))
+        now_ms = self._now_ms()
+        if await self._change(key_id, lambda record: replace(record, revoked_ms=now_ms), expired=True):
             await asyncio.sleep(CACHE_S)
         return True
 
@@ -214,9 +223,27 @@ class KeyRing:
         kept = orjson.dumps(record).decode()
         return bool(await asked(self._redis.hsetnx(keys.API_KEYS, record.digest, kept)))
 
-    async def _rewrite(self, record: KeyRecord) -> None:
-        await asked(self._redis.hset(keys.API_KEYS, record.digest, orjson.dumps(asdict(record)).decode()))
-        self._cache.pop(record.digest, None)
+    async def _change(
+        self, key_id: str, change: Callable[[KeyRecord], KeyRecord], *, expired: bool = False
+    ) -> bool:
+        """Change what is kept of a key, whoever else does at the same time; False where it is at its end.
+
+        `expired`: one that is past its time may be changed all the same.
+        """
+        for _ in range(CHANGES_MAX):
+            kept = await asked(self._redis.hvals(keys.API_KEYS))
+            old = next((value for value in kept if _record(value).id == key_id), None)
+            record = None if old is None else _record(old)
+            if old is None or record is None or record.revoked_ms is not None:
+                return False
+            if not expired and record.ended(self._now_ms()):
+                return False
+            new = orjson.dumps(asdict(change(record)))
+            (code,) = await asked(self._scripts.run("swap", keys.API_KEYS, record.digest, old, new))
+            if code == Code.OK:
+                self._cache.pop(record.digest, None)
+                return True
+        raise RuntimeError("the key is changed by others all the time")
 
     def _note_use(self, key_id: str, now_ms: int) -> None:
         if now_ms - self._used.get(key_id, 0) < USED_EVERY_MS:

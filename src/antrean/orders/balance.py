@@ -65,8 +65,8 @@ class BalanceWatch:
                 )
                 if self._strange:
                     text += (
-                        f". {self._strange} serial numbers on the account's list were stamped for orders that are "
-                        "not in these books: was a backup restored?"
+                        f". {self._strange} serial numbers on the account's list are of orders that are not in "
+                        "these books: was a backup restored?"
                     )
                 if self._unread:
                     text += ". The account's list, which may know of them, can not be read"

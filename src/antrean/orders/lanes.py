@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
-from antrean.orders.lateness import SAMPLES, Due
+from antrean.orders.lateness import SAMPLES, SAMPLES_OF_ALL, Due
 from antrean.orders.model import Order
 from antrean.orders.score import AGE_BITS, NO_DEADLINE_MIN
 from antrean.orders.scripts import Scripts
@@ -52,7 +52,7 @@ class Lanes:
     async def dues(self) -> list[Due]:
         """Orders that wait and have a deadline, the samples of every lane."""
         found: list[Due] = []
-        flat = await asked(self._scripts.run("due", NO_DEADLINE_MIN << AGE_BITS, SAMPLES))
+        flat = await asked(self._scripts.run("due", NO_DEADLINE_MIN << AGE_BITS, SAMPLES, SAMPLES_OF_ALL))
         for lane, count, rows in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             each = max(1, round(count / max(len(rows) // 4, 1)))
             for order_id, office, rank, deadline in zip(*(rows[i::4] for i in range(4)), strict=True):

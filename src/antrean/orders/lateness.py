@@ -12,8 +12,8 @@ from antrean.orders import eta
 from antrean.orders.place import Places
 from antrean.orders.score import AGE_BITS, score_minute
 
-#: Orders of one lane that are looked at.
-SAMPLES = 50
+#: Orders of one lane that are looked at, and about so many of all lanes.
+SAMPLES, SAMPLES_OF_ALL = 50, 1000
 #: With no pace known, an order due within this many ms counts as one that will miss.
 BLIND_MS = 3_600_000
 

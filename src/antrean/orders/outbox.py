@@ -129,7 +129,7 @@ class Outbox:
 
     async def _swap(self, office: str, old: bytes, fresh: Secrets) -> bool:
         sealed = self._vault.seal(orjson.dumps(asdict(fresh)), _place(office))
-        answer = await asked(self._scripts.run("webhook_secret", office, old, sealed))
+        answer = await asked(self._scripts.run("swap", keys.WEBHOOK_SECRETS, office, old, sealed))
         return bool(answer[0] == Code.OK)
 
     def _open(self, office: str, sealed: bytes) -> Secrets:

@@ -254,8 +254,8 @@ class OrderStore:
         low, high = score_minute(from_ms) << AGE_BITS, ((score_minute(until_ms - 1) + 1) << AGE_BITS) - 1
         moved = 0
         for place in lanes + others:
-            # In a lane what was moved leaves the range of scores, unless the new deadline is in it.
-            leaves = place in lanes and not from_ms <= to_ms < until_ms
+            # In a lane what was moved leaves its place, for one out of the range or for one where it is passed over.
+            leaves = place in lanes
             passed, seen = 0, POSTPONE_MAX
             while seen == POSTPONE_MAX:
                 _, step, seen = await self._run(
@@ -357,10 +357,17 @@ class OrderStore:
         """Take in an SN that is on the account: for its order, else for the pool.
 
         `walk`: it was seen in the account's list, where an order being bought just now may show early; STATE
-        is then answered and nothing done. `used`: it was stamped already, so it is good for its own order or, with
-        MISSING, for none.
+        is then answered and nothing done. `used`: it was stamped already. MISSING: it is good for no other order. So is
+        one whose order nobody knows, as after a restored backup: its citizen may have it in hand.
         """
-        return Code((await self._run("found", order_id, serial_number, note, int(walk), int(used)))[0])
+        (code,) = await self._run("found", order_id, serial_number, note, int(walk), int(used), 0)
+        if code == Code.MISSING and not used and await self._ended_without_serial(order_id):
+            (code,) = await self._run("found", order_id, serial_number, note, int(walk), 0, 1)
+        return Code(code)
+
+    async def _ended_without_serial(self, order_id: str) -> bool:
+        archived = await self.archive.find(order_id) if self.archive else None
+        return archived is not None and archived.serial_number is None
 
     async def absent(self, order_id: str, unknown_ms: int, note: str) -> Code:
         """It is proven that nothing was bought for an order unknown since then: it takes its place in line again.

@@ -27,7 +27,7 @@ class Walk(Reading):
     taken_by_others: set[str] = field(default_factory=set)
     #: SNs that went to their order or to the pool.
     taken: int = 0
-    #: SNs of ours that were stamped for orders which our books do not have, as after a restored backup.
+    #: SNs of ours for orders which our books do not have, as after a restored backup.
     strange: int = 0
     #: SNs of orders that a worker has, or had and nobody has taken from it yet: to be taken in by a later walk.
     busy: int = 0

@@ -25,6 +25,12 @@ local function int(n) return string.format('%.0f', n) end
 
 local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded', 'hook', 'made'}
 
+-- WAITAOF waits for what its own connection has written. A repetition that comes on another one, and finds everything as it
+-- is to be, writes one field as it stands, so that its answer too is waited for.
+local function written_again(o, op)
+  redis.call('HSET', o.key, 'last', op)
+end
+
 -- The order's moving fields as a table, or nil.
 local function load(id)
   local v = redis.call('HMGET', K.ORDER .. id, unpack(FIELDS))
@@ -175,6 +181,11 @@ local function settle(o, state, note, set, not_before)
       enter_lane(o, state)
     end
   end
+end
+
+-- Nobody puts its SN on a PDF any more, unless another order does.
+local function end_use(o)
+  if redis.call('HGET', K.SERIAL_USE, o.sn) == o.id then redis.call('HDEL', K.SERIAL_USE, o.sn) end
 end
 
 -- The SN becomes the order's: names its owner and books the purchase. An order that had an SN already (one that

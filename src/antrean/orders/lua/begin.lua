@@ -5,6 +5,7 @@ local _, id, fence, op, target, note, calls = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 local code = check(o, 'begin', target, fence, op)
+if code == CODE.ALREADY then written_again(o, op) end
 if code ~= CODE.OK then return {code, 1} end
 local again = redis.call('HGET', o.key, 'tried') and 1 or 0
 local set = {last = op, calls = calls}

@@ -5,6 +5,7 @@ local _, id, fence, op = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 local code = check(o, 'pool', S.BOUGHT, fence, op)
+if code == CODE.ALREADY then written_again(o, op) end
 if code ~= CODE.OK then return {code, o.sn} end
 local sn = redis.call('HRANDFIELD', K.POOL)
 if not sn then return {CODE.POOL_EMPTY} end

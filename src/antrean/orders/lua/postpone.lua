@@ -14,7 +14,8 @@ end
 for _, id in ipairs(ids) do
   local o = load(id)
   local due = o and tonumber(redis.call('HGET', o.key, 'deadline') or '')
-  if due and due >= tonumber(from) and due < tonumber(till) and (office == '' or office == o.office) then
+  local wanted = due and due >= tonumber(from) and due < tonumber(till) and due ~= tonumber(deadline)
+  if wanted and (office == '' or office == o.office) then
     local score = int(tonumber(minute) * 268435456 + tonumber(o.score) % 268435456)
     o.score = score
     write(o, o.state, note, {deadline = deadline, score = score})

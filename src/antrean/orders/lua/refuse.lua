@@ -7,7 +7,7 @@ if not o then return {CODE.MISSING} end
 local target = verb == 'reject' and S.REJECTED or S.ATTENTION
 local code = check(o, verb, target, fence, op)
 if code ~= CODE.OK then return {code} end
-if verb == 'reject' and o.sn ~= '' then redis.call('HDEL', K.SERIAL_USE, o.sn) end
+if verb == 'reject' and o.sn ~= '' then end_use(o) end
 settle(o, target, err_code .. ': ' .. err_message,
   {last = op, calls = calls, err = err_code .. '\n' .. err_message})
 return {CODE.OK}

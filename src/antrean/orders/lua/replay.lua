@@ -25,7 +25,7 @@ local code = check(o, 'replay', target, '', '')
 if code ~= CODE.OK then return {code, o.state} end
 local set = {err = '', last = '', forgiven = redis.call('HGET', o.key, 'calls') or '0', fence = int(tonumber(o.fence) + 1)}
 if sn then
-  redis.call('HDEL', K.SERIAL_USE, o.sn)
+  end_use(o)
   take_serial(o, sn, 'pool')
   if o.kind == 'affix' then redis.call('HSET', K.SERIAL_USE, sn, id) end
   set.sn = sn

@@ -13,12 +13,15 @@ local idem = K.IDEMPOTENCY .. digest
 local earlier = redis.call('GET', idem)
 if earlier then
   if string.sub(earlier, 17) ~= fingerprint then return {CODE.KEY_REUSED} end
+  redis.call('SET', idem, earlier, 'KEEPTTL') -- WAITAOF waits for what its own connection has written
   return {CODE.REPLAYED, string.sub(earlier, 1, 16)}
 end
-earlier = redis.call('GET', K.IDEMPOTENCY_BEFORE .. office .. ':' .. before)
+local idem_before = K.IDEMPOTENCY_BEFORE .. office .. ':' .. before
+earlier = redis.call('GET', idem_before)
 if earlier then
   local first, kept = string.match(earlier, '^(%S+) (.+)$')
   if not string.find(' ' .. fingerprints_before .. ' ', ' ' .. kept .. ' ', 1, true) then return {CODE.KEY_REUSED} end
+  redis.call('SET', idem_before, earlier, 'KEEPTTL')
   return {CODE.REPLAYED, first}
 end
 
@@ -47,6 +50,8 @@ if sn ~= '' then
     local at = string.match(owner, '@(.+)$') or redis.call('HGET', K.ORDER .. owner, 'office')
     if at ~= office then return {CODE.SERIAL_FOREIGN} end
   end
+  -- One in the pool is for whoever pays for it.
+  if redis.call('HEXISTS', K.POOL, sn) == 1 then return {CODE.SERIAL_FOREIGN} end
   if redis.call('HSETNX', K.SERIAL_USE, sn, id) == 0 then return {CODE.SERIAL_TAKEN} end
 end
 

@@ -1,0 +1,78 @@
+"""A serial number is for one order: those in the pool, those given with an affix, those of orders that nobody knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from antrean.orders import ids, keys
+from antrean.orders.codes import Code
+from antrean.orders.model import SubmitRefused
+from antrean.orders.states import State
+from orders_support import World
+from test_archive import Shelf
+
+SERIAL = "389UY343AP0GE9A40000A9"
+
+
+async def in_pool(world: World) -> None:
+    """SERIAL was bought for an order that was withdrawn meanwhile."""
+    gone = await world.submit()
+    await world.store.cancel(gone.id)
+    assert await world.store.found(gone.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY
+
+
+@pytest.mark.parametrize("office", ["MDN-01", "JKT-07"])
+async def test_one_in_the_pool_can_not_be_named_by_an_affix(world: World, office: str) -> None:
+    await in_pool(world)
+    with pytest.raises(SubmitRefused, match="not one of this office"):
+        await world.affix(serial_number=SERIAL, office=office)
+    await world.beat("w1")
+    order = await world.submit()
+    claim = await world.store.claim(order.id, "w1", "op")
+    assert claim is not None
+    assert await world.store.take_from_pool(claim.order, "op2") == SERIAL
+    await world.assert_books_balance()
+
+
+async def test_one_that_an_affix_was_given_does_not_go_to_the_pool_nor_to_another_order(world: World) -> None:
+    affix, gone = await world.affix(serial_number=SERIAL), await world.submit()
+    for order_id in (gone.id, ids.new_id(world.now_ms)):
+        assert await world.store.found(order_id, SERIAL, "found", walk=True) is Code.MISSING
+    assert await world.redis.hlen(keys.POOL) == 0
+    assert (await world.order(gone.id)).state is State.QUEUED
+    assert (await world.redis.hget(keys.SERIAL_USE, SERIAL) or b"").decode() == affix.id
+
+
+async def test_one_of_an_order_that_nobody_knows_goes_to_nobody(world: World) -> None:
+    assert await world.store.found(ids.new_id(world.now_ms), SERIAL, "found", walk=True) is Code.MISSING
+    assert await world.redis.hlen(keys.POOL) == 0
+
+
+async def test_one_of_an_archived_order_that_ended_without_is_used_for_the_next(
+    redis: Redis, tmp_path: Path
+) -> None:
+    shelf = Shelf(redis, tmp_path)
+    cancelled = (await shelf.finished())["cancelled"]
+    shelf.later()
+    await shelf.move()
+    assert cancelled.id not in await shelf.in_redis()
+    assert await shelf.store.found(cancelled.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY
+    assert await redis.hkeys(keys.POOL) == [SERIAL.encode()]
+
+
+async def test_another_serial_number_for_a_purchase_leaves_an_affix_the_one_it_uses(world: World) -> None:
+    await in_pool(world)
+    await world.beat("w1")
+    order = await world.submit()
+    claim = await world.store.claim(order.id, "w1", "op")
+    assert claim is not None
+    await world.store.begin(claim.order, "op2", State.BUYING, "asking", 1)
+    await world.store.bought(claim.order, "op3", "SN2", 1)
+    await world.store.refuse(claim.order, "op4", "attend", "92", "The SN can not be used.", 1)
+    await world.redis.hset(keys.SERIAL_USE, "SN2", "an affix")
+    await world.store.replay(order.id, "new_serial", "ops")
+    assert (await world.order(order.id)).serial_number == SERIAL
+    assert await world.redis.hget(keys.SERIAL_USE, "SN2") == b"an affix"
