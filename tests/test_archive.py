@@ -6,17 +6,18 @@ import asyncio
 import hashlib
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from antrean.orders import keys, listing
+from antrean.orders import keys, lease, listing
 from antrean.orders.archive import Archive
 from antrean.orders.archiver import Archiver
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
+from antrean.orders.ids import new_names
 from antrean.orders.lease import alone
 from antrean.orders.ledger import Ledger
 from antrean.orders.listing import Filter
@@ -35,6 +36,10 @@ class Objects(DocumentStore):
 
     fail: str | None = None
     tear = False
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        return cls(cls.from_url(folder.as_uri())._store, folder)
 
     async def put(self, path: str, data: bytes) -> None:
         self._may_fail("put")
@@ -56,10 +61,9 @@ class Objects(DocumentStore):
 class Shelf:
     """A world with an archive; `store` reads both."""
 
-    def __init__(self, redis: Redis, folder: Path) -> None:
+    def __init__(self, redis: Redis, folder: Path, objects: Objects | None = None) -> None:
         self.world = World(redis)
-        made = Objects.from_url(folder.as_uri())
-        self.objects = Objects(made._store, folder)
+        self.objects = objects or Objects.at(folder)
         self.archive = self.another_archive()
         self.store = self.world.store
         self.store.archive = self.archive
@@ -210,8 +214,8 @@ async def test_an_order_that_changed_while_it_was_written_stays_and_the_later_re
     shelf.later()
     write = shelf.archive.write
 
-    async def and_then_erased(records: Any) -> None:
-        await write(records)
+    async def and_then_erased(*given: Any) -> None:
+        await write(*given)
         body = body_json(order.without_person, None)
         await shelf.world.scripts.run("erase", order.id, "erased", body)
 
@@ -414,3 +418,84 @@ async def test_only_the_record_that_was_archived_is_removed(shelf: Shelf) -> Non
 async def test_what_was_never_given_out_is_not_in_the_archive(shelf: Shelf) -> None:
     for text in ("z" * 26, "7" * 26, "nope", ""):
         assert await shelf.store.get(text) is None
+
+
+class Slow(Objects):
+    """Stops in the middle of its first segment until it is let go on."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def put(self, path: str, data: bytes) -> None:
+        if path.startswith("archive/orders") and not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
+        await super().put(path, data)
+
+
+async def test_a_move_by_a_slow_store_is_still_alone_when_its_lease_would_have_ended(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_MS", 200)
+    slow = Slow.at(tmp_path)
+    shelf = Shelf(redis, tmp_path, slow)
+    await shelf.finished()
+    shelf.later()
+    moving = asyncio.create_task(shelf.archiver.run_once())
+    await slow.reached.wait()
+    with pytest.raises(StoreUnavailable, match="another process"):
+        async with alone(shelf.world.scripts, "archive", wait_s=0.5):
+            pass
+    slow.go_on.set()
+    await moving
+    assert await shelf.in_redis() == set()
+
+
+async def test_who_was_erased_while_a_move_stood_still_is_not_in_what_it_writes(
+    redis: Redis, tmp_path: Path
+) -> None:
+    slow = Slow.at(tmp_path)
+    shelf = Shelf(redis, tmp_path, slow)
+    erased = (await shelf.finished())["purchase"]
+    shelf.later()
+    moving = asyncio.create_task(shelf.archiver.run_once())
+    await slow.reached.wait()
+    await redis.delete(keys.LEASE + "archive")  # as for a process that stands still for a minute
+    await Eraser(shelf.store, shelf.world.documents).erase(erased.id, "asked for")
+    slow.go_on.set()
+    with pytest.raises(StoreUnavailable, match="another process"):
+        await moving
+    assert await shelf.archive.find(erased.id) is None
+    shelf.later()
+    await shelf.move()
+    kept = await shelf.archive.find(erased.id)
+    assert kept is not None
+    assert (kept.personal, kept.masked, kept.document.filename) == (None, None, "erased")
+
+
+async def test_a_page_far_back_in_a_list_reads_no_more_of_the_archive_than_the_first(shelf: Shelf) -> None:
+    shelf.store._new_names = lambda: new_names(shelf.world.now_ms)
+    for _ in range(12):
+        for _ in range(3):
+            await shelf.store.cancel((await shelf.world.submit()).id)
+        shelf.later()
+        await shelf.move()
+    shelf.later()
+    await shelf.move()
+    read: list[str] = []
+    get = shelf.objects.get
+
+    async def counting(path: str) -> bytes | None:
+        read.append(path)
+        return await get(path)
+
+    shelf.objects.get = counting  # type: ignore[method-assign]
+    cursor, seen, most = None, 0, 0
+    while True:
+        read.clear()
+        page = await listing.page(shelf.world.redis, Filter(), cursor, 3, shelf.another_archive())
+        seen, most, cursor = seen + len(page.orders), max(most, len(read)), page.next_cursor
+        if cursor is None:
+            break
+    assert (seen, most) == (36, 2)

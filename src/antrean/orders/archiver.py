@@ -46,23 +46,33 @@ class Archiver:
                 keys.INDEX_ALL, f"({self._passed}", "+inf", start=0, num=STEP_MAX, withscores=True
             )
         )
-        records = await self._records(rows)
-        old = [record for record in records if _may_go(record, cutoff_ms)]
+        glances = await self._glances(rows)
+        old = [row for row, glance in zip(rows, glances, strict=True) if _may_go(glance, cutoff_ms)]
         if old:
             log.info("archived", orders=await self._move(old, cutoff_ms))
         # Orders are looked at by age: where the last was made after the cutoff, none behind it can have ended before.
-        more = len(rows) == STEP_MAX and bool(records) and int(records[-1][b"made"]) <= cutoff_ms
+        made = [int(glance[b"made"]) for glance in glances if glance]
+        more = len(rows) == STEP_MAX and bool(made) and made[-1] <= cutoff_ms
         self._passed = int(rows[-1][1]) if more else 0
         return more
 
-    async def _move(self, looked_at: list[Record], cutoff_ms: int) -> int:
+    async def _move(self, rows: list[tuple[bytes, float]], cutoff_ms: int) -> int:
         # Alone, so that nobody is erased between the reading and the writing, and comes back in a segment.
-        async with self._archive.alone():
-            rows = [(record[b"id"], float(record[b"seq"])) for record in looked_at]
+        async with self._archive.alone() as lease:
             old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
             await self._pictures.to_files([record[b"sn"].decode() for record in old if record.get(b"sn")])
-            await self._archive.write(old)
+            await self._archive.write(old, lease)
             return await self._remove(old)
+
+    async def _glances(self, rows: list[tuple[bytes, float]]) -> list[Record]:
+        """Of each no more than whether it may go asks for: most orders of a long outage are old and may not."""
+        pipe = self._redis.pipeline(transaction=False)
+        for order_id, _ in rows:
+            pipe.hmget(keys.ORDER + order_id.decode(), list(_GLANCE))
+        return [
+            {name: value for name, value in zip(_GLANCE, answer, strict=True) if value is not None}
+            for answer in await asked(pipe.execute())
+        ]
 
     async def _records(self, rows: list[tuple[bytes, float]]) -> list[Record]:
         """Whole, with the number that the order has in the index."""
@@ -84,9 +94,15 @@ class Archiver:
         return int(moved)
 
 
+_GLANCE = (b"state", b"upd", b"made", b"refunded", b"given")
+
+
 def _may_go(record: Record, cutoff_ms: int) -> bool:
+    """`record`: the whole of it, or a glance at what is kept of it; it may be gone."""
+    if b"state" not in record:
+        return False
     state = State(record[b"state"].decode())
-    if state not in TERMINAL or int(record[b"upd"]) > cutoff_ms:
+    if state not in TERMINAL or int(record.get(b"upd", record[b"made"])) > cutoff_ms:
         return False
     # A refused order's money is still to be given back, unless it paid none here.
     return state is not State.REJECTED or b"1" in (record.get(b"refunded"), record.get(b"given"))

@@ -3,34 +3,74 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
+from antrean.orders.codes import Code
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 
-#: A lease ends by itself after this, in ms: far longer than any work under one.
+#: A lease ends by itself after this, in ms, unless it is renewed; that is done so many times in it.
 LEASE_MS = 60_000
+RENEWALS = 4
 #: Longest wait for somebody else's work, in seconds, and between two looks.
 WAIT_MAX_S = 15.0
 LOOK_EVERY_S = 0.02
 
 
+class Lease:
+    """Ours while the process that has it runs; one that stood still for longer may have lost it."""
+
+    def __init__(self, scripts: Scripts, name: str) -> None:
+        self._scripts = scripts
+        self._name = name
+        self._token = secrets.token_hex(8)
+
+    async def taken(self) -> bool:
+        """Take it, unless somebody else has it. Raises StoreUnavailable."""
+        redis, key = self._scripts.redis, keys.LEASE + self._name
+        if await asked(redis.set(key, self._token, nx=True, px=LEASE_MS)):
+            return True
+        if await asked(redis.pttl(key)) > LEASE_MS:  # the server's clock was set back
+            await asked(redis.pexpire(key, LEASE_MS))
+        return False
+
+    async def renew(self) -> None:
+        """Make sure that it is ours still, and for LEASE_MS more. Raises StoreUnavailable where it is not."""
+        (code,) = await asked(self._scripts.run("keep_lease", self._name, self._token, LEASE_MS))
+        if code != Code.OK:
+            raise StoreUnavailable(f"another process is at the {self._name}")
+
+    async def keep(self) -> None:
+        """Renew it until cancelled, or until it is lost."""
+        while True:
+            await asyncio.sleep(LEASE_MS / 1000 / RENEWALS)
+            await self.renew()
+
+    async def end(self) -> None:
+        """Give it back. Raises StoreUnavailable."""
+        await asked(self._scripts.run("end_lease", self._name, self._token))
+
+
 @asynccontextmanager
-async def alone(scripts: Scripts, name: str, wait_s: float = WAIT_MAX_S) -> AsyncIterator[None]:
+async def alone(scripts: Scripts, name: str, wait_s: float = WAIT_MAX_S) -> AsyncIterator[Lease]:
     """Nobody else is in a block of this name. Raises StoreUnavailable where that can not be had in time."""
-    token, key = secrets.token_hex(8), keys.LEASE + name
+    lease = Lease(scripts, name)
     end_s = asyncio.get_running_loop().time() + wait_s
-    while not await asked(scripts.redis.set(key, token, nx=True, px=LEASE_MS)):
-        if await asked(scripts.redis.pttl(key)) > LEASE_MS:  # the server's clock was set back
-            await asked(scripts.redis.pexpire(key, LEASE_MS))
+    while not await lease.taken():
         if asyncio.get_running_loop().time() > end_s:
             raise StoreUnavailable(f"another process is at the {name}")
         await asyncio.sleep(LOOK_EVERY_S)
+    keeping = asyncio.create_task(lease.keep())
     try:
-        yield
+        yield lease
     finally:
-        await asked(scripts.run("end_lease", name, token))
+        keeping.cancel()
+        # What it failed with, the block learns where it asks.
+        with contextlib.suppress(asyncio.CancelledError, StoreUnavailable):
+            await keeping
+        await lease.end()
