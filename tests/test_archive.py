@@ -130,7 +130,8 @@ async def test_every_end_is_found_after_the_move_as_it_was_before(shelf: Shelf) 
     assert await shelf.in_redis() == {waiting.id}
     for order in ends.values():
         assert await shelf.store.get(order.id) == order
-        assert await shelf.store.by_ticket(order.ticket_token) == order
+        assert await shelf.store.by_ticket(order.ticket_token) is None
+        assert await shelf.store.by_old_ticket(order.ticket_token) == order
     assert [order.id for order in await shelf.listed()] == [order.id for order in before]
     assert await shelf.world.totals() == totals
     assert await shelf.world.redis.hlen(keys.TICKETS) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -134,3 +135,12 @@ async def test_bytes_that_could_not_be_noted_are_forgotten_all_the_same(tmp_path
     await Eraser(world.store, documents).run_once()
     assert await redis.zcard(keys.UPLOADS) == 0
     assert await documents.get_upload(kept.decode()) is None
+
+
+def test_a_folder_made_for_documents_is_for_this_user_alone(tmp_path: Path) -> None:
+    for there_already in (False, True):
+        folder = tmp_path / f"papers-{there_already}"
+        if there_already:
+            folder.mkdir(mode=0o750)
+        DocumentStore.from_url(folder.as_uri())
+        assert stat.S_IMODE(folder.stat().st_mode) == (0o750 if there_already else 0o700)

@@ -203,6 +203,31 @@ async def test_wrong_keys_are_slowed_and_right_ones_go_on(gateway: Gateway) -> N
     assert (await gateway.call("GET", "/v1/orders")).status == 200
 
 
+async def test_a_stranger_with_wrong_keys_shuts_nobody_out_who_comes_from_the_same_address(
+    gateway: Gateway,
+) -> None:
+    """Behind a proxy all do."""
+    signed_in = await gateway.call("POST", "/v1/session", role="ops")
+    [morsel] = signed_in.cookies.values()
+    for number in range(60):
+        answer = await gateway.client.get("/v1/orders", headers={"Authorization": f"Bearer wrong-{number}"})
+    assert answer.status == 429
+    fresh = await gateway.parts.keys.create(Role.TERMINAL, OFFICE)
+    for headers in ({"Cookie": f"{morsel.key}={morsel.value}"}, {"Authorization": f"Bearer {fresh}"}):
+        assert (await gateway.client.get("/v1/orders", headers=headers)).status == 200
+
+
+async def test_made_up_tickets_are_slowed_and_those_in_the_queue_are_not(gateway: Gateway) -> None:
+    shown = await gateway.order()
+    path = f"/v1/tickets/{shown['ticket']['token']}"
+    statuses = [(await gateway.call("GET", f"/v1/tickets/{n:020d}", role=None)).status for n in range(60)]
+    assert statuses[:50] == [404] * 50
+    assert statuses[-1] == 429
+    page = await gateway.call("GET", f"/t/{7:020d}", role=None)
+    assert (page.status, b"data-ticket" in await page.read()) == (200, True)
+    assert (await gateway.call("GET", path, role=None)).status == 200
+
+
 async def test_a_key_that_asks_too_often_is_told_when_to_come_back(redis: Redis, settings: Settings) -> None:
     slow = settings.model_copy(update={"key_rate_per_s": 2.0})
     async with running_gateway(redis, slow) as gateway:

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
+from antrean.gateway.keys import Role
 from gateway_support import NAME, NIK, OFFICE, OTHER, PNG, Gateway, affix, purchase, running_gateway
 from pdf_samples import pdf
 
@@ -231,6 +232,26 @@ async def test_the_stream_tells_each_change_and_resumes_with_what_was_missed(gat
     assert await _events(resumed, 99) == [(2, "buying"), (3, "bought"), (4, "completed")]
     over = await gateway.call("GET", path, headers={"Last-Event-ID": "4"})
     assert over.status == 204
+
+
+@pytest.mark.parametrize("sign", [False, True])
+async def test_a_stream_ends_with_the_key_or_the_session_that_it_was_opened_with(
+    gateway: Gateway, sign: bool
+) -> None:
+    order = await gateway.order()
+    key = await gateway.parts.keys.create(Role.SUPERVISOR, OFFICE)
+    headers = {"Authorization": f"Bearer {key}"}
+    if sign:
+        session = await gateway.client.post("/v1/session", headers=headers)
+        [morsel] = session.cookies.values()
+        headers = {"Cookie": f"{morsel.key}={morsel.value}"}
+    stream = await gateway.client.get(f"/v1/orders/{order['id']}/events", headers=headers)
+    assert await _events(stream, 1) == [(1, "queued")]
+    key_id = await gateway.parts.keys.id_of(key)
+    assert key_id is not None
+    await gateway.parts.keys.revoke(key_id)
+    await gateway.parts.store.cancel(order["id"])
+    assert await _events(stream, 99) == []
 
 
 async def _events(stream: Any, most: int) -> list[tuple[int, str]]:

@@ -43,7 +43,7 @@ async def test_one_that_an_affix_was_given_does_not_go_to_the_pool_nor_to_anothe
         assert await world.store.found(order_id, SERIAL, "found", walk=True) is Code.MISSING
     assert await world.redis.hlen(keys.POOL) == 0
     assert (await world.order(gone.id)).state is State.QUEUED
-    assert (await world.redis.hget(keys.SERIAL_USE, SERIAL) or b"").decode() == affix.id
+    assert await world.redis.hget(keys.SERIAL_USE, SERIAL) == affix.id.encode()
 
 
 async def test_one_of_an_order_that_nobody_knows_goes_to_nobody(world: World) -> None:

@@ -10,7 +10,7 @@ from antrean.gateway import sessions
 from antrean.gateway.keys import Principal
 from antrean.gateway.problems import Problem
 from antrean.gateway.ratelimit import Allowance
-from antrean.gateway.routes import ROLES, Access
+from antrean.gateway.routes import PRINCIPAL, ROLES, Access
 from antrean.gateway.services import Services
 
 #: Methods that change nothing, whoever sends them.
@@ -66,17 +66,18 @@ def no_key() -> Problem:
 
 async def verify(services: Services, request: web.Request, text: str) -> Principal:
     """Whose key this is. Raises Problem 401, or 429 where too many wrong ones came from that address."""
-    keys = services.parts.keys
-    digest = keys.digest_of(text)
-    if not keys.is_cached(digest):
-        _few_wrong_ones(services, request)
-    principal = await keys.verify_digest(digest)
+    principal = await services.parts.keys.verify(text)
     if principal is None:
-        services.wrong_keys.take(request.remote or "")
-        raise Problem(
-            "unauthorized", "The key is not known, was revoked, or has expired.", headers=_CHALLENGE
-        )
+        raise _wrong(services, request, "The key is not known, was revoked, or has expired.")
     return principal
+
+
+async def still_admitted(services: Services, request: web.Request) -> bool:
+    """Whether whoever began this request may still go on with it: keys and sessions end. Raises StoreUnavailable."""
+    try:
+        return await _authenticate(services, request) == request[PRINCIPAL]
+    except Problem:
+        return False
 
 
 async def _authenticate(services: Services, request: web.Request) -> Principal:
@@ -85,19 +86,19 @@ async def _authenticate(services: Services, request: web.Request) -> Principal:
     token = sessions.cookie_token(request)
     if token is None or "Authorization" in request.headers:
         raise no_key()
-    _few_wrong_ones(services, request)
     session = await services.sessions.find(token)
     principal = None if session is None else await services.parts.keys.verify_digest(session.key_digest)
     if principal is None:
-        services.wrong_keys.take(request.remote or "")
-        raise Problem("unauthorized", "The session is at its end. Sign in again.", headers=_CHALLENGE)
+        raise _wrong(services, request, "The session is at its end. Sign in again.")
     if request.method not in _SAFE and sessions.PAGE_HEADER not in request.headers:
         raise Problem("not-our-page", f"With a session cookie, send the header {sessions.PAGE_HEADER}: 1.")
     return principal
 
 
-def _few_wrong_ones(services: Services, request: web.Request) -> None:
-    tries = services.wrong_keys.take(request.remote or "", 0)
-    if not tries.allowed:
-        headers = {"Retry-After": str(tries.retry_s)}
-        raise Problem("too-many-requests", "Too many wrong keys from this address.", headers=headers)
+def _wrong(services: Services, request: web.Request, message: str) -> Problem:
+    """What a wrong key is answered. Right ones are never slowed for it: behind a proxy all come from one address."""
+    tries = services.wrong_keys.take(request.remote or "")
+    if tries.allowed:
+        return Problem("unauthorized", message, headers=_CHALLENGE)
+    headers = {"Retry-After": str(tries.retry_s)}
+    return Problem("too-many-requests", "Too many wrong keys from this address.", headers=headers)

@@ -196,10 +196,6 @@ class KeyRing:
         """By what a key is known; of a text longer than any key, what is known of none."""
         return _digest(text) if len(text) <= KEY_CHARS_MAX else ""
 
-    def is_cached(self, digest: str) -> bool:
-        """Whether this key was good a moment ago, so that asking again costs little."""
-        return digest in self._cache
-
     async def _look_up(self, digest: str) -> KeyRecord | None:
         cached = self._cache.get(digest)
         if cached is not None:

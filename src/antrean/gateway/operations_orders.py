@@ -201,5 +201,6 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: (JSON, answers.Ticket)},
         about="For the citizen: the token on the paper is all that is needed. No personal data.",
         params=(LANGUAGE,),
+        problems=("too-many-requests",),
     ),
 }

@@ -58,7 +58,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         },
     ),
     ("GET", "/v1/tickets/{token}/qr"): Operation(
-        "getTicketQr", TICKETS, "The address of a ticket's page as a QR code", {200: (SVG, PLAIN)}
+        "getTicketQr",
+        TICKETS,
+        "The address of a ticket's page as a QR code",
+        {200: (SVG, PLAIN)},
+        problems=("too-many-requests",),
     ),
     ("GET", "/v1/ops/breaker/history"): Operation(
         "listBreakerChanges",

@@ -13,6 +13,9 @@ ENTRIES_MAX = 10_000
 #: Wrong keys that one address may try at once, and how many a second after that.
 WRONG_KEYS_BURST = 50
 WRONG_KEYS_PER_S = 1.0
+#: The same for tickets that are not in Redis: archived ones, and such as never were.
+OLD_TICKETS_BURST = 50
+OLD_TICKETS_PER_S = 5.0
 
 
 class Allowance(NamedTuple):

@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from antrean.gateway import exchange, submissions
+from antrean.gateway.access import still_admitted
 from antrean.gateway.keys import Principal, Role
 from antrean.gateway.problems import Problem, invalid, invalid_fields
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
@@ -278,7 +279,7 @@ async def _follow(request: web.Request, response: web.StreamResponse, watch: Wat
     loop = asyncio.get_running_loop()
     end_s = loop.time() + STREAM_MAX_S
     mark: object = None
-    while True:
+    while await still_admitted(request.app[SERVICES], request):
         order = await own_order(request)
         shown = await shown_order(request, order)
         # On a first look the order as it stands is enough; one that resumes gets what it has missed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -62,12 +63,15 @@ async def ticket_page(request: web.Request) -> web.Response:
     page = FILES["ticket.html"]
     try:
         shown = await _shown_ticket(request, await _ticket(request))
-    except Problem:
-        return FILES["missing.html"].response(request, keep=False, status=404)
+    except Problem as problem:
+        if problem.status == HTTPStatus.NOT_FOUND:
+            return FILES["missing.html"].response(request, keep=False, status=404)
     except StoreUnavailable:
-        # The page asks again by itself, and says so.
-        return _with_ticket(page.body, "…", None)
-    return _with_ticket(page.body, str(shown["number"]), shown)
+        pass
+    else:
+        return _with_ticket(page.body, str(shown["number"]), shown)
+    # The page asks again by itself, and says so.
+    return _with_ticket(page.body, "…", None)
 
 
 def _with_ticket(page: bytes, number: str, shown: dict[str, Any] | None) -> web.Response:
@@ -76,11 +80,26 @@ def _with_ticket(page: bytes, number: str, shown: dict[str, Any] | None) -> web.
     return web.Response(body=body, content_type="text/html", charset="utf-8")
 
 
+def _no_ticket() -> Problem:
+    return Problem("not-found", "There is no such ticket.")
+
+
 async def _ticket(request: web.Request) -> Ticket:
-    token = request.match_info["token"]
-    found = await request.app[SERVICES].tickets.of(token) if ids.is_token(token) else None
+    token, services = request.match_info["token"], request.app[SERVICES]
+    if not ids.is_token(token):
+        raise _no_ticket()
+    found = await services.tickets.of(token)
     if found is None:
-        raise Problem("not-found", "There is no such ticket.")
+        # Looking into the archive costs some ms, and anybody may make tokens up.
+        tries = services.old_tickets.take(request.remote or "")
+        if not tries.allowed:
+            headers = {"Retry-After": str(tries.retry_s)}
+            raise Problem(
+                "too-many-requests", "Too many old tickets are asked for just now.", headers=headers
+            )
+        found = await services.tickets.of(token, old=True)
+    if found is None:
+        raise _no_ticket()
     return found
 
 

@@ -17,7 +17,13 @@ from antrean.gateway.metrics import Metrics
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
 from antrean.gateway.ranks import Ranks
-from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S, Buckets
+from antrean.gateway.ratelimit import (
+    OLD_TICKETS_BURST,
+    OLD_TICKETS_PER_S,
+    WRONG_KEYS_BURST,
+    WRONG_KEYS_PER_S,
+    Buckets,
+)
 from antrean.gateway.sessions import Sessions
 from antrean.gateway.tickets import Tickets
 from antrean.gateway.trend import Sample, Trend
@@ -70,6 +76,7 @@ class Services:
         self.sessions = Sessions(parts.redis)
         self.key_buckets = Buckets(parts.settings.key_rate_per_s)
         self.wrong_keys = Buckets(WRONG_KEYS_PER_S, WRONG_KEYS_BURST)
+        self.old_tickets = Buckets(OLD_TICKETS_PER_S, OLD_TICKETS_BURST)
         self.sign_ins = Buckets(SIGN_INS_PER_S, SIGN_INS_BURST)
         self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
         self.promises = Promises(parts.redis)

@@ -30,19 +30,19 @@ class Tickets:
     def __init__(self, store: OrderStore, ranks: Ranks) -> None:
         self._store = store
         self._ranks = ranks
-        self._cache: OrderedDict[str, Cached[Ticket | None]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, bool], Cached[Ticket | None]] = OrderedDict()
 
-    async def of(self, token: str) -> Ticket | None:
-        """The ticket, or None where there is none. Raises StoreUnavailable."""
-        cached = self._cache.get(token)
+    async def of(self, token: str, *, old: bool = False) -> Ticket | None:
+        """The ticket, or None where there is none in Redis, or with `old` in the archive. Raises StoreUnavailable."""
+        cached = self._cache.get((token, old))
         if cached is None:
-            cached = self._cache[token] = Cached(lambda: self._look(token), SHARED_S)
+            cached = self._cache[token, old] = Cached(lambda: self._look(token, old), SHARED_S)
             if len(self._cache) > TICKETS_MAX:
                 self._cache.popitem(last=False)
         else:
-            self._cache.move_to_end(token)
+            self._cache.move_to_end((token, old))
         return await cached.get()
 
-    async def _look(self, token: str) -> Ticket | None:
-        order = await self._store.by_ticket(token)
+    async def _look(self, token: str, old: bool) -> Ticket | None:
+        order = await (self._store.by_old_ticket(token) if old else self._store.by_ticket(token))
         return Ticket(order, await self._ranks.of(order)) if order else None

@@ -12,6 +12,7 @@ between writing and removing, or a change in between): the record with the great
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import gzip
@@ -250,7 +251,8 @@ class Archive:
         data = await fetched(self.objects, segment.path)
         if data is None:
             return None
-        records = self._kept[segment.path] = _records_in(data)
+        # Some ms: whoever else is served by this process does not wait for it.
+        records = self._kept[segment.path] = await asyncio.to_thread(_records_in, data)
         if len(self._kept) > SEGMENTS_KEPT:
             self._kept.popitem(last=False)
         return records

@@ -42,7 +42,10 @@ class DocumentStore:
         """The store behind a `file://…` or `s3://…` URL; a local folder is made. Raises DocumentStoreUnavailable."""
         try:
             if url.startswith("file:"):
-                return cls(from_url(url, mkdir=True), Path(unquote(urlsplit(url).path)))
+                folder = Path(unquote(urlsplit(url).path))
+                # What is in it is for this user alone, whatever the umask; a folder that was there keeps its mode.
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return cls(from_url(url), folder)
             return cls(
                 from_url(
                     url,

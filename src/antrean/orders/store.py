@@ -222,10 +222,12 @@ class OrderStore:
         return bought.serial_number if bought.state is State.COMPLETED else None
 
     async def by_ticket(self, token: str) -> Order | None:
-        """The order that a ticket token stands for, or None."""
+        """The order that a ticket token stands for, or None where it is not in Redis."""
         order_id = await asked(self._redis.hget(keys.TICKETS, token))
-        if order_id:
-            return await self.get(order_id.decode())
+        return await self.get(order_id.decode()) if order_id else None
+
+    async def by_old_ticket(self, token: str) -> Order | None:
+        """The archived order that a ticket token stands for, or None. This costs some ms, for any token."""
         return await self.archive.find_by_ticket(token) if self.archive else None
 
     async def cancel(self, order_id: str) -> None:
