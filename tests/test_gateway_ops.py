@@ -110,6 +110,31 @@ async def test_a_replayed_order_goes_on_where_the_decision_puts_it_with_who_and_
     assert (again.status, (await again.json())["type"]) == (409, "/problems/not-replayable")
 
 
+@pytest.mark.parametrize("decision", ["auto", "ask", "not_bought", "new_serial"])
+@pytest.mark.parametrize("has", ["nothing", "own", "given"])
+async def test_a_decision_is_taken_where_it_is_one_for_the_order(
+    gateway: Gateway, has: str, decision: str
+) -> None:
+    given: dict[str, Any] = {}
+    if has == "given":
+        upload = await (await gateway.upload()).json()
+        given["body"] = affix(upload["id"], serial_number="389UY343AP0GE9A40000A9")
+    order = await gateway.order(**given)
+    await gateway.attention(order["id"], bought=has == "own")
+    gone = await gateway.order()
+    await gateway.call("POST", f"/v1/orders/{gone['id']}/cancel")
+    await gateway.parts.store.found(gone["id"], "POOLSERIAL01", "for the pool", walk=True)
+    waiting = await _json(gateway, "GET", "/v1/ops/attention")
+    fits = decision == "auto" or decision in waiting["orders"][0]["decisions"]
+    answer = await gateway.call(
+        "POST", f"/v1/orders/{order['id']}/replay", role="ops", json={"decision": decision}
+    )
+    assert answer.status == (200 if fits else 409)
+    assert (await _shown(gateway, order["id"]))["state"] == (
+        "attention" if not fits else (await answer.json())["state"]
+    )
+
+
 async def test_a_new_serial_needs_one_in_the_pool(gateway: Gateway) -> None:
     order = await gateway.order()
     await gateway.attention(order["id"], bought=True)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -18,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from antrean.orders.addresses import is_public
 from antrean.workers import outbound
-from antrean.workers.outbound import Outbound, Undelivered
+from antrean.workers.outbound import RESOLVERS_MAX, Outbound, Undelivered
 from receiver import Receiver, receiving
 
 HEADERS = {"content-type": "application/json"}
@@ -31,7 +35,7 @@ class Names:
         self.answers = list(answers)
         self.asked = 0
 
-    async def __call__(self, host: str, port: int) -> list[str]:
+    async def __call__(self, host: str, port: int, office: str) -> list[str]:
         self.asked += 1
         return self.answers[min(self.asked, len(self.answers)) - 1]
 
@@ -49,7 +53,7 @@ async def posted(
     port = receiver.url.rpartition(":")[2]
     sender = Outbound(allow_private=allow_private, resolver=names)
     try:
-        return (await sender.post(f"http://{host}:{port}/hook?a=b", HEADERS, b"{}")).status
+        return (await sender.post(f"http://{host}:{port}/hook?a=b", HEADERS, b"{}", "MDN-01")).status
     finally:
         await sender.aclose()
 
@@ -119,7 +123,7 @@ async def test_an_address_in_another_spelling_is_what_it_is(receiver: Receiver) 
     sender = Outbound(allow_private=False)
     for host in ("127.0.0.1", "127.1", "2130706433", "0x7f.1", "localhost", "[::1]"):
         with pytest.raises(Undelivered):
-            await sender.post(f"http://{host}:{port}/", HEADERS, b"{}")
+            await sender.post(f"http://{host}:{port}/", HEADERS, b"{}", "MDN-01")
     await sender.aclose()
     assert receiver.received == []
 
@@ -135,13 +139,13 @@ async def test_the_next_address_is_tried_where_one_takes_no_connection(receiver:
 
 
 async def test_a_name_without_an_address_is_told(receiver: Receiver) -> None:
-    async def none(host: str, port: int) -> list[str]:
+    async def none(host: str, port: int, office: str) -> list[str]:
         raise OSError("no such name")
 
     for resolver in (none, Names([])):
         sender = Outbound(allow_private=True, resolver=resolver)
         with pytest.raises(Undelivered, match="no address"):
-            await sender.post("http://nowhere.example.com/", HEADERS, b"{}")
+            await sender.post("http://nowhere.example.com/", HEADERS, b"{}", "MDN-01")
         await sender.aclose()
 
 
@@ -149,7 +153,7 @@ async def test_what_is_no_url_is_told() -> None:
     sender = Outbound(allow_private=True)
     for url in ("http://127.0.0.1:99999/", "http://[::1/", "gopher://127.0.0.1/", "https://"):
         with pytest.raises(Undelivered):
-            await sender.post(url, HEADERS, b"{}")
+            await sender.post(url, HEADERS, b"{}", "MDN-01")
     await sender.aclose()
 
 
@@ -192,7 +196,9 @@ async def test_who_closes_without_an_answer_is_told_so() -> None:
     async with server:
         sender = Outbound(allow_private=True)
         with pytest.raises(Undelivered, match="broke"):
-            await sender.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", HEADERS, b"{}")
+            await sender.post(
+                f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", HEADERS, b"{}", "MDN-01"
+            )
         await sender.aclose()
 
 
@@ -231,10 +237,10 @@ async def test_tls_asks_for_the_name_and_refuses_another_ones_certificate(tmp_pa
     async with receiving(server) as receiver:
         port = receiver.url.rpartition(":")[2]
         sender = Outbound(allow_private=True, resolver=Names(["127.0.0.1"]), verify=client)
-        answer = await sender.post(f"https://hooks.example.com:{port}/", HEADERS, b"{}")
+        answer = await sender.post(f"https://hooks.example.com:{port}/", HEADERS, b"{}", "MDN-01")
         assert (answer.status, asked) == (204, ["hooks.example.com"])
         with pytest.raises(Undelivered, match="certificate"):
-            await sender.post(f"https://other.example.com:{port}/", HEADERS, b"{}")
+            await sender.post(f"https://other.example.com:{port}/", HEADERS, b"{}", "MDN-01")
         await sender.aclose()
     assert len(receiver.received) == 1
 
@@ -242,3 +248,34 @@ async def test_tls_asks_for_the_name_and_refuses_another_ones_certificate(tmp_pa
 def test_addresses_that_carry_a_public_one_are_public() -> None:
     for text in ("8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
         assert is_public(ipaddress.ip_address(text))
+
+
+async def test_an_office_whose_names_are_answered_slowly_delays_no_other_s(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, here = threading.Event(), urlsplit(receiver.url)
+
+    def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        if host.endswith("slow.example.com"):
+            let_go.wait(30)
+            raise socket.gaierror("no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    sender = Outbound(allow_private=True)
+    slow = [
+        asyncio.create_task(sender.post(f"https://h{n}.slow.example.com/", HEADERS, b"{}", "SLOW"))
+        for n in range(RESOLVERS_MAX + 1)
+    ]
+    try:
+        target = f"http://hooks.example.com:{here.port}/"
+        assert (await sender.post(target, HEADERS, b"{}", "MDN-01")).status == 204
+        # Those beyond the office's share are told at once.
+        done, _ = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        assert all(isinstance(task.exception(), Undelivered) for task in done)
+    finally:
+        let_go.set()
+        await asyncio.gather(*slow, return_exceptions=True)
+    # Its threads are free again, and so is the office.
+    assert (await sender.post(target, HEADERS, b"{}", "SLOW")).status == 204
+    await sender.aclose()

@@ -26,7 +26,7 @@ FAULTS = (
     (
         "an order is archived before its time",
         "orders/archiver.py",
-        ' or int(record[b"upd"]) > cutoff_ms',
+        ' or int(record.get(b"upd", record[b"made"])) > cutoff_ms',
         "",
     ),
     (

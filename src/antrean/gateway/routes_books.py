@@ -127,7 +127,7 @@ async def attention(request: web.Request) -> web.Response:
     """`GET /v1/ops/attention`: the orders that wait for a person, the longest first, with the evidence."""
     services = request.app[SERVICES]
     orders = await services.parts.store.waiting_for_a_person(ATTENTION_MAX)
-    shown = [await shown_order(request, order) | {"decisions": _decisions(order)} for order in orders]
+    shown = [await shown_order(request, order) | {"decisions": order.decisions} for order in orders]
     return exchange.json_response(
         {"orders": shown, "unknown": (await services.seen()).outlook.situation.unknown}
     )
@@ -210,12 +210,6 @@ def _row(entry: Entry) -> dict[str, Any]:
         "serial_number": entry.serial_number or None,
         "reason": entry.reason,
     }
-
-
-def _decisions(order: Order) -> list[str]:
-    if order.serial_number is None:
-        return ["ask", "not_bought", "refund"]
-    return ["auto", "new_serial", "refund"] if order.owns_serial else ["auto"]
 
 
 async def for_ops(request: web.Request) -> Order:

@@ -25,6 +25,7 @@ class Code(IntEnum):
     SERIAL_FOREIGN = 14  # the SN was bought by another office
     POOL_EMPTY = 15  # no SN in the pool
     REFUNDED = 16  # the money was given back already
+    UNFIT = 17  # that decision is none for this order
 
 
 def lua_names() -> dict[str, str]:

@@ -151,6 +151,13 @@ class Order:
         """An SN still has to be bought for it."""
         return self.state is State.QUEUED and self.serial_number is None
 
+    @property
+    def decisions(self) -> list[str]:
+        """What a person may decide of it while it waits for one. `auto` also where it is not named: it picks one."""
+        if self.serial_number is None:
+            return ["ask", "not_bought", "refund"]
+        return ["auto", "new_serial", "refund"] if self.owns_serial else ["auto"]
+
     @classmethod
     def accepted(
         cls,

@@ -201,13 +201,16 @@ class PdfChecker:
             raise PdfChecksBusy("no process to check PDFs could be started") from error
         process = _Process(started)
         assert started.stdout is not None
+        greeting = b""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                greeting = await started.stdout.readline()
-        except TimeoutError:
-            greeting = b""
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    greeting = await started.stdout.readline()
+        finally:
+            # Also where the one who waits for it goes away.
+            if not greeting:
+                await process.end()
         if not greeting:
-            await process.end()
             raise PdfChecksBusy("the process to check PDFs does not start")
         return process
 

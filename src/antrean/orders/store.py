@@ -241,6 +241,8 @@ class OrderStore:
             raise SubmitRefused("pool-empty", "There is no serial number in the pool.")
         if code == Code.REFUNDED:
             raise IllegalMove("its money was given back", State.ATTENTION)
+        if code == Code.UNFIT:
+            raise IllegalMove(f"{decision} is no decision for this order", State.ATTENTION)
         if code != Code.OK:
             raise IllegalMove("only an order that waits for a person can be put back", None)
         return State(rest[0].decode())

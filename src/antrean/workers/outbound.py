@@ -7,9 +7,11 @@ not to the name, so a name that leads inside a moment later (DNS rebinding) lead
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,11 +29,11 @@ ADDRESSES_MAX = 3
 #: An answer is read no further than this, in bytes: only its status counts.
 ANSWER_BYTES_MAX = 16 * 1024
 
-#: Names looked up at one time.
-RESOLVERS_MAX = 4
+#: Names looked up at one time, and of these for one office. A look-up keeps its thread until the system gives it up.
+RESOLVERS_MAX, RESOLVERS_EACH_MAX = 32, 4
 
-#: Addresses of a host, as texts. Raises OSError where there is none.
-Resolve = Callable[[str, int], Awaitable[list[str]]]
+#: Addresses of a host and port, as texts, asked for an office. Raises OSError where there is none.
+Resolve = Callable[[str, int, str], Awaitable[list[str]]]
 
 
 class Undelivered(Exception):
@@ -51,11 +53,27 @@ class SystemResolver:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVERS_MAX, thread_name_prefix="webhook-names")
+        self._unfinished: Counter[str] = Counter()
 
-    async def __call__(self, host: str, port: int) -> list[str]:
-        """Addresses of a host. Raises OSError where there is none."""
+    async def __call__(self, host: str, port: int, office: str) -> list[str]:
+        """Addresses of a host. Raises OSError where there is none, or the office has too many look-ups under way."""
+        if self._unfinished[office] >= RESOLVERS_EACH_MAX:
+            raise OSError("names of this office are answered slowly")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._look_up, host, port)
+        self._unfinished[office] += 1
+        looking = self._threads.submit(self._look_up, host, port)
+
+        def finished(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+                loop.call_soon_threadsafe(self._finished, office)
+
+        looking.add_done_callback(finished)
+        return await asyncio.wrap_future(looking)
+
+    def _finished(self, office: str) -> None:
+        self._unfinished[office] -= 1
+        if not self._unfinished[office]:
+            del self._unfinished[office]
 
     @staticmethod
     def _look_up(host: str, port: int) -> list[str]:
@@ -85,21 +103,21 @@ class Outbound:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
-        """One POST. Raises Undelivered."""
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, office: str) -> Answered:
+        """One POST for an office. Raises Undelivered."""
         try:
             async with asyncio.timeout(TOTAL_TIMEOUT_S):
-                return await self._post(url, headers, body)
+                return await self._post(url, headers, body, office)
         except TimeoutError:
             raise Undelivered("no answer in time") from None
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answered:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, office: str) -> Answered:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:
             raise Undelivered("the address is no URL") from None
-        for address in await self._addresses(host, port):
+        for address in await self._addresses(host, port, office):
             shown = f"[{address}]" if ":" in address else address
             target = parts._replace(netloc=f"{shown}:{port}", fragment="").geturl()
             try:
@@ -112,9 +130,9 @@ class Outbound:
                 raise Undelivered("the connection broke") from None
         raise Undelivered(reason)
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
+    async def _addresses(self, host: str, port: int, office: str) -> list[str]:
         try:
-            found = await self._resolve(host, port)
+            found = await self._resolve(host, port, office)
             addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
         except (OSError, ValueError, UnicodeError):
             raise Undelivered("the name has no address") from None

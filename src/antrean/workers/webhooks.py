@@ -106,6 +106,8 @@ class WebhookSender:
             log.exception("a webhook was not sent", notice=taken.notice.id)
         finally:
             self._by_endpoint[taken.endpoint_name] -= 1
+            if not self._by_endpoint[taken.endpoint_name]:
+                del self._by_endpoint[taken.endpoint_name]
 
     async def _try(self, taken: Taken, now_ms: int) -> None:
         notice = taken.notice
@@ -120,6 +122,7 @@ class WebhookSender:
                     **headers(notice.id, now_ms, body, secrets.valid(now_ms)),
                 },
                 body,
+                notice.office,
             )
         except Undelivered as error:
             await self._failed(taken, now_ms, str(error))

@@ -1,12 +1,16 @@
 -- Ops put an order that waits for a person back.
 -- ARGV: now, id, decision: 'auto', 'ask' (the upstream, once more), 'not_bought' (a person has made sure) or
 --       'new_serial' (from the pool), note with who and why
--- Answer: {OK, state} · {MISSING} · {STATE} · {POOL_EMPTY} · {REFUNDED}
+-- Answer: {OK, state} · {MISSING} · {STATE} · {POOL_EMPTY} · {REFUNDED} · {UNFIT} (see `decisions` in model.py)
 local _, id, decision, note = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 if o.state ~= S.ATTENTION then return {CODE.STATE, o.state} end
 if o.refunded == '1' then return {CODE.REFUNDED} end
+local fits = decision == 'auto'
+if o.sn == '' then fits = fits or decision == 'ask' or decision == 'not_bought'
+elseif o.own == '1' then fits = fits or decision == 'new_serial' end
+if not fits then return {CODE.UNFIT} end
 local err = redis.call('HGET', o.key, 'err') or ''
 local unusable = string.match(err, '^9[27]\n') ~= nil
 local target, sn
