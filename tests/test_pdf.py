@@ -160,3 +160,18 @@ def test_a_box_must_lie_inside_its_own_page() -> None:
     assert rules(3, 0, 0) == ["placement.x", "placement.y"]
     assert rules(2, 505.1, 0) == ["placement.x"]
     assert rules(4, 0, 0) == ["placement.page"]
+
+
+async def test_an_appended_revision_that_was_cut_off_is_no_stamped_document(checker: PdfChecker) -> None:
+    original = pdf()
+    before = int(original.rsplit(b"startxref", 1)[1].split()[0])
+    added = b"9 0 obj\n<< /Type /Sig >>\nendobj\n"
+    xref = b"xref\n9 1\n%010d 00000 n \ntrailer\n<< /Size 10 /Root 1 0 R /Prev %d >>\n" % (
+        len(original),
+        before,
+    )
+    revision = added + xref + b"startxref\n%d\n%%%%EOF\n" % (len(original) + len(added))
+    await checker.verify_stamped(original, original + revision, 1)
+    for end in (0, 20, len(added), len(revision) - 7):
+        with pytest.raises(StampedUnsound):
+            await checker.verify_stamped(original, original + revision[:end], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -210,3 +211,20 @@ async def test_a_download_address_on_another_host_is_never_followed(
     with pytest.raises(OutcomeUnknown):
         await adapter.stamp(stamp_request(), CallMeter())
     assert upstream.asked[-1].url.path == "/keystamp/adapter/docSigningZ"
+
+
+@pytest.mark.parametrize("rest", [b"2 0 obj << >> endobj startxref 9 %%EOF\n", b"%%EOF\n(signed by us)"])
+async def test_a_document_that_is_still_being_written_is_waited_for(
+    redis: Redis, upstream: ScriptedUpstream, tmp_path: Path, rest: bytes
+) -> None:
+    """Signers append to the original: an end is in it before the whole is there."""
+    torn = PDF + b"1 0 obj << /Type"
+    signer(tmp_path, upstream, {"errorCode": "00", "status": "True"}, torn)
+    stamping = asyncio.create_task(
+        scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(stamp_request(), CallMeter())
+    )
+    while not (found := list((tmp_path / "SIGNED").glob("*.pdf"))):
+        await asyncio.sleep(0.01)
+    with found[0].open("ab") as file:
+        file.write(rest)
+    assert await stamping == torn + rest

@@ -4,14 +4,15 @@ gets the SN."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from antrean.orders import keys
-from antrean.orders.fulfil import PICTURE_CALLS_MAX
+from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.states import State
-from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable
+from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, StampRequest
 from orders_support import World
 
@@ -134,3 +135,39 @@ async def test_an_answer_that_comes_before_the_doubt_is_written_goes_to_its_orde
         while (await world.order(order.id)).state is not State.BOUGHT:
             await asyncio.sleep(0.01)
     await worker.aclose()
+
+
+async def test_trials_of_a_half_open_breaker_are_no_attempts_of_the_order_and_call_nobody(
+    world: World,
+) -> None:
+    """An adapter that takes connections and breaks them: its orders wait, however long that lasts."""
+    every_s = 0.5
+    failed = OutcomeUnknown("the connection broke")
+    failed.trial_every_s = every_s
+    world.upstream.faults["stamp"] = [failed] * (2 * STAMP_CALLS_MAX)
+    order = await world.affix()
+    await world.worker().run(order.id)
+    bought = await world.order(order.id)
+    for turn in range(2 * STAMP_CALLS_MAX):
+        await world.worker(f"w{turn}").run(order.id)
+        held = await world.order(order.id)
+        assert (held.state, held.calls) == (State.BOUGHT, bought.calls)
+        # It takes its turn again when the next trial is due, or a little later.
+        later: Any = await world.redis.zrange(keys.LATER, 0, -1, withscores=True)
+        ((_, until_ms),) = later
+        assert 1000 * every_s <= until_ms - world.now_ms <= 3000 * every_s
+        world.now_ms = int(until_ms)
+        await world.beat("w")
+        await world.sweep()
+    await world.worker("well").run(order.id)
+    assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_a_trial_of_generate_that_did_not_happen_is_no_attempt_of_the_order(world: World) -> None:
+    refused = Unavailable("turned away", sent=True)
+    refused.trial_every_s = 1.0
+    world.upstream.faults["generate"] = [refused]
+    order = await world.submit()
+    await world.worker().run(order.id)
+    held = await world.order(order.id)
+    assert (held.state, held.calls) == (State.QUEUED, 0)

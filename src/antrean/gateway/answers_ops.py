@@ -101,11 +101,12 @@ class Hold(Answer):
 
 
 class Lanes(Answer):
-    """Orders that wait, by lane."""
+    """Orders that wait, by lane; `later`: those that wait some seconds for their next try."""
 
     buy: Count
     fetch: Count
     stamp: Count
+    later: Count
 
 
 class WillMiss(Answer):

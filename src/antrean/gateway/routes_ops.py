@@ -78,7 +78,12 @@ async def backlog(request: web.Request) -> web.Response:
     return exchange.json_response(
         {
             "by_state": {state.value: count for state, count in situation.by_state.items()},
-            "by_lane": {"buy": situation.buy, "fetch": situation.fetch, "stamp": situation.stamp},
+            "by_lane": {
+                "buy": situation.buy,
+                "fetch": situation.fetch,
+                "stamp": situation.stamp,
+                "later": situation.later,
+            },
             "by_office": dict(sorted(by_office.items())),
             "open": situation.open,
             "oldest_age_s": None if oldest_ms is None else max(0.0, (situation.now_ms - oldest_ms) / 1000),

@@ -48,16 +48,19 @@ INTENT_MAX_S = 3.0
 #: Longest that a result is held in memory for a Redis that is away, in seconds.
 RECORD_MAX_S = 120.0
 #: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
-#: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person.
-STAMP_CALLS_MAX = 12
+#: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person. Well above the number
+#: of failures that opens a breaker (`ANTREAN_BREAKER_MIN_CALLS`), for one order alone may have to bring them about.
+STAMP_CALLS_MAX = 40
+#: The same for documents that came and are not in order: the adapter is well.
+UNSOUND_CALLS_MAX = 12
 #: Calls for one order after which a person is called for a picture that the upstream does not give, and the longest
 #: wait before the next, in seconds: about five minutes in all.
 PICTURE_CALLS_MAX = 10
 PICTURE_WAIT_MAX_S = 60.0
 #: After a call that did not happen, an order takes its turn again after about this many seconds.
 RETRY_WAIT_S = 1.0
-#: The same after the trial of a half-open breaker: the next trial is another order's.
-TRIAL_WAIT_S = 10.0
+#: The same after the trial of a half-open breaker, in times between two trials: the next trial is another order's.
+TRIAL_WAIT = 2.0
 #: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
 UNREADABLE_WAIT_S = 15.0
 
@@ -332,11 +335,15 @@ class Fulfiller:
             verb = "reject" if order.serial_given and turn.sent else "attend"
             return await self._refuse(turn, verb, error.code, error.message)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
-            if isinstance(error, OutcomeUnknown) and not error.on_trial and turn.tries >= STAMP_CALLS_MAX:
+            if (
+                isinstance(error, OutcomeUnknown)
+                and not error.trial_every_s
+                and turn.tries >= STAMP_CALLS_MAX
+            ):
                 return await self._refuse(turn, "attend", "stamping-failed", error.message)
             return await self._unavailable(turn, error)
         except ValueError as error:
-            if turn.tries >= STAMP_CALLS_MAX:
+            if turn.tries >= UNSOUND_CALLS_MAX:
                 return await self._refuse(turn, "attend", "stamped-pdf-unsound", str(error))
             log.warning("stamped PDF is not in order", why=str(error))
             return await self._release(turn, "the stamped PDF was not in order", RETRY_WAIT_S)
@@ -379,10 +386,12 @@ class Fulfiller:
         """Back in line: at once where a breaker refused (the dispatcher waits for it), else after a short wait."""
         if isinstance(error, Unavailable) and error.refused_by_breaker:
             return await self._release(turn, "")
-        if error.on_trial or not isinstance(error, OutcomeUnknown):
+        if error.trial_every_s:
+            turn.unsay()
+        elif not isinstance(error, OutcomeUnknown):
             turn.forgive()
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
-        least_s = TRIAL_WAIT_S if error.on_trial else RETRY_WAIT_S
+        least_s = TRIAL_WAIT * error.trial_every_s or RETRY_WAIT_S
         wait_s = max(asked_s, least_s) * self._rng.uniform(0.5, 1.5)
         return await self._release(turn, error.message, wait_s)
 
@@ -438,3 +447,7 @@ class _Turn:
     def forgive(self) -> None:
         """The calls of this turn do not count."""
         self.forgiven += self.meter.calls - self.order.calls
+
+    def unsay(self) -> None:
+        """The calls of this turn were the fleet's question whether the upstream is well: no attempt of the order's."""
+        self.meter.calls = self.order.calls

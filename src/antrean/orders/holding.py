@@ -112,9 +112,14 @@ def held(outlook: Outlook) -> list[Held]:
     situation = outlook.situation
     to_fetch = situation.fetch
     bought = max(situation.by_state[State.BOUGHT] - to_fetch, 0)
-    # Some to be stamped came with their SN, so that they are queued.
-    to_stamp = max(bought, situation.stamp + situation.stamp_load - situation.by_state[State.STAMPING])
-    to_buy = max(situation.by_state[State.QUEUED] - (to_stamp - bought), 0)
+    # Some to be stamped came with their SN, so that they are queued. Those that wait for their next try are of the kind
+    # that is held.
+    queued = situation.by_state[State.QUEUED]
+    stamping = situation.stamp + situation.stamp_load - situation.by_state[State.STAMPING]
+    if outlook.adapter.holds and not outlook.provider.holds:
+        stamping += situation.later
+    to_stamp = min(max(bought, stamping), bought + queued)
+    to_buy = queued - (to_stamp - bought)
     found = []
     for reason in (PAUSED, *PURCHASE_HOLDS):
         if hold := situation.holds.get(reason):
@@ -124,7 +129,8 @@ def held(outlook: Outlook) -> list[Held]:
             if reason == PAUSED:
                 to_fetch = to_stamp = 0
     if outlook.provider.holds:
-        found.append(Held(UPSTREAM, outlook.provider.since_ms, to_buy + to_fetch))
+        unknown = situation.by_state[State.UNKNOWN]
+        found.append(Held(UPSTREAM, outlook.provider.since_ms, to_buy + to_fetch + unknown))
     if outlook.adapter.holds:
         found.append(Held(ADAPTER, outlook.adapter.since_ms, to_stamp))
     return found

@@ -106,9 +106,20 @@ def verify(original: bytes, stamped: bytes, page: int) -> None:
         added = any(n > o for o, n in zip(old, new, strict=True)) or _drawn_anew(before, after, page)
     except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         raise Refused("pdf-unsound", "its pages can not be read") from None
-    # A signer may also append a revision (ISO 32000-1, 7.5.6) and leave the page's own objects as they are.
-    if not added and not (len(stamped) > len(original) and stamped.startswith(original.rstrip())):
+    if not added and not _revised(original, stamped):
         raise Refused("pdf-unsound", f"nothing was added to page {page}")
+
+
+def _revised(original: bytes, stamped: bytes) -> bool:
+    """A signer may also append a revision (ISO 32000-1, 7.5.6) and leave the page's own objects as they are.
+
+    Of one that was cut off, objects are there and no end: what a reader shows is the original.
+    """
+    body = original.rstrip()
+    revision = stamped[len(body) :]
+    if not stamped.startswith(body) or len(stamped) <= len(original):
+        return False
+    return b" obj" not in revision or (b"startxref" in revision and b"%%EOF" in revision)
 
 
 def draw(data: bytes, number: int, width_px: int) -> dict[str, Any]:

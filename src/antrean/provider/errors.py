@@ -27,8 +27,9 @@ class ProviderError(Exception):
     `message` is fit to be shown to a clerk: no secret, no personal data.
     """
 
-    #: It came of the one call that a half-open breaker let through: it says little of the order.
-    on_trial = False
+    #: Where it came of the one call that a half-open breaker let through, so that it says little of the order: the
+    #: seconds between two such calls. 0: it came of another.
+    trial_every_s = 0.0
     #: False where nothing was sent because we ourselves held the call back, as an open breaker does.
     tried = True
 

@@ -17,7 +17,7 @@ import structlog
 
 from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
 from antrean.provider.protocol import CallMeter, StampRequest
-from antrean.provider.signing import PDF_BYTES_MAX, check_pdf, check_ref, sign, signing_fields
+from antrean.provider.signing import PDF_BYTES_MAX, check_pdf, check_ref, ends, sign, signing_fields
 from antrean.provider.translate import Effect, lost
 from antrean.provider.wire import Wire, reachable
 
@@ -28,6 +28,8 @@ UNSIGNED, SIGNED, STAMP = "UNSIGNED", "SIGNED", "STAMP"
 #: A network folder may show a new file late: so long is it looked for after a good answer, in seconds.
 APPEAR_S = 2.0
 APPEAR_LOOK_S = 0.05
+#: One with something behind its end is whole when it has not grown for so many looks.
+STILL_LOOKS = 3
 #: Files of attempts with an unknown end are removed after this many seconds; no signing takes that long.
 LEFTOVER_S = 3600.0
 #: How often leftovers are looked for, in seconds, and how many are removed in one go.
@@ -109,13 +111,19 @@ class OnPremiseStamper:
         )
 
     async def _signed(self, path: Path) -> bytes:
+        size, since = -1, 0
         for look in range(int(APPEAR_S / APPEAR_LOOK_S)):
             if look:
                 await asyncio.sleep(APPEAR_LOOK_S)
             try:
-                return check_pdf(await asyncio.to_thread(_read, path))
+                pdf = check_pdf(await asyncio.to_thread(_read, path))
             except (OSError, OutcomeUnknown):
                 continue
+            if len(pdf) != size:
+                size, since = len(pdf), look
+            # A signer that appends to the original may be at it still: an end is in it already, but not at its end.
+            if ends(pdf) or look - since >= STILL_LOOKS:
+                return pdf
         raise lost(Effect.STAMPS, "the signing adapter said yes, but the stamped document is not there")
 
     async def _tidy(self, just_written: Path) -> None:

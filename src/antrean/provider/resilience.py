@@ -211,7 +211,8 @@ class ResilientProvider:
                 last = error
                 raise
             except ProviderError as error:
-                error.on_trial = permit.trial
+                if permit.trial:
+                    error.trial_every_s = gate.rules.probe_interval_s
                 outcome = last = error
                 raise
             else:

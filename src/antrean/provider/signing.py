@@ -81,6 +81,11 @@ def check_pdf(pdf: bytes) -> bytes:
     return pdf
 
 
+def ends(pdf: bytes) -> bool:
+    """Whether nothing but white space follows the mark of a PDF's end."""
+    return pdf[-64:].rstrip(b"\0\t\n\f\r ").endswith(b"%%EOF")
+
+
 def _points(value: float) -> float | int:
     rounded = round(value, 2)
     return int(rounded) if rounded.is_integer() else rounded
