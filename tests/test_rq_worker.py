@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from rq import Queue, SimpleWorker, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from antrean.config.redis_client import connect_sync
 from antrean.config.settings import Settings
+from antrean.workers import rq_worker
 from antrean.workers.dispatcher import enqueuer
 from antrean.workers.jobs import order_of
 from antrean.workers.rq_worker import ConcurrentWorker
@@ -67,6 +69,32 @@ async def test_many_jobs_are_worked_on_at_once_and_each_once(queue: Queue) -> No
         await until(lambda: len(done) == 40)
     assert sorted(done) == orders
     assert most == 40
+
+
+async def test_a_worker_that_is_to_stop_waits_for_its_jobs_but_not_for_a_redis_that_is_gone(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rq_worker, "GONE_S", 0.2)
+    started = asyncio.Event()
+
+    async def perform(job_id: str) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    await enqueuer(queue)([f"{1:026d}"])
+    worker, stop = ConcurrentWorker(queue, queue.connection, "worker-1", perform, 4), asyncio.Event()
+    serving_on = asyncio.create_task(worker.serve(stop, 60))
+    await started.wait()
+    stop.set()
+    await asyncio.wait({serving_on}, timeout=1)
+    assert not serving_on.done()
+
+    def gone() -> bool:
+        raise RedisConnectionError("gone")
+
+    monkeypatch.setattr(queue.connection, "ping", gone)
+    async with asyncio.timeout(5):
+        await serving_on
 
 
 async def test_no_more_than_the_concurrency_are_taken(queue: Queue) -> None:

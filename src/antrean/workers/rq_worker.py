@@ -42,6 +42,8 @@ BOOKS_EVERY_S = 0.1
 LISTED_AFTER_S = 1.0
 #: An execution that nobody renews is forgotten by RQ after this many seconds beyond the job's own bound.
 EXECUTION_GRACE_S = 60
+#: A worker that is told to stop, and to which Redis has not answered for so many seconds, stops at once.
+GONE_S = 3.0
 #: Seconds between heartbeats to RQ.
 HEARTBEAT_EVERY_S = 15.0
 
@@ -86,14 +88,21 @@ class ConcurrentWorker(BaseWorker):
         """Signals belong to the process, which tells us to stop."""
 
     async def serve(self, stop: asyncio.Event, drain_s: float) -> None:
-        """Work until `stop` is set, then let running jobs end within `drain_s` seconds."""
+        """Work until `stop` is set, then let running jobs end within `drain_s` seconds.
+
+        With Redis gone as well, as where `antrean up` was killed, none of them can record anything: nobody waits then.
+        """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._clerk, self._register)
         books = asyncio.create_task(self._keep_books())
         try:
             await self._take_jobs(stop)
             if self._active:
-                await asyncio.wait(self._active, timeout=drain_s)
+                ended = asyncio.ensure_future(asyncio.wait(self._active))
+                gone = asyncio.create_task(self._redis_gone())
+                await asyncio.wait({ended, gone}, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                ended.cancel()
             for task in self._active:
                 task.cancel()
             await asyncio.gather(*self._active, return_exceptions=True)
@@ -108,6 +117,18 @@ class ConcurrentWorker(BaseWorker):
             self._clerk.shutdown(wait=False)
 
     # ---- on the event loop
+
+    async def _redis_gone(self) -> None:
+        """Returns when it has not answered for GONE_S."""
+        loop = asyncio.get_running_loop()
+        answered = time.monotonic()
+        while time.monotonic() - answered < GONE_S:
+            try:
+                await loop.run_in_executor(self._taker, self.connection.ping)
+                answered = time.monotonic()
+            except (RedisError, OSError):
+                pass
+            await asyncio.sleep(GONE_S / 10)
 
     async def _take_jobs(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
