@@ -378,3 +378,31 @@ async def test_an_uploaded_document_may_come_as_a_form(gateway: Gateway) -> None
     assert (answer.status, (await answer.json())["pages"]) == (201, 1)
     empty = FormData({"other": "x"}, default_to_multipart=True)
     assert (await gateway.call("POST", "/v1/documents", data=empty)).status == 422
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ticket", "token", "https://antrean.example/t/token", "SK-77", "sk-77", "ref-9", "389uy343", "Siti Aminah",
+        " siti  AMINAH ", "1271010101900001", "1271 0101 0190 0001",
+    ],
+)  # fmt: skip
+async def test_an_order_is_found_again_by_what_a_citizen_or_a_paper_says(gateway: Gateway, text: str) -> None:
+    document = purchase()["document"] | {"number": "SK-77"}
+    upload = await (await gateway.upload()).json()
+    body = affix(upload["id"], document=document, reference="REF-9", serial_number="389UY343AP0GE9A40000A9")
+    order = await gateway.order(body=body)
+    stranger = {"identity_type": "KTP", "identity_number": "3171014505900002", "name": "Budi"}
+    await gateway.order(body=purchase(taxpayer=stranger))
+    text = text.replace("ticket", str(order["ticket"]["number"])).replace("token", order["ticket"]["token"])
+    answer = await gateway.call("POST", "/v1/orders/search", json={"text": text})
+    assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
+    elsewhere = await gateway.call("POST", "/v1/orders/search", json={"text": text}, office=OTHER)
+    assert await elsewhere.json() == {"orders": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("text", ["Siti", "Aminah", "12710101", "S*** A***"])
+async def test_nobody_learns_a_name_or_a_number_by_trying_a_part_of_it(gateway: Gateway, text: str) -> None:
+    await gateway.order()
+    answer = await gateway.call("POST", "/v1/orders/search", json={"text": text})
+    assert (await answer.json())["orders"] == []

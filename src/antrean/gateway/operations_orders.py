@@ -119,6 +119,20 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
         links={200: {name: (target, _OF_FIRST) for name, target in _FROM_LIST.items()}},
     ),
+    ("POST", "/v1/orders/search"): Operation(
+        "searchOrders",
+        ORDERS,
+        "Find orders again",
+        {200: (JSON, answers.OrderPage)},
+        about=(
+            "By the number on a ticket, its code or address, a part of the reference, of the document's number or of "
+            "the serial number, or by the whole name or identity number of the one who pays. In the body, so that none "
+            "of it stands in an address. A page may be short, or empty, and still have a cursor."
+        ),
+        params=(LANGUAGE,),
+        body={JSON: submissions.SearchIn},
+        example={"text": "17"},
+    ),
     ("POST", "/v1/batches"): Operation(
         "submitBatch",
         ORDERS,

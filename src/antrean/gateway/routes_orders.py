@@ -21,7 +21,7 @@ from antrean.gateway.keys import Principal, Role
 from antrean.gateway.problems import Problem, invalid, invalid_fields
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
-from antrean.orders import ids, listing, placement
+from antrean.orders import ids, listing, placement, search
 from antrean.orders.events import TooManyWatches, Watch
 from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
@@ -36,7 +36,7 @@ _levels = logging.getLogger(__name__)
 WAIT_MAX_S = 60
 LIST_MAX, LIST_DEFAULT = 500, 50
 REFERENCE_CHARS_MAX = 128
-_CURSOR = re.compile(r"[0-9]{1,15}")
+_CURSOR = re.compile(submissions.CURSOR_FORM)
 #: A stream says something at least this often, in seconds, so that a dead peer is noticed ...
 STREAM_BEAT_S = 15
 #: ... and ends after this long; the client resumes where it was.
@@ -176,7 +176,7 @@ def _version_of(etag: str) -> int | None:
 
 async def list_orders(request: web.Request) -> web.Response:
     """`GET /v1/orders`."""
-    services, principal = request.app[SERVICES], request[PRINCIPAL]
+    principal = request[PRINCIPAL]
     limit = exchange.query_integer(request, "limit", LIST_DEFAULT, 1, LIST_MAX)
     cursor = request.query.get("cursor") or None
     if cursor is not None and not _CURSOR.fullmatch(cursor):
@@ -193,6 +193,27 @@ async def list_orders(request: web.Request) -> web.Response:
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state else None, reference)
+    return await _page(request, wanted, cursor, limit)
+
+
+async def search_orders(request: web.Request) -> web.Response:
+    """`POST /v1/orders/search`: in the body, since what is typed may be a name or an identity number."""
+    services, principal = request.app[SERVICES], request[PRINCIPAL]
+    asked_for = submissions.parse(submissions.SearchIn, await exchange.read_json(request))
+
+    def opened(order: Order) -> Taxpayer | None:
+        try:
+            return services.parts.store.personal.taxpayer_of(order)
+        except Unreadable:
+            return None
+
+    office = None if principal.role is Role.OPS else principal.office
+    wanted = listing.Filter(office, test=search.finder(asked_for.text, opened))
+    return await _page(request, wanted, asked_for.cursor, asked_for.limit)
+
+
+async def _page(request: web.Request, wanted: listing.Filter, cursor: str | None, limit: int) -> web.Response:
+    services = request.app[SERVICES]
     parts = services.parts
     page = await listing.page(
         parts.redis, wanted, int(cursor) if cursor else None, limit, parts.store.archive
@@ -335,6 +356,7 @@ def look_of(request: web.Request, services: Services) -> Look:
 ROUTES = (
     Route("POST", "/v1/orders", submit, Access.COUNTER),
     Route("GET", "/v1/orders", list_orders, Access.ANY_KEY),
+    Route("POST", "/v1/orders/search", search_orders, Access.ANY_KEY),
     Route("POST", "/v1/batches", submit_batch, Access.COUNTER),
     Route("GET", "/v1/orders/{id}", get_order, Access.ANY_KEY, own_order=True),
     Route("POST", "/v1/orders/{id}/cancel", cancel, Access.ANY_KEY, own_order=True),

@@ -43,6 +43,10 @@ DEADLINE_BACK_MAX = timedelta(days=5 * 366)
 #: Side of a stamp in points: smaller is not readable, larger is no stamp.
 SIDE_MIN, SIDE_MAX = 10, 1000
 BATCH_MAX = 100
+#: Orders that a search answers with at a time.
+SEARCH_MAX, SEARCH_DEFAULT = 100, 50
+#: Of a list: where the page before ended.
+CURSOR_FORM = r"[0-9]{1,15}"
 KEY_CHARS_MAX = 128
 
 M = TypeVar("M", bound=BaseModel)
@@ -353,6 +357,14 @@ def check_idempotency_key(key: object) -> str:
             f"Send an Idempotency-Key of 1 to {KEY_CHARS_MAX} printable ASCII characters, a new one for each order.",
         )
     return key
+
+
+class SearchIn(StrictModel):
+    """Finds orders again: a ticket's number or code, a part of reference, document number or SN, or whose it is."""
+
+    text: Text128
+    cursor: Annotated[str, Field(pattern=f"^{CURSOR_FORM}$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=SEARCH_MAX)] = SEARCH_DEFAULT
 
 
 class OverrideIn(StrictModel):

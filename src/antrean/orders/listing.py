@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -25,6 +26,8 @@ class Filter:
     office: str | None = None
     state: State | None = None
     reference: str | None = None
+    #: Asked of the whole order, where the rest fits.
+    test: Callable[[Order], bool] | None = None
 
     def fits(self, order: Order) -> bool:
         """Whether an order is one of these."""
@@ -32,6 +35,7 @@ class Filter:
             self.office in (None, order.office)
             and self.state in (None, order.state)
             and self.reference in (None, order.reference)
+            and (self.test is None or self.test(order))
         )
 
 
@@ -85,7 +89,7 @@ async def _hot(
 ) -> tuple[list[tuple[int, Order]], int | None]:
     """Those in Redis with their sequence numbers, and where to go on."""
     index = keys.INDEX_ALL if wanted.office is None else keys.INDEX_OFFICE + wanted.office
-    filtered = wanted.state is not None or wanted.reference is not None
+    filtered = wanted.state is not None or wanted.reference is not None or wanted.test is not None
     count = CHUNK if filtered else limit + 1
     found: list[tuple[int, Order]] = []
     for _ in range(SCAN_MAX // CHUNK):
@@ -105,6 +109,8 @@ async def _hot(
 
 
 async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) -> list[tuple[str, int]]:
+    if wanted.test is not None:
+        return [(order.id, sequence) for sequence, order in await _read(redis, rows) if wanted.fits(order)]
     pipe = redis.pipeline(transaction=False)
     for order_id, _ in rows:
         pipe.hmget(keys.ORDER + order_id, ["state", "ref"])
