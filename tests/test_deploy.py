@@ -42,6 +42,11 @@ def test_every_setting_in_deploy_is_a_setting_of_the_code() -> None:
     assert {name for name in used if not name.endswith("_")} - known_settings() == set()
 
 
+def test_pods_have_their_ring_of_keys_from_the_secret_since_they_keep_no_disk() -> None:
+    secret = yaml.safe_load((DEPLOY / "kubernetes" / "secret.example.yaml").read_text())
+    assert "ANTREAN_PII_KEYS" in secret["stringData"]
+
+
 def test_the_env_file_is_settings_that_load(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in env_file(DEPLOY / "antrean.env").items():
         monkeypatch.setenv(name, value)

@@ -114,9 +114,13 @@ def access(order_id: str) -> None:
     """Who looked at the personal data of an order, the latest first."""
 
     async def work(settings: Settings, redis: Redis) -> None:
+        from antrean.config.store import build_store
         from antrean.orders import accesses
 
-        for row in await accesses.read(redis, order_id):
+        order = await build_store(settings, redis).get(order_id)
+        if order is None:
+            raise click.ClickException(f"There is no order {order_id}.")
+        for row in await accesses.read_of(redis, order):
             click.echo(f"{local_time(row.at_ms)}  {row.what:<9} {row.actor}")
 
     with_redis(work)

@@ -27,7 +27,7 @@ from antrean.orders.model import StoreUnavailable
 CLOCK_WARN_S = 3.0
 CLOCK_FAIL_S = 60.0
 
-#: An order is about 2 KB on disk and a document at most some MB.
+#: An order appends about 6 kB to the file until it is rewritten (docs/benchmarks.md); a document is at most some MB.
 DISK_WARN_BYTES = 2 * 1024**3
 DISK_FAIL_BYTES = 256 * 1024**2
 

@@ -33,11 +33,7 @@ async def access(request: web.Request) -> web.Response:
     if request[PRINCIPAL].role is Role.TERMINAL:
         raise Problem("forbidden", "Only a key with the role supervisor or ops may do that.")
     await services.access_log.flush()
-    rows = await accesses.read(services.parts.redis, order.id)
-    if order.document_id is not None:
-        # Pages of the upload that were looked at, before there was an order and after.
-        rows += await accesses.read(services.parts.redis, order.document_id)
-        rows.sort(key=lambda row: -row.at_ms)
+    rows = await accesses.read_of(services.parts.redis, order)
     return exchange.json_response(
         {"access": [{"at": rfc3339(row.at_ms), "actor": row.actor, "what": row.what} for row in rows]}
     )

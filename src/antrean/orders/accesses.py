@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
+from antrean.orders.model import Order
 
 #: Entries kept for one order, the newest, and for how long after the last one, in seconds.
 KEPT_MAX = 200
@@ -46,6 +47,15 @@ async def read(redis: Redis, order_id: str) -> list[Access]:
     """Who looked, the latest first. Raises StoreUnavailable."""
     rows = await asked(redis.lrange(keys.ACCESS + order_id, 0, KEPT_MAX - 1))
     return [_access(order_id, row.decode()) for row in rows]
+
+
+async def read_of(redis: Redis, order: Order) -> list[Access]:
+    """Who looked at an order or at pages of its upload, the latest first. Raises StoreUnavailable."""
+    rows = await read(redis, order.id)
+    if order.document_id is not None:
+        # Before there was an order, and after.
+        rows += await read(redis, order.document_id)
+    return sorted(rows, key=lambda row: -row.at_ms)
 
 
 def _access(order_id: str, row: str) -> Access:
