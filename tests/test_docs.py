@@ -12,7 +12,7 @@ from antrean.gateway import exchange, server
 from antrean.gateway.advice import ADVICE
 from antrean.gateway.app import ROUTES
 from antrean.gateway.problems import TYPES
-from antrean.gateway.ratelimit import WRONG_KEYS_BURST, WRONG_KEYS_PER_S
+from antrean.gateway.ratelimit import OLD_TICKETS_BURST, OLD_TICKETS_PER_S, WRONG_KEYS_BURST, WRONG_KEYS_PER_S
 from antrean.orders.states import State
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,6 +80,8 @@ def limits_table() -> str:
         "requests a second for one key (setting)": f"{defaults['key_rate_per_s']:,}",
         "open orders of one office (setting)": f"{defaults['office_backlog_max']:,}",
         "wrong keys from one address": f"{WRONG_KEYS_BURST} at once, then {WRONG_KEYS_PER_S:g} a second",
+        "tickets of one address that are not in Redis": f"{OLD_TICKETS_BURST} at once, then "
+        f"{OLD_TICKETS_PER_S:g} a second",
         "compressed bodies": "refused",
     }
     return "\n".join(["| what | at most |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]) + "\n"
