@@ -16,7 +16,7 @@ ROWS = 300
 #: Line of the file → what it says instead, and the words for it.
 BAD: dict[int, tuple[list[str], str]] = {
     5: (["4b", "SK-5", "04/09/2024", "127101010190000", "Siti"], "NIK harus tepat 16 angka"),
-    40: (["4b", "SK-40", "31/02/2024", "1271010101900001", "Siti"], "tanggal/bulan/tahun"),
+    40: (["4b", "SK-40", "31/02/2024", "1271010101900001", "Siti"], "tidak ada di kalender"),
     41: (["4b", "SK-41", "04/09/2024", "1,27101E+15", "Siti"], "lembar kerja"),
     120: (["4b", "", "04/09/2024", "1271010101900001", "Siti"], "Harus diisi"),
     200: (["4b", "SK-200", "04/09/2024", "1271014501900000", "Siti"], "0000"),
@@ -75,8 +75,23 @@ async def test_of_300_rows_the_bad_ones_are_named_and_the_good_ones_ordered_once
     # The corrected file, whole: only what is new in it is ordered.
     await bring(page, payload([good(line) for line in range(2, ROWS + 2)]))
     await dialog.get_by_role("button", name="Kirim 300").click()
-    await expect(dialog).to_contain_text("300 pesanan diterima, nomor 1 sampai 300")
+    await expect(dialog).to_contain_text(
+        "6 pesanan diterima, nomor 295 sampai 300. 294 sudah ada sebelumnya."
+    )
     assert len(await desk.orders()) == ROWS
+
+
+async def test_where_all_rows_are_refused_no_numbers_are_made_up(desk: Desk) -> None:
+    page = await desk.counter()
+    rows = b"nomor_dokumen,tanggal,nomor_identitas,nama,tenggat\n" + b"".join(
+        f"SK-{n},4/9/2024,1271010101900001,Siti,31/12/2099\n".encode() for n in (1, 2)
+    )
+    await bring(page, {"name": "x.csv", "mimeType": "text/csv", "buffer": rows})
+    dialog = page.locator("dialog.batch")
+    await dialog.get_by_role("button", name="Kirim 2").click()
+    await expect(dialog.get_by_role("status")).to_have_text(
+        "Tidak ada pesanan baru. 2 ditolak; lihat di daftar pesanan."
+    )
 
 
 async def test_a_file_of_another_kind_is_refused_in_plain_words(desk: Desk) -> None:

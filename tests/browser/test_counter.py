@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pikepdf
 import pytest
@@ -28,7 +29,12 @@ async def test_a_key_signs_in_and_out_and_a_wrong_one_does_not(desk: Desk) -> No
     await page.keyboard.type("not a key")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert")).to_contain_text("tidak dikenal")
-    await page.fill("#key", desk.key)
+    calls = len(desk.api_calls())
+    await page.fill("#key", "kunci\N{EN DASH}salah")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("tidak dikenal")
+    assert len(desk.api_calls()) == calls
+    await page.fill("#key", f"{desk.key[:9]} {desk.key[9:]}")
     await page.keyboard.press("Enter")
     await expect(page.locator("#who")).to_contain_text(desk.office)
     cookies = await desk.context.cookies()
@@ -109,6 +115,43 @@ async def test_the_pages_rules_are_the_gateways(desk: Desk) -> None:
     assert found == [None if f is None else f[0] for f in ours]
 
 
+async def test_dates_are_read_as_people_write_them_and_a_day_that_is_none_is_named(desk: Desk) -> None:
+    page = await desk.open("/", "#key")
+    read = """async (texts) => {
+        const source = document.querySelector('script[type=module]').src.replace('console.js', 'rules.js');
+        const { parseDate, orderFaults } = await import(source);
+        const taxpayer = { identity_type: "KTP", identity_number: "1271010101900001", name: "A" };
+        const paper = { number: "1", filename: "1.pdf", type_code: "4b" };
+        const fault = (date) => orderFaults({ document: paper, taxpayer }, { date, deadline: date });
+        return texts.map((text) => parseDate(text) ?? Object.values(fault(text)));
+    }"""
+    same = ("4 Sept. 2024", "Rabu, 4 September 2024", "Rab 4-9-2024", "2024/9/4", "4-sep-24", "04.09.2024")
+    assert await page.evaluate(read, same) == ["2024-09-04"] * len(same)
+    others = ["17 agt. 2024", "1 Nop 2024", "2 Peb. 2024", "Jum'at, 3 mei 2024"]
+    assert await page.evaluate(read, others) == ["2024-08-17", "2024-11-01", "2024-02-02", "2024-05-03"]
+    assert await page.evaluate(read, ["31/2/2024", "2024-13-01", "kemarin", "4 foo 2024"]) == [
+        ["date-real"] * 2,
+        ["date-real"] * 2,
+        ["date-form"] * 2,
+        ["date-form"] * 2,
+    ]
+
+
+async def test_a_stamp_on_a_turned_page_is_where_the_words_say(desk: Desk) -> None:
+    pdf = pikepdf.open(io.BytesIO(pdf_bytes()))
+    pdf.pages[0].Rotate = 90
+    turned = io.BytesIO()
+    pdf.save(turned)
+    page = await desk.counter()
+    await page.set_input_files("#pdf", paper(turned.getvalue()))
+    await expect(page.locator(".sheet")).to_have_attribute("data-page", "1")
+    words = page.locator(".placing output")
+    # 24 pt from the edges of a sheet that is seen 842 pt wide and 595 pt high.
+    for corner, left, bottom in (("Kiri bawah", 8, 8), ("Kanan bawah", 257, 8), ("Kiri atas", 8, 170)):
+        await page.get_by_role("button", name=corner).click()
+        await expect(words).to_have_text(f"Kotak 32 mm, {left} mm dari kiri, {bottom} mm dari bawah")
+
+
 async def test_a_stamp_is_placed_by_keys_and_the_stamped_paper_comes_back(desk: Desk) -> None:
     page = await desk.counter()
     await page.keyboard.press("F4")
@@ -156,7 +199,8 @@ async def test_a_pdf_with_a_password_is_refused_in_plain_words(desk: Desk) -> No
     pdf.save(locked, encryption=pikepdf.Encryption(owner="o", user="u"))
     page = await desk.counter()
     await page.set_input_files("#pdf", paper(locked.getvalue(), "rahasia.pdf"))
-    await expect(page.locator(".drop.wrong")).to_contain_text("berkata sandi")
+    await expect(page.locator(".drop.wrong")).to_contain_text("rahasia.pdf: PDF ini berkata sandi")
+    await expect(page.locator("#document-filename")).to_have_value("")
 
 
 @pytest.mark.parametrize(("roll", "width_mm"), [("receipt", 80), ("sheet", 210)])
@@ -176,7 +220,7 @@ async def test_a_ticket_is_printed_with_number_way_and_honest_time(
     await desk.stack.until(lambda: page.evaluate("window.printed === true"))
     ticket = page.locator(".print")
     await expect(ticket.locator(".print-number")).to_have_text("1")
-    await expect(ticket).to_contain_text("terganggu sejak")
+    await expect(ticket).to_contain_text(re.compile(r"e-meterai .*sejak \d\d\.\d\d"))
     await expect(ticket).to_contain_text("Tidak perlu menunggu di loket")
     await expect(ticket).to_contain_text(f"{desk.base}/t/")
     assert await ticket.locator("img").evaluate("(img) => img.naturalWidth > 0")

@@ -49,6 +49,7 @@ async def test_what_is_submitted_without_a_line_is_kept_and_sent_by_itself(desk:
     await expect(page.locator("tr[data-order]")).to_have_count(2)
     await expect(page.locator(".unsent")).to_be_hidden()
     await expect(page.locator("#line")).to_be_empty()
+    await expect(page.locator(".receipt .figure")).to_have_text("2")
     await assert_ordered_once(desk, "SK-1", "SK-2")
     await no_longer_kept(page, "outbox", desk.stack)
 

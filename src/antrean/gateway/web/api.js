@@ -25,8 +25,8 @@ export class Unreachable extends Error {}
 
 const TIMEOUT_MS = 20_000;
 
-/** One call. Answers JSON, or the Response where `raw`. Throws Problem, Unreachable. */
-export async function call(method, path, { json, body, type, headers = {}, raw = false, timeoutMs = TIMEOUT_MS } = {}) {
+/** One call. Answers JSON, or the Response where `raw`; `heard(headers)` first. Throws Problem, Unreachable. */
+export async function call(method, path, { json, body, type, headers = {}, raw = false, heard, timeoutMs = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeoutMs);
   const given = { "X-Antrean-Page": "1", "Accept-Language": language, ...headers };
@@ -40,6 +40,7 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
       credentials: "same-origin",
       signal: abort.signal,
     });
+    if (answer.ok) heard?.(answer.headers);
     if (answer.ok) return raw ? answer : answer.status === 204 ? null : await answer.json();
     const problem = new Problem(answer.status, await answer.json().catch(() => null));
     if (answer.status === 401 && path !== "/v1/session") dispatchEvent(new CustomEvent("session-ended"));

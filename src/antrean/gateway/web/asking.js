@@ -43,3 +43,19 @@ export function ask({ title, text, fields = [], confirm, danger = false, send })
     (fields.length ? own.input(fields[0].path) : own.input("reason")).focus();
   });
 }
+
+/** Asked before what can not be taken back; true only for the button that says so. A scanner's Enter says no. */
+export function confirmed({ title, text = "", yes }) {
+  return new Promise((resolve) => {
+    dialogs += 1;
+    const heading = `ask-title-${dialogs}`;
+    let agreed = false;
+    const end = (answer) => { agreed = answer; dialog.close(); };
+    const button = (kind, answer, words) => h(kind, { type: "button", on: { click: () => end(answer) } }, words);
+    const dialog = h("dialog.confirm", { "aria-labelledby": heading, on: { close: () => { dialog.remove(); resolve(agreed); } } },
+      h("div.inside", {}, h("h2", { id: heading }, title), text ? h("p.soft", {}, text) : null,
+        h("div.buttons.end", {}, button("button", false, t("confirm.no")), button("button.primary", true, yes))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

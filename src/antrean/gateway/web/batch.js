@@ -9,7 +9,10 @@ const SHOWN_MAX = 200;
 
 export function openBatch(outbox) {
   const dialog = h("dialog.wide.batch", { "aria-labelledby": "batch-title", on: { close: () => dialog.remove() } });
-  const input = h("input", { type: "file", id: "csv", accept: ".csv,text/csv", on: { change: () => input.files[0] && take(input.files[0]) } });
+  const input = h("input", { type: "file", id: "csv", accept: ".csv,text/csv", on: {
+    click: () => { input.value = ""; }, // Else the same file, corrected, could not be chosen again.
+    change: () => input.files[0] && take(input.files[0]),
+  } });
   const result = h("div.result", { "aria-live": "polite" });
   const close = () => dialog.close();
 
@@ -49,16 +52,17 @@ export function openBatch(outbox) {
   async function sendRows(rows) {
     const keys = new Set(rows.map((row) => row.key));
     const numbers = [];
-    let refused = 0;
+    let refused = 0, known = 0;
     const progress = h("progress", { max: String(rows.length), value: "0", "aria-label": t("batch.sending") });
     const words = h("p", { role: "status" }, t("batch.sending"));
     const done = h("button.primary", { type: "button", on: { click: close } }, t("close"));
     const listen = ({ detail }) => {
       if (!keys.delete(detail.key)) return;
-      if (detail.order) numbers.push(detail.order.ticket.number);
-      else refused += 1;
+      if (detail.problem) refused += 1;
+      else if (detail.replayed) known += 1;
+      else numbers.push(detail.order.ticket.number);
       progress.value = rows.length - keys.size;
-      setText(words, keys.size > 0 ? t("batch.progress", { n: count(rows.length - keys.size), all: count(rows.length) }) : t("batch.done", { n: count(numbers.length), first: String(Math.min(...numbers)), last: String(Math.max(...numbers)), bad: refused ? many("batch.refused", refused) : "" }));
+      setText(words, keys.size > 0 ? t("batch.progress", { n: count(rows.length - keys.size), all: count(rows.length) }) : outcome(numbers, known, refused));
     };
     outbox.addEventListener("result", listen);
     dialog.addEventListener("close", () => outbox.removeEventListener("result", listen));
@@ -75,6 +79,17 @@ export function openBatch(outbox) {
     h("div.buttons.end", {}, h("button.plain", { type: "button", on: { click: close } }, t("close")))));
   document.body.append(dialog);
   dialog.showModal();
+}
+
+/** What became of all rows: made anew, there before, refused. */
+function outcome(numbers, known, refused) {
+  const made = numbers.length === 1 ? "batch.done.one" : "batch.done";
+  const said = [
+    numbers.length ? t(made, { n: count(numbers.length), first: String(Math.min(...numbers)), last: String(Math.max(...numbers)) }) : t("batch.done.none"),
+    known ? many("batch.known", known) : "",
+    refused ? many("batch.refused", refused) : "",
+  ];
+  return said.filter(Boolean).join(" ");
 }
 
 function save(name, text) {

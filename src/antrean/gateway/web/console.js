@@ -42,7 +42,7 @@ async function render(main, session) {
   };
   const counter = new Counter(outbox);
   counter.office = session.office;
-  const list = new OrderList(outbox, { fix: (entry) => counter.fix(entry), line, holding, seen: (orders) => counter.follow(orders) });
+  const list = new OrderList(outbox, { names: session.role === "supervisor", fix: (entry) => counter.fix(entry), line, holding, seen: (orders) => counter.receipt.follow(orders) });
   outbox.addEventListener("line", ({ detail }) => line(detail.reached));
   addEventListener("offline", showLine);
   addEventListener("online", () => line(true));
@@ -54,7 +54,7 @@ async function render(main, session) {
     const keys = {
       F2: () => { counter.setKind("purchase"); counter.focus(); },
       F4: () => { counter.setKind("affix"); $("#pdf").focus(); },
-      F8: () => counter.printLast(),
+      F8: () => counter.receipt.print(),
       F9: () => counter.submit(),
     };
     if (!keys[event.key]) return;

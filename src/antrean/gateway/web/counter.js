@@ -1,19 +1,18 @@
 // The form at the counter. Enter goes to the next empty field, and sends when none is left: as a scanner does it.
 // What is typed is kept as it is typed, with the key under which it will be sent, however often the page is left.
 import { call, Problem, ruleWords } from "./api.js";
+import { confirmed } from "./asking.js";
 import * as db from "./db.js";
 import { h, icon, kept, setText } from "./dom.js";
 import { Fields, ruled } from "./fields.js";
 import { Placing } from "./placing.js";
-import { printTicket } from "./printing.js";
+import { Receipt } from "./receipt.js";
 import * as rules from "./rules.js";
-import { outlook } from "./states.js";
+import { Twice } from "./twice.js";
 import { count, date, t } from "./words.js";
 
 /** Fields that stay from one order to the next. */
 const STAY = ["document.type_code", "document.date", "taxpayer.identity_type"];
-/** Longest wait for the gateway before the clerk goes on; the answer is shown in the list when it comes. */
-const WAIT_MS = 2500;
 /** A second click of one double click, on a form that was just sent. */
 const DOUBLE_MS = 800;
 const KEEP_MS = 150;
@@ -26,6 +25,8 @@ export class Counter {
   #draft;
   #key = db.randomKey();
   #paper = null; // {name, pdf?, id?, pages?}
+  #sentPaper = null;
+  #twice;
   #busy = false;
   #sentAt = 0;
   #keepTimer = 0;
@@ -35,7 +36,8 @@ export class Counter {
     this.#outbox = outbox;
     this.placing = new Placing(() => this.#keep());
     this.message = h("div", { role: "alert" });
-    this.receipt = h("div.receipt", { role: "status" });
+    this.receipt = new Receipt(outbox, (key) => this.#refused(key));
+    this.#twice = new Twice(outbox);
     this.element = this.#build();
     addEventListener("online", () => this.#upload());
     addEventListener("session-back", () => this.#upload());
@@ -80,16 +82,20 @@ export class Counter {
       h("fieldset", {}, h("legend", {}, t("form.document")),
         h("div.pair", {}, f.text("document.number", { label: t("field.number"), required: true }), f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
         h("div.pair.narrow-first", {}, f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more)),
-      h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))));
+      h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))),
+      this.receipt.element);
     this.#reset();
     return h("section.card.counter", { "aria-labelledby": "form-title" },
       h("header", {}, h("h1", { id: "form-title" }, t("form.title")), this.kinds),
-      h("div.inside.halves", {}, this.affix, this.form),
-      this.receipt);
+      h("div.inside.halves", {}, this.affix, this.form));
   }
 
   #dropZone() {
-    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", on: { change: () => input.files[0] && this.takePdf(input.files[0]) } });
+    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", on: { change: () => {
+      if (input.files[0]) this.takePdf(input.files[0]);
+      input.value = ""; // Else the same file, mended, could not be chosen again.
+    } } });
+    this.chooser = input;
     this.paperName = h("b");
     this.paperNote = h("span.small", { role: "status" });
     const zone = h("div.drop", { on: {
@@ -114,8 +120,8 @@ export class Counter {
   }
 
   focus() {
-    const empty = this.#firstEmpty();
-    (empty ?? this.send).focus();
+    const first = this.#kind === "affix" && this.#paper === null ? this.chooser : this.#firstEmpty();
+    (first ?? this.send).focus();
   }
 
   #firstEmpty(after = null) {
@@ -159,7 +165,9 @@ export class Counter {
       if (this.#paper !== paper) return;
       if (error instanceof Problem && !error.passing && error.status !== 401) {
         this.#paper = null;
-        this.#showPaper(error.words, true);
+        if (this.#fields.get("document.filename") === paper.name) this.#fields.set("document.filename", "");
+        this.placing.blank("");
+        this.#showPaper(`${paper.name}: ${error.words}`, true);
         this.#keep();
         return;
       }
@@ -188,7 +196,7 @@ export class Counter {
       for (const [path, value] of Object.entries(draft.values)) if (this.#fields.input(path)) this.#fields.set(path, value);
       this.#paper = draft.paper;
       if (draft.placement) this.placing.value = draft.placement;
-      if (Object.entries(draft.values).some(([path, value]) => ["document.filename", "reference"].includes(path) && value)) this.more.open = true;
+      this.#unfold();
       this.setKind(draft.kind);
       if (this.#paper?.id) {
         this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
@@ -200,6 +208,11 @@ export class Counter {
       return;
     }
     await this.#newDraft();
+  }
+
+  /** What is filled in is seen. */
+  #unfold() {
+    this.more.open = ["document.filename", "reference", "deadline", "serial_number", "purchase_order_id"].some((path) => this.#fields.get(path) !== "");
   }
 
   async #newDraft() {
@@ -239,21 +252,27 @@ export class Counter {
     this.focus();
   }
 
-  /** A refused order, back in the form to be corrected. */
+  /** A refused order, back in the form to be corrected; never over what is being typed. */
   async fix(entry) {
+    if (!this.#isFresh()) {
+      this.#say(t("form.taken"));
+      return this.message.scrollIntoView({ block: "nearest" });
+    }
     const { document: paper, taxpayer } = entry.body;
     const values = {
       "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": taxpayer.identity_number, "taxpayer.name": taxpayer.name,
       "document.number": paper.number, "document.date": rules.shownDate(paper.date), "document.type_code": paper.type_code, "document.filename": paper.filename,
-      reference: entry.body.reference, serial_number: entry.body.serial_number, purchase_order_id: entry.body.purchase_order_id,
+      reference: entry.body.reference, deadline: entry.body.deadline && rules.shownDate(entry.body.deadline.slice(0, 10)), serial_number: entry.body.serial_number, purchase_order_id: entry.body.purchase_order_id,
     };
     this.#reset();
     for (const [path, value] of Object.entries(values)) this.#fields.set(path, value ?? "");
+    this.#unfold();
     this.setKind(entry.body.kind);
     if (entry.body.placement) this.placing.value = entry.body.placement;
     if (entry.pdf) this.takePdf(new File([entry.pdf], paper.filename, { type: "application/pdf" }));
     else if (entry.body.document_id) {
-      this.#paper = { name: paper.filename, id: entry.body.document_id, pages: entry.body.placement.page };
+      const known = this.#sentPaper?.id === entry.body.document_id ? this.#sentPaper : { pages: entry.body.placement.page };
+      this.#paper = { name: paper.filename, id: entry.body.document_id, pages: known.pages };
       this.#showPaper("");
       this.placing.open(this.#paper.id, this.#paper.pages);
     }
@@ -291,9 +310,8 @@ export class Counter {
   }
 
   #faults(body) {
-    const faults = Object.entries(rules.orderFaults(body)).map(([path, rule]) => [path, ruled(rule)]);
-    const deadline = this.#fields.get("deadline").trim();
-    if (deadline !== "" && rules.parseDate(deadline) === null) faults.push(["deadline", ruled("date-form")]);
+    const written = { date: this.#fields.get("document.date"), deadline: this.#fields.get("deadline") };
+    const faults = Object.entries(rules.orderFaults(body, written)).map(([path, rule]) => [path, ruled(rule)]);
     if (this.#kind === "affix" && this.#paper === null) faults.push(["document_id", t("pdf.missing")]);
     return faults;
   }
@@ -316,20 +334,17 @@ export class Counter {
     const pdf = this.#kind === "affix" && !this.#paper.id ? this.#paper.pdf : null;
     kept.set("type", body.document.type_code);
     try {
-      const answer = this.#outbox.result(key, WAIT_MS);
+      const mark = await this.#twice.mark(body);
+      if (!(await this.#meantTwice(this.#twice.find(mark)))) return;
       // The draft is gone in the step that keeps the order: a reload finds the one or the other, never both.
       await this.#outbox.add([{ key, body, pdf }], this.#draft);
-      const told = await answer;
-      if (told?.problem) {
-        await this.#outbox.drop(key);
-        this.#key = db.randomKey();
-        this.#refusal(told.problem);
-        return;
-      }
+      this.#twice.note(mark, key);
+      this.#sentPaper = this.#paper;
+      // The next order can be typed at once, however slow the answer to this one is.
       this.#reset();
       this.#sentAt = Date.now();
-      this.showReceipt(told?.order ?? null);
       this.focus();
+      this.receipt.expect(key);
     } finally {
       this.#busy = false;
       this.send.removeAttribute("aria-disabled");
@@ -337,8 +352,23 @@ export class Counter {
     }
   }
 
+  #meantTwice(earlier) {
+    if (earlier === null) return true;
+    const title = earlier.number === null ? t("twice.unsent") : t("twice", { number: earlier.number });
+    return confirmed({ title, yes: t("twice.yes") });
+  }
+
+  /** The order just sent was refused: back into the form where nothing else is in it, else it waits in the list. */
+  async #refused(key) {
+    const entry = (await this.#outbox.entries()).find((kept) => kept.key === key);
+    if (entry === undefined) return this.receipt.clear(); // Another tab has it in hand.
+    if (!this.#isFresh()) return this.receipt.refused();
+    this.receipt.clear();
+    await this.fix(entry);
+  }
+
   #isFresh() {
-    return ["taxpayer.identity_number", "taxpayer.name", "document.number"].every((path) => this.#fields.get(path) === "");
+    return this.#paper === null && this.#fields.paths.every((path) => STAY.includes(path) || this.#fields.get(path).trim() === "");
   }
 
   #refusal(problem) {
@@ -350,32 +380,5 @@ export class Counter {
 
   #say(words) {
     this.message.replaceChildren(...(words ? [h("div.notice.bad", {}, icon("warn"), h("p", {}, words))] : []));
-  }
-
-  showReceipt(order) {
-    if (order === null) {
-      this.receipt.replaceChildren(h("div.notice.held", {}, icon("send"), h("p", {}, h("b", {}, t("receipt.unsent")), " ", t("receipt.unsent.more"))));
-      this.last = null;
-      return;
-    }
-    const again = this.last?.id === order.id;
-    this.last = order;
-    const honest = outlook(order) || (order.state === "queued" ? "" : t(`state.${order.state}`));
-    const focused = again && this.receipt.contains(document.activeElement);
-    this.receipt.replaceChildren(h("div.slip", {},
-      h("p", {}, h("span.small", {}, t("receipt.number")), h("span.figure", {}, String(order.ticket.number))),
-      h("p.grow", {}, h("b", {}, t(order.holding ? "receipt.held" : "receipt.accepted")), honest ? h("span.small", {}, honest) : null),
-      h("button", { type: "button", on: { click: () => this.printLast() } }, t("order.print"), h("kbd", {}, "F8"))));
-    if (focused) this.receipt.querySelector("button").focus();
-  }
-
-  /** Keep the last order's receipt true to what the list knows of it. */
-  follow(orders) {
-    const now = this.last && orders.find((order) => order.id === this.last.id);
-    if (now && (now.version !== this.last.version || now.position !== this.last.position || now.holding?.reason !== this.last.holding?.reason)) this.showReceipt(now);
-  }
-
-  printLast() {
-    if (this.last) printTicket(this.last);
   }
 }

@@ -72,8 +72,7 @@ function readRow({ line, cells: found }, places, seen) {
   if (cell("reference")) order.reference = cell("reference");
   const deadline = rules.parseDate(cell("deadline"));
   if (deadline) order.deadline = `${deadline}T23:59:00+07:00`;
-  const faults = rules.orderFaults(order);
-  if (cell("deadline") && deadline === null) faults.deadline = "date-form";
+  const faults = rules.orderFaults(order, { date: cell("date"), deadline: cell("deadline") });
   // A spreadsheet that took the number for an amount has thrown its last digits away.
   if (/^\d+([.,]\d+)?E\+\d+$/i.test(identity)) faults["taxpayer.identity_number"] = "spreadsheet";
   const same = JSON.stringify(order);

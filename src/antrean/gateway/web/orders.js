@@ -1,12 +1,13 @@
 // Today's orders of the office: a list that moves by itself, with what is not sent yet on top.
 import { call, ruleWords } from "./api.js";
+import { confirmed } from "./asking.js";
 import { $, h, setText } from "./dom.js";
 import { outlook, placeOf, stateChip, stateOf } from "./states.js";
-import { isToday, many, moment, shortMoment, t, time } from "./words.js";
+import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
-const SHOWN = 100;
+const SHOWN = 100, FOUND = 50;
 
 export class OrderList {
   #outbox;
@@ -18,18 +19,26 @@ export class OrderList {
   #limit = SHOWN;
   #asking = false;
   #again = false;
+  #left = false; // More of today's are on the server.
+  #found = null; // {orders, cursor}: what a search of all orders brought
 
-  /** `fix(entry)`: put a refused entry back into the form. */
-  constructor(outbox, { fix, line, holding, seen }) {
+  /** `fix(entry)`: put a refused entry back into the form. `names`: whether names come whole, and can be searched. */
+  constructor(outbox, { names, fix, line, holding, seen }) {
     this.#outbox = outbox;
     this.#fix = fix;
     this.line = line;
     this.seen = seen;
     this.holding = holding;
-    this.search = h("input", { type: "text", id: "search", autocomplete: "off", placeholder: t("list.search"), "aria-label": t("list.search"), on: { input: () => this.#draw() } });
+    const about = names ? t("list.search") : t("list.search.masked");
+    this.search = h("input", { type: "text", id: "search", autocomplete: "off", placeholder: about, title: about, "aria-label": about, on: {
+      input: () => this.#searchHere(),
+      keydown: (event) => event.key === "Enter" && !event.isComposing && this.#searchAll(),
+    } });
     this.summary = h("p.small.soft", { role: "status" });
     this.empty = h("p.empty", {}, t("list.empty"));
-    this.more = h("button.compact", { type: "button", hidden: true, on: { click: () => { this.#limit += SHOWN * 2; this.refresh(); } } }, t("list.more"));
+    this.more = h("button.compact", { type: "button", hidden: true, on: { click: () => this.#showMore() } }, t("list.more"));
+    this.all = h("button.compact", { type: "button", id: "search-all", hidden: true, on: { click: () => this.#searchAll() } }, t("list.all"));
+    this.note = h("span.small.soft", { role: "status" });
     this.unsent = h("div.unsent", { hidden: true });
     this.element = h("section.card.list", { "aria-labelledby": "list-title" },
       h("header", {}, h("h2", { id: "list-title" }, t("list.title")), this.summary, h("span.spread"), this.search),
@@ -39,7 +48,7 @@ export class OrderList {
           h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("list.number")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("list.state")), h("th", { scope: "col" }, t("list.time")), h("th", { scope: "col" }, h("span.unseen", {}, t("list.actions"))))),
           this.#body),
         this.empty),
-      h("div.inside.tail", {}, this.more));
+      h("div.inside.tail.buttons", {}, this.more, this.all, this.note));
     outbox.addEventListener("change", () => this.#drawUnsent());
     // A batch brings a hundred answers in one breath: the list is asked for once.
     outbox.addEventListener("result", () => {
@@ -61,7 +70,7 @@ export class OrderList {
   }
 
   find(id) {
-    return this.#orders.find((order) => order.id === id) ?? null;
+    return [...this.#orders, ...(this.#found?.orders ?? [])].find((order) => order.id === id) ?? null;
   }
 
   /** Ask now; while an answer is on its way, once more after it: it may be older than what one wants to see. */
@@ -94,7 +103,7 @@ export class OrderList {
       } while (cursor && found.length < this.#limit && isToday(found.at(-1).created_at));
       // Yesterday's are shown as long as they are not at their end.
       this.#orders = found.filter((order) => isToday(order.created_at) || !isEnded(order));
-      this.more.hidden = cursor === null || !isToday(found.at(-1).created_at);
+      this.#left = cursor !== null && isToday(found.at(-1).created_at);
       this.#draw();
       this.seen(this.#orders);
       this.line(true);
@@ -108,9 +117,47 @@ export class OrderList {
     if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), pause);
   }
 
+  #searchHere() {
+    this.#found = null;
+    setText(this.note, "");
+    this.#draw();
+  }
+
+  /** Search all orders of the office, on the server; with a cursor, the next page. */
+  async #searchAll(cursor = null) {
+    const text = this.search.value.trim();
+    if (text === "") return;
+    const before = cursor ? this.#found.orders : [];
+    try {
+      const page = await call("POST", "/v1/orders/search", { json: { text, cursor, limit: FOUND } });
+      if (this.search.value.trim() !== text) return; // Typed on meanwhile.
+      this.#found = { orders: [...before, ...page.orders], cursor: page.next_cursor };
+      setText(this.note, "");
+    } catch (error) {
+      // A gateway of before the search knows no such address, or takes its last part for an order's name.
+      setText(this.note, [404, 405].includes(error.status) ? t("list.all.missing") : (error.words ?? t("problem.unreachable")));
+    }
+    this.#draw();
+  }
+
+  #showMore() {
+    if (this.#found) return this.#searchAll(this.#found.cursor);
+    this.#limit += SHOWN * 2;
+    return this.refresh();
+  }
+
+  /** An order that changed by what was done here. */
+  put(changed) {
+    for (const orders of [this.#orders, this.#found?.orders ?? []]) {
+      const at = orders.findIndex((order) => order.id === changed.id);
+      if (at >= 0) orders[at] = changed;
+    }
+    this.#draw();
+  }
+
   #draw() {
     const wanted = this.search.value.trim().toLowerCase();
-    const shown = this.#orders.filter((order) => wanted === "" || searchable(order).includes(wanted));
+    const shown = this.#found ? this.#found.orders.map((order) => this.find(order.id)) : this.#orders.filter((order) => wanted === "" || searchable(order).includes(wanted));
     const rows = [];
     for (const order of shown) {
       const mark = `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
@@ -123,9 +170,20 @@ export class OrderList {
       rows.push(row.element);
     }
     place(this.#body, rows);
+    this.#say(wanted, rows.length);
+  }
+
+  /** What the list holds, and what else there is. */
+  #say(wanted, shown) {
+    const loaded = this.#orders.length;
     const open = this.#orders.filter((order) => !isEnded(order)).length;
-    setText(this.summary, `${many("list.count", this.#orders.length)} · ${many("list.open", open)}`);
-    this.empty.hidden = rows.length > 0;
+    const all = this.#found;
+    if (all) setText(this.summary, many("list.all.count", shown) + (all.cursor ? "+" : ""));
+    else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${many("list.open", open)}`);
+    this.empty.hidden = shown > 0;
+    setText(this.empty, all ? t("list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
+    this.more.hidden = all ? all.cursor === null : !this.#left;
+    this.all.hidden = all !== null || wanted === "" || shown > 0;
   }
 
   #fill(row, order, mark) {
@@ -222,8 +280,9 @@ function showOrder(list, id) {
 }
 
 async function cancel(list, order, close) {
+  if (!(await confirmed({ title: t("cancel.title", { number: order.ticket.number }), text: t("cancel.more"), yes: t("order.cancel") }))) return;
   try {
-    await call("POST", `/v1/orders/${order.id}/cancel`);
+    list.put(await call("POST", `/v1/orders/${order.id}/cancel`));
   } catch (error) {
     alert(error.words ?? t("problem.unreachable"));
   }

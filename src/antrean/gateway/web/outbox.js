@@ -8,7 +8,8 @@ const PAUSE_MIN_MS = 1000, PAUSE_MAX_MS = 30_000;
 /** Longest wait for one answer: a call that the network swallowed is repeated. */
 const ANSWER_MS = 15_000;
 
-/** Events: `change` (what is kept changed), `result` (detail: key, order or problem), `line` (detail: reached). */
+/** Events: `change` (what is kept changed), `result` (detail: key, order or problem, replayed), `rekeyed` (detail: from,
+ * to), `line` (detail: reached). */
 export class Outbox extends EventTarget {
   #office;
   #channel = new BroadcastChannel("antrean");
@@ -43,20 +44,6 @@ export class Outbox extends EventTarget {
   async drop(key) {
     await db.remove("outbox", key);
     this.#tell("change");
-  }
-
-  /** What became of an order, or null after `ms`. Ask before adding it. */
-  result(key, ms) {
-    return new Promise((resolve) => {
-      const done = (detail) => {
-        clearTimeout(timer);
-        this.removeEventListener("result", listen);
-        resolve(detail);
-      };
-      const listen = ({ detail }) => detail.key === key && done(detail);
-      const timer = setTimeout(done, ms, null);
-      this.addEventListener("result", listen);
-    });
   }
 
   /** Send now what waits. */
@@ -107,8 +94,10 @@ export class Outbox extends EventTarget {
         entry = { ...entry, pdf: null, body: { ...entry.body, document_id: document.id } };
         await db.put("outbox", entry);
       }
-      const order = await call("POST", "/v1/orders", { json: entry.body, headers: { "Idempotency-Key": entry.key }, timeoutMs: ANSWER_MS });
-      await this.#settle([[entry, order]], []);
+      let replayed = false;
+      const heard = (headers) => { replayed = headers.has("Idempotent-Replayed"); };
+      const order = await call("POST", "/v1/orders", { json: entry.body, headers: { "Idempotency-Key": entry.key }, heard, timeoutMs: ANSWER_MS });
+      await this.#settle([[entry, order, replayed]], []);
     } catch (error) {
       if (!(error instanceof Problem) || error.passing || error.status === 401) throw error;
       await this.#settle([], [[entry, error]]);
@@ -122,7 +111,7 @@ export class Outbox extends EventTarget {
     let passing = null;
     for (const [index, result] of results.entries()) {
       if (result.status === 202) {
-        accepted.push([entries[index], result.order]);
+        accepted.push([entries[index], result.order, result.replayed]);
         continue;
       }
       const problem = new Problem(result.status, result.problem);
@@ -135,12 +124,14 @@ export class Outbox extends EventTarget {
 
   async #settle(accepted, refused) {
     const gone = accepted.map(([entry]) => entry.key);
-    const kept = [], told = [];
+    const kept = [], told = [], rekeyed = [];
     for (const [entry, { kind, errors, status }] of refused) {
       if (kind === "idempotency-key-reused") {
         // Another order was made with this key (a copied tab); of this one nothing was made.
+        const key = db.randomKey();
         gone.push(entry.key);
-        kept.push({ ...entry, key: db.randomKey() });
+        kept.push({ ...entry, key });
+        rekeyed.push({ from: entry.key, to: key });
       } else {
         const problem = { kind, errors, status };
         kept.push({ ...entry, status: "refused", problem });
@@ -148,7 +139,8 @@ export class Outbox extends EventTarget {
       }
     }
     await db.settle(gone, kept);
-    for (const [entry, order] of accepted) this.#tell("result", { key: entry.key, order });
+    for (const detail of rekeyed) this.#tell("rekeyed", detail);
+    for (const [entry, order, replayed] of accepted) this.#tell("result", { key: entry.key, order, replayed });
     for (const detail of told) this.#tell("result", detail);
     this.#tell("change");
   }

@@ -98,6 +98,10 @@ export class Placing {
     return [this.box[2] - this.box[0], this.box[3] - this.box[1]];
   }
 
+  get #seenSize() {
+    return this.rotation % 180 ? this.#size.reverse() : this.#size;
+  }
+
   /** From points on the page as it lies in the file to shares of the picture, as a reader sees it. */
   #seen() {
     const [w, hgt] = this.#size;
@@ -122,12 +126,14 @@ export class Placing {
 
   #draw() {
     const [left, top, width, height] = this.#seen();
+    const [w, hgt] = this.#seenSize;
+    this.sheet.style.setProperty("--ratio", w / hgt);
     Object.assign(this.stamp.style, { left: `${left * 100}%`, top: `${top * 100}%`, width: `${width * 100}%`, height: `${height * 100}%` });
     setText(this.pageText, t("place.page", { page: count(this.at.page), pages: count(this.pages) }));
     this.back.disabled = this.at.page <= 1;
     this.next.disabled = this.at.page >= this.pages;
     const mm = (points) => count(Math.round(points / POINTS_PER_MM));
-    const words = t("place.at", { left: mm(this.at.x - this.box[0]), bottom: mm(this.at.y - this.box[1]), side: mm(this.at.width) });
+    const words = t("place.at", { left: mm(left * w), bottom: mm((1 - top - height) * hgt), side: mm(this.at.width) });
     setText(this.where, words);
     this.stamp.setAttribute("aria-label", words);
   }
@@ -154,7 +160,7 @@ export class Placing {
   }
 
   #corner(right, up) {
-    const [w, hgt] = this.rotation % 180 ? this.#size.reverse() : this.#size;
+    const [w, hgt] = this.#seenSize;
     const [left, top, width, height] = this.#seen();
     const wantedLeft = right ? w - MARGIN - width * w : MARGIN;
     const wantedTop = up ? MARGIN : hgt - MARGIN - height * hgt;
@@ -176,8 +182,7 @@ export class Placing {
   }
 
   #scale() {
-    const [w, hgt] = this.#size;
-    return (this.rotation % 180 ? hgt : w) / this.canvas.clientWidth;
+    return this.#seenSize[0] / this.canvas.clientWidth;
   }
 
   #grab(event) {

@@ -1,28 +1,43 @@
 // The paper ticket: on a roll of 80 mm or on A4, with its number, the way to its page, and an honest time.
 import { h, kept } from "./dom.js";
 import { outlook } from "./states.js";
-import { count, date, rupiah, t, time } from "./words.js";
+import { date, language, moment, rupiah, t, time } from "./words.js";
+
+/** What a citizen is told stands in one place: paper and receipt say it in the ticket page's words. */
+const few = (language === "en" ? await import("./few-en.js") : await import("./few-id.js")).default;
 
 export const papers = ["receipt", "sheet"];
 export const paper = () => (papers.includes(kept.get("paper")) ? kept.get("paper") : "receipt");
 export const choosePaper = (name) => kept.set("paper", name);
+
+/** Whether an order's state is one that must be explained to whoever paid. */
+export const isTold = (order) => !order.holding && ["unknown", "attention", "rejected", "cancelled"].includes(order.state);
+
+/** How an order stands, for whoever paid: a headline, and what it means for them. */
+export function honestWords(order) {
+  if (order.holding) return [few[`hold.${order.holding.reason}`].replace("{since}", moment(order.holding.since)), t("print.safe")];
+  if (isTold(order)) return [few[order.state], few[`${order.state}.more`]];
+  if (order.state === "completed") return [t("print.done"), ""];
+  if (order.state === "queued") return [order.position ? outlook(order) : few["eta.none"], ""];
+  return [few.working, ""];
+}
 
 /** Lay the ticket out and open the printer's dialog. */
 export async function printTicket(order) {
   document.querySelector(".print")?.remove();
   const url = new URL(order.ticket.url, location.href).href;
   const qr = h("img.qr", { src: `/v1/tickets/${order.ticket.token}/qr`, alt: url });
-  const honest = order.state === "completed" ? t("print.done") : outlook(order) || t("print.unknown");
+  const [headline, more] = honestWords(order);
   const sheet = h("section.print", { "data-paper": paper() },
     h("p.print-brand", {}, t("print.title")),
     h("p.print-label", {}, t("print.number")),
     h("p.print-number", {}, String(order.ticket.number)),
     h("p.print-when", {}, `${order.office} · ${date(order.created_at)}, ${time(order.created_at)}`),
-    h("p.print-honest", {}, honest),
-    order.holding ? h("p.print-honest", {}, t("print.safe")) : null,
+    h("p.print-honest", {}, headline),
+    more ? h("p.print-honest", {}, more) : null,
     qr,
     h("p.print-url", {}, t("print.follow"), h("br"), url),
-    h("p.print-small", {}, t("print.fee", { amount: rupiah(10000) })),
+    ["rejected", "cancelled"].includes(order.state) ? null : h("p.print-small", {}, t("print.fee", { amount: rupiah(10000) })),
   );
   document.body.append(sheet);
   document.body.dataset.print = paper();

@@ -4,7 +4,7 @@
 const PROVINCES = [[11, 21], [31, 36], [51, 53], [61, 65], [71, 76], [81, 82], [91, 97]];
 const MONTH_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 const MONTHS = {
-  jan: 1, feb: 2, mar: 3, apr: 4, mei: 5, may: 5, jun: 6, jul: 7, agu: 8, agt: 8, ags: 8, aug: 8, sep: 9, okt: 10, oct: 10, nov: 11, des: 12, dec: 12,
+  jan: 1, feb: 2, peb: 2, mar: 3, apr: 4, mei: 5, may: 5, jun: 6, jul: 7, agu: 8, agt: 8, ags: 8, aug: 8, sep: 9, okt: 10, oct: 10, nov: 11, nop: 11, des: 12, dec: 12,
 };
 export const IDENTITY_TYPES = ["KTP", "NPWP", "PASSPORT", "KITAS", "KITAP"];
 
@@ -30,32 +30,43 @@ function nikFault(nik) {
 export const tidyIdentity = (text) => text.replace(/[\s.\-–]/g, "").toUpperCase();
 export const tidy = (text) => text.replace(/\s+/g, " ").trim();
 
-/** A date as people write it here (4/9/2024, 04-09-24, 04092024, 4 September 2024, 2024-09-04) as YYYY-MM-DD; null for none. */
-export function parseDate(text) {
-  const clean = text.trim().toLowerCase();
+/** Before a date, and no part of it: "Rabu, 4 September 2024". */
+const DAY_NAME = /^(?:sen|sel|rab|kam|jum|sab|min|aha|mon|tue|wed|thu|fri|sat|sun)[a-z'’]*[.,\s]+(?=\d)/;
+
+/** Year, month and day as written; null where the text has no date's form. */
+function dateParts(text) {
+  const clean = text.trim().toLowerCase().replace(DAY_NAME, "");
   let found;
-  if ((found = /^(\d{4})-(\d{1,2})-(\d{1,2})$/.exec(clean))) return isoDate(+found[1], +found[2], +found[3]);
+  if ((found = /^(\d{4})[./-](\d{1,2})[./-](\d{1,2})$/.exec(clean))) return [+found[1], +found[2], +found[3]];
   if ((found = /^(\d{1,2})[\s./-](\d{1,2})[\s./-](\d{2}|\d{4})$/.exec(clean)) || (found = /^(\d{2})(\d{2})(\d{4})$/.exec(clean))) {
-    return isoDate(fullYear(found[3]), +found[2], +found[1]);
+    return [fullYear(found[3]), +found[2], +found[1]];
   }
-  if ((found = /^(\d{1,2})[\s-]+([a-z]{3,9})[\s-]+(\d{2}|\d{4})$/.exec(clean))) {
+  if ((found = /^(\d{1,2})[\s./-]+([a-z]{3,9})[\s./-]+(\d{2}|\d{4})$/.exec(clean))) {
     const month = MONTHS[found[2].slice(0, 3)];
-    return month === undefined ? null : isoDate(fullYear(found[3]), month, +found[1]);
+    return month === undefined ? null : [fullYear(found[3]), month, +found[1]];
   }
   return null;
 }
 
 const fullYear = (text) => (text.length === 2 ? 2000 + Number(text) : Number(text));
 
-function isoDate(year, month, day) {
+/** A date as people write it here (4/9/2024, 04-09-24, 04092024, 4 Sept. 2024, 2024/9/4) as YYYY-MM-DD; null for none. */
+export function parseDate(text) {
+  const parts = dateParts(text);
+  if (parts === null) return null;
+  const [year, month, day] = parts;
   const made = new Date(Date.UTC(year, month - 1, day));
   if (made.getUTCMonth() !== month - 1 || made.getUTCDate() !== day || year < 1000) return null;
   return made.toISOString().slice(0, 10);
 }
 
-/** Why a document's date is not taken, or null. */
-export function dateFault(iso) {
-  if (iso === null) return "date-form";
+/** Why a text that is no date is none: its form, or a day that no calendar has. */
+const noDate = (text) => (dateParts(text) === null ? "date-form" : "date-real");
+
+/** Why a document's date, as written, is not taken; or null. */
+function dateFault(text) {
+  const iso = parseDate(text);
+  if (iso === null) return noDate(text);
   const tomorrow = new Date(Date.now() + 24 * 3600 * 1000).toISOString().slice(0, 10);
   return iso < "1945-01-01" || iso > tomorrow ? "date-range" : null;
 }
@@ -70,15 +81,15 @@ export const shownDate = (iso) => iso.split("-").reverse().join("/");
 
 const CONTROL = /\p{C}/u;
 
-/** Field → rule, for what one order says; empty where all is well. */
-export function orderFaults(order) {
+/** Field → rule, for what one order says, its dates as they were `written`; empty where all is well. */
+export function orderFaults(order, written) {
   const faults = {};
   const { document: paper, taxpayer } = order;
   text(faults, "document.number", paper.number, 64);
   text(faults, "document.filename", paper.filename, 128);
   if (/[/\\]/.test(paper.filename)) faults["document.filename"] = "filename";
   if (!/^[A-Za-z0-9]{1,8}$/.test(paper.type_code)) faults["document.type_code"] = paper.type_code === "" ? "missing" : "type-code-form";
-  const date = dateFault(paper.date);
+  const date = dateFault(written.date);
   if (date !== null) faults["document.date"] = date;
   text(faults, "taxpayer.name", taxpayer.name, 128);
   if (!IDENTITY_TYPES.includes(taxpayer.identity_type)) faults["taxpayer.identity_type"] = "identity-type";
@@ -87,6 +98,7 @@ export function orderFaults(order) {
     const fault = identityFault(taxpayer.identity_type, taxpayer.identity_number);
     if (fault !== null) faults["taxpayer.identity_number"] = fault;
   }
+  if (written.deadline.trim() !== "" && !order.deadline) faults.deadline = noDate(written.deadline);
   if (order.reference) text(faults, "reference", order.reference, 128);
   return faults;
 }

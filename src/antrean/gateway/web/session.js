@@ -45,9 +45,11 @@ export function signInForm(done, { title, hint }) {
       async submit(event) {
         event.preventDefault();
         if (busy) return;
-        const key = input.value.trim();
-        error.textContent = key === "" ? t("rule.missing") : "";
-        if (key === "") return input.focus();
+        const key = input.value.replace(/\s+/g, "");
+        // No key has such a character, and a header that has one can not be sent.
+        error.textContent = key === "" ? t("rule.missing") : /[^\x21-\x7e]/.test(key) ? t("login.wrong") : "";
+        field.classList.toggle("wrong", error.textContent !== "");
+        if (error.textContent !== "") return input.select();
         busy = true;
         try {
           const session = await signIn(key);

@@ -23,6 +23,7 @@ export function stateChip(name) {
   return h(`span.state${tone ? `.${tone}` : ""}`, {}, icon(picture), t(`state.${name}`));
 }
 
+export const toneOf = (name) => LOOKS[name][0];
 export const stateOf = (order) => (order.holding ? "held" : order.state);
 
 /** Its place in line, for a list that says elsewhere why all of it waits. */

@@ -1,0 +1,93 @@
+// What became of the order that was sent last: on its way, kept on this computer, accepted with its number, refused.
+import { h, icon } from "./dom.js";
+import { honestWords, isTold, printTicket } from "./printing.js";
+import { outlook, stateOf, toneOf } from "./states.js";
+import { t } from "./words.js";
+
+/** Longest wait for an answer before the clerk reads that the order is kept here; the answer is shown when it comes. */
+const WAIT_MS = 2500;
+
+export class Receipt {
+  #key = null;
+  #timer = 0;
+  #sentAt = 0;
+  #order = null;
+
+  /** `refused(key)`: the gateway took the order that is waited for as wrong. */
+  constructor(outbox, refused) {
+    this.element = h("div.receipt", { role: "status" });
+    outbox.addEventListener("result", ({ detail }) => {
+      if (detail.key !== this.#key) return;
+      this.#wait(null);
+      if (detail.order) this.show(detail.order);
+      else refused(detail.key);
+    });
+    outbox.addEventListener("rekeyed", ({ detail }) => {
+      if (detail.from === this.#key) this.#key = detail.to;
+    });
+    outbox.addEventListener("line", ({ detail }) => this.#key && !detail.reached && this.#unsent());
+  }
+
+  #wait(key) {
+    clearTimeout(this.#timer);
+    this.#key = key;
+  }
+
+  /** The order with this key is on its way. */
+  expect(key) {
+    this.#wait(key);
+    this.#timer = setTimeout(() => this.#unsent(), WAIT_MS);
+    this.#sentAt = Date.now();
+    this.#order = null;
+    this.#say("", "work", h("p", {}, t("receipt.sending")));
+  }
+
+  #unsent() {
+    clearTimeout(this.#timer);
+    if (this.element.querySelector(".held")) return; // Not read out again at every try.
+    this.#say("held", "send", h("p", {}, h("b", {}, t("receipt.unsent")), " ", t("receipt.unsent.more")));
+  }
+
+  refused() {
+    this.#say("bad", "stop", h("p", {}, h("b", {}, t("receipt.refused")), " ", t("receipt.refused.more")));
+  }
+
+  clear() {
+    this.element.replaceChildren();
+  }
+
+  #say(tone, picture, words) {
+    this.element.replaceChildren(h(`div.notice${tone ? `.${tone}` : ""}`, {}, icon(picture), words));
+    this.#inSight();
+  }
+
+  show(order) {
+    const again = this.#order?.id === order.id;
+    this.#order = order;
+    const [headline, more] = isTold(order) ? honestWords(order) : [t(order.holding ? "receipt.held" : "receipt.accepted"), outlook(order) || (order.state === "queued" ? "" : t(`state.${order.state}`))];
+    const tone = isTold(order) ? toneOf(stateOf(order)) : "good";
+    const focused = again && this.element.contains(document.activeElement);
+    this.element.replaceChildren(h(`div.slip.${tone}`, {},
+      h("p", {}, h("span.small", {}, t("receipt.number")), h("span.figure", {}, String(order.ticket.number))),
+      h("p.grow", {}, h("b", {}, headline), more ? h("span.small", {}, more) : null),
+      h("button", { type: "button", on: { click: () => this.print() } }, t("order.print"), h("kbd", {}, "F8"))));
+    if (focused) this.element.querySelector("button").focus();
+    if (!again) this.#inSight();
+  }
+
+  /** A late answer moves nothing under what is being typed. */
+  #inSight() {
+    if (Date.now() - this.#sentAt < WAIT_MS) this.element.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Keep it true to what the list knows of its order. */
+  follow(orders) {
+    const before = this.#order;
+    const now = before && orders.find((order) => order.id === before.id);
+    if (now && (now.version !== before.version || now.position !== before.position || now.holding?.reason !== before.holding?.reason)) this.show(now);
+  }
+
+  print() {
+    if (this.#order) printTicket(this.#order);
+  }
+}

@@ -1,0 +1,54 @@
+"""The list's search: what it promises, what it finds among the loaded orders, and the search of all orders."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Route, expect
+
+from browser.desk import Desk
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_what_is_not_loaded_is_searched_for_among_all_orders(desk: Desk) -> None:
+    desk.expected = "404"
+    for number in ("SK-1", "SK-2"):
+        document = {"type_code": "4b", "number": number, "date": "2024-09-04", "filename": "a.pdf"}
+        await desk.submit(document=document)
+    orders = await desk.orders()
+    asked: list[dict[str, Any]] = []
+
+    async def answer(route: Route) -> None:
+        asked.append(json.loads(route.request.post_data or ""))
+        if len(asked) == 1:
+            await route.fulfill(status=404, json={"type": "/problems/not-found"})
+        else:
+            await route.fulfill(
+                json={"orders": orders[len(asked) - 2 :][:1], "next_cursor": None if len(asked) > 2 else "c"}
+            )
+
+    await desk.context.route("**/v1/orders/search", answer)
+    page = await desk.counter()
+    rows = page.locator("tr[data-order]")
+    await expect(rows).to_have_count(2)
+    search = page.locator("#search")
+    # Names come masked to a counter: a search for one would find nothing.
+    await expect(search).to_have_attribute("placeholder", "Nomor, dokumen, referensi, SN")
+    await search.fill("SK-2")
+    await expect(rows).to_have_count(1)
+    await expect(page.locator("#search-all")).to_be_hidden()
+    await search.fill("SK-77")
+    await expect(page.locator(".empty")).to_have_text("Tidak ada di 2 pesanan yang dimuat.")
+    await page.click("#search-all")
+    await expect(page.locator(".tail")).to_contain_text("belum tersedia")
+    await search.press("Enter")
+    await expect(rows).to_have_count(1)
+    await page.get_by_role("button", name="Tampilkan yang lebih lama").click()
+    await expect(rows).to_have_count(2)
+    await expect(page.locator(".list header")).to_contain_text("2 ditemukan di semua pesanan")
+    assert asked[1:] == [{"text": "SK-77", "cursor": cursor, "limit": 50} for cursor in (None, "c")]
+    await search.fill("")
+    await expect(page.locator(".list header")).to_contain_text("2 pesanan")
