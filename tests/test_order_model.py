@@ -239,13 +239,15 @@ class OrderModel(RuleBasedStateMachine):
     @rule(decision=st.sampled_from(["auto", "ask", "not_bought", "new_serial"]))
     def replay(self, decision: str) -> None:
         before = self.seen
+        fits = decision in ("auto", *before.decisions)
         try:
             state = self.do(self.store.replay(self.id, decision, "ops"))
             assert before.state is State.ATTENTION
+            assert fits
             assert state in (State.QUEUED, State.BOUGHT, State.UNKNOWN)
             assert (state is State.BOUGHT) == (before.serial_number is not None)
         except (IllegalMove, SubmitRefused):
-            assert before.state is not State.ATTENTION or before.serial_number or self.refunded
+            assert before.state is not State.ATTENTION or not fits or before.serial_number or self.refunded
 
     @rule()
     def refund(self) -> None:
