@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,6 +75,24 @@ async def test_orders_that_came_with_their_serial_number_are_held_by_the_adapter
     gateway.adapter.state = "open"
     backlog = await _json(gateway, "GET", "/v1/ops/backlog")
     assert [(h["reason"], h["orders"]) for h in backlog["holds"]] == [("adapter_unavailable", 1)]
+
+
+@pytest.mark.parametrize("hold", ["provider", "paused", "quota_exhausted", "balance_unexplained"])
+async def test_what_is_held_and_due_soon_is_said_to_miss_whatever_the_pace_was(
+    gateway: Gateway, hold: str
+) -> None:
+    await gateway.complete_purchase((await gateway.order())["id"])
+    due_at = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
+    due = await gateway.order(body=purchase(deadline=due_at))
+    assert (await _json(gateway, "GET", "/v1/ops/backlog"))["will_miss_orders"] == 0
+    if hold == "provider":
+        gateway.provider.state = "open"
+    else:
+        await gateway.parts.store.hold(hold, "", "a test")
+    end_s = time.monotonic() + 5
+    while not (late := (await _json(gateway, "GET", "/v1/ops/backlog"))["will_miss"]):
+        assert time.monotonic() < end_s
+    assert [(miss["order_id"], miss["expected_at"]) for miss in late] == [(due["id"], None)]
 
 
 async def test_an_order_that_waits_for_a_person_says_why_and_what_may_be_decided(gateway: Gateway) -> None:

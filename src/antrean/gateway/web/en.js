@@ -287,6 +287,8 @@ export default {
   "figure.miss": "Will miss a deadline",
   "figure.miss.some": "orders, see below",
   "figure.miss.none": "none",
+  "figure.miss.least": "orders at least, see below",
+  "figure.miss.unknown": "can not be told yet",
   "chart.open": "Orders not done",
   "chart.open.short": "not done",
   "chart.pace": "Pace and limit",

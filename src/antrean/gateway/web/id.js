@@ -279,6 +279,8 @@ export default {
   "figure.miss": "Akan lewat tenggat",
   "figure.miss.some": "pesanan, lihat di bawah",
   "figure.miss.none": "tidak ada",
+  "figure.miss.least": "pesanan sedikitnya, lihat di bawah",
+  "figure.miss.unknown": "belum dapat dihitung",
   "chart.open": "Pesanan yang belum selesai",
   "chart.open.short": "belum selesai",
   "chart.pace": "Laju dan batas",

@@ -122,7 +122,9 @@ class Dashboard {
     else if (holds.length || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
     else f.empty.set(span((backlog.open / pace) * 60), t("figure.empty.at", { at: moment(Date.now() + (backlog.open / pace) * 60_000) }));
     const missing = backlog.will_miss_orders;
-    f.miss.set(count(missing), missing ? t("figure.miss.some") : t("figure.miss.none"));
+    // Of what is held nobody knows when it is done: what is due soon is counted, and none of it is no promise.
+    if (holds.length) f.miss.set(missing ? count(missing) : "–", t(missing ? "figure.miss.least" : "figure.miss.unknown"));
+    else f.miss.set(count(missing), t(missing ? "figure.miss.some" : "figure.miss.none"));
     f.miss.element.classList.toggle("wrong", missing > 0);
     this.#misses(backlog.will_miss);
     this.#offices(backlog.by_office);
