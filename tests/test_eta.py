@@ -153,7 +153,9 @@ def test_without_a_pace_only_what_is_due_within_the_hour_is_said_to_miss() -> No
 
 
 def test_a_lane_that_is_held_has_no_pace_and_the_other_keeps_its_own() -> None:
-    dues = [Due(f"{lane}{due}", lane, "A", 0, NOW_MS + due) for lane in ("A", "") for due in (60_000, 86_400_000)]
+    dues = [
+        Due(f"{lane}{due}", lane, "A", 0, NOW_MS + due) for lane in ("A", "") for due in (60_000, 86_400_000)
+    ]
     line = line_of({"A": 2})
 
     def late(stopped: Stopped) -> list[tuple[str, int | None]]:

@@ -29,11 +29,17 @@ async def test_an_outage_is_seen_and_a_forced_breaker_has_a_reason(desk: Desk) -
     await expect(page.locator("[data-figure=open] dd").first).to_have_text("1")
     await expect(page.locator(".band i[data-state=open]")).not_to_have_count(0)
     await expect(page.locator("tbody th", has_text=desk.office)).to_be_visible()
+    await expect(page.locator("[data-figure=miss] dd").first).not_to_have_text("0")
+    await expect(page.locator("[data-figure=miss]")).to_contain_text("belum dapat dihitung")
     await provider.get_by_role("button", name="Cabut").click()
+    await dialog.locator("#reason").fill("server pusat sudah pulih")
+    await page.keyboard.press("Enter")
     await expect(provider.locator(".state")).to_have_text("Berjalan")
     await desk.until_orders("completed", 1)
     history = (await desk.stack.ops.get("/v1/ops/breaker/history")).json()["breakers"]["provider"]
-    assert any(change["reason"] == "pemeliharaan server pusat" for change in history)
+    kept = [(change["kind"], change["reason"]) for change in history]
+    assert ("override", "pemeliharaan server pusat") in kept
+    assert ("override_lifted", "server pusat sudah pulih") in kept
 
 
 async def test_draining_is_paused_and_resumed_by_the_button(desk: Desk) -> None:

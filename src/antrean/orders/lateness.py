@@ -14,7 +14,7 @@ from antrean.orders.score import AGE_BITS, score_minute
 
 #: Orders of one lane that are looked at, and about so many of all lanes.
 SAMPLES, SAMPLES_OF_ALL = 50, 1000
-#: With no pace known, or none at all while its lane is held, an order due within this many ms counts as one that will miss.
+#: With no pace known, or none as its lane is held, an order due within this many ms counts as one that will miss.
 BLIND_MS = 3_600_000
 
 

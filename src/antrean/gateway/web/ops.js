@@ -5,6 +5,7 @@ import { Attention } from "./attention.js";
 import { Breakers } from "./breakers.js";
 import { Chart } from "./chart.js";
 import { $, h, icon, setText } from "./dom.js";
+import { evidenceWords } from "./evidence.js";
 import { ruled } from "./fields.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
@@ -108,7 +109,7 @@ class Dashboard {
     if (mark !== this.holdMark) {
       this.holdMark = mark;
       this.situation.replaceChildren(...(holds.length
-        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: hold.detail, actor: hold.actor })}` : ""),
+        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: evidenceWords(hold.detail), actor: evidenceWords(hold.actor) })}` : ""),
           hold.reason === "balance_unexplained" ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained")) : null))
         : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
     }
@@ -159,13 +160,13 @@ class Dashboard {
   }
 
   async #pause() {
-    if (this.paused) await ask({ title: t("pause.off"), text: t("pause.off.more"), confirm: t("pause.off"), send: () => call("DELETE", "/v1/ops/pause") });
+    if (this.paused) await ask({ title: t("pause.off"), text: t("pause.off.more"), confirm: t("pause.off"), send: ({ reason }) => call("DELETE", "/v1/ops/pause", { json: { reason } }) });
     else await ask({ title: t("pause.on"), text: t("pause.on.more"), confirm: t("pause.on"), send: ({ reason }) => call("PUT", "/v1/ops/pause", { json: { reason } }) });
     this.quick();
   }
 
   async #explained() {
-    await ask({ title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"), send: () => call("DELETE", "/v1/ops/holds/balance_unexplained") });
+    await ask({ title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"), send: ({ reason }) => call("DELETE", "/v1/ops/holds/balance_unexplained", { json: { reason } }) });
     this.quick();
   }
 
