@@ -118,7 +118,7 @@ async def test_a_line_that_is_away_is_said_and_asked_less_and_less(desk: Desk) -
     await page.goto(desk.base + order["ticket"]["url"])
     await desk.context.route("**/v1/**", lambda route: route.abort())
     await pass_time(page, 10 * 60)
-    await expect(page.locator("#foot")).to_contain_text("Belum tersambung")
+    await expect(page.locator("#foot")).to_contain_text("Sambungan terputus")
     assert len(desk.api_calls()) <= 13
     await desk.context.unroute("**/v1/**")
     asked = asyncio.Event()
@@ -129,6 +129,22 @@ async def test_a_line_that_is_away_is_said_and_asked_less_and_less(desk: Desk) -
             # From here on the answer has as long as it needs: the page's clock, which limits it, stands still.
             break
     await expect(page.locator("#foot")).to_contain_text("Diperbarui")
+    await desk.outage(False)
+
+
+async def test_a_phone_that_loses_its_line_says_at_once_that_what_it_shows_is_old(desk: Desk) -> None:
+    desk.expected = "ERR_INTERNET_DISCONNECTED"
+    await desk.outage(True)
+    order = await desk.submit()
+    page = await desk.open(order["ticket"]["url"], "#share:not([hidden])")
+    await desk.context.set_offline(True)
+    await expect(page.locator(".slip.stale")).to_be_visible()
+    await expect(page.locator("#foot")).to_have_text(
+        re.compile(r"Sambungan terputus.* terakhir diketahui \d\d\.\d\d\.\d\d\.")
+    )
+    await desk.context.set_offline(False)
+    await expect(page.locator("#foot")).to_contain_text("Diperbarui")
+    await expect(page.locator(".slip.stale")).to_have_count(0)
     await desk.outage(False)
 
 

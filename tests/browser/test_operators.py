@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -40,6 +43,28 @@ async def test_an_outage_is_seen_and_a_forced_breaker_has_a_reason(desk: Desk) -
     kept = [(change["kind"], change["reason"]) for change in history]
     assert ("override", "pemeliharaan server pusat") in kept
     assert ("override_lifted", "server pusat sudah pulih") in kept
+
+
+async def test_figures_that_are_no_longer_asked_for_are_said_to_be_old(desk: Desk) -> None:
+    await desk.sign_in("ops")
+    page = await desk.context.new_page()
+    await page.clock.install()
+    await page.goto(f"{desk.base}/ops")
+    await page.wait_for_selector(".breaker")
+    line = page.locator("#line")
+    await expect(line).to_be_empty()
+    asked = asyncio.Event()
+    # Taken, and never answered.
+    await page.route("**/v1/ops/backlog", lambda _: asked.set())
+    await page.clock.run_for(2500)
+    await asked.wait()
+    await page.clock.run_for(6500)
+    await expect(line).to_have_text(re.compile(r"Sambungan terputus · Terakhir diketahui \d\d\.\d\d\.\d\d"))
+    await expect(page.locator("main.stale")).to_be_visible()
+    await page.unroute("**/v1/ops/backlog")
+    await page.clock.run_for(9000)
+    await expect(line).to_be_empty()
+    await expect(page.locator("main.stale")).to_have_count(0)
 
 
 async def test_draining_is_paused_and_resumed_by_the_button(desk: Desk) -> None:

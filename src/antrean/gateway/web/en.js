@@ -30,6 +30,8 @@ export default {
   "login.again": "The session ended, please sign in again",
   "login.again.hint": "What you typed is still there. Sign in with the key of office {office}.",
   "line.off": "Not connected",
+  "line.never": "Not connected yet",
+  "line.known": "Last known {time}",
 
   "kind.purchase": "purchase",
   "kind.affix": "affix",

@@ -39,7 +39,7 @@ export default {
   "step.done": "Selesai",
   "step.now": "sekarang",
   updated: "Diperbarui {time}. Halaman ini memperbarui diri.",
-  offline: "Belum tersambung. Dicoba lagi dengan sendirinya; terakhir diketahui {time}.",
+  offline: "Sambungan terputus. Dicoba lagi dengan sendirinya; terakhir diketahui {time}.",
   "offline.never": "Belum tersambung. Dicoba lagi dengan sendirinya.",
   since: "Diterima {time}",
   share: "Bagikan tautan",

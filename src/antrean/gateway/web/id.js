@@ -30,6 +30,8 @@ export default {
   "login.again": "Sesi berakhir, silakan masuk lagi",
   "login.again.hint": "Yang sudah diketik tetap ada. Masuklah dengan kunci kantor {office}.",
   "line.off": "Sambungan terputus",
+  "line.never": "Belum tersambung",
+  "line.known": "Terakhir diketahui {time}",
 
   "kind.purchase": "pembelian",
   "kind.affix": "pembubuhan",

@@ -9,9 +9,11 @@ import { evidenceWords } from "./evidence.js";
 import { ruled } from "./fields.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, date, many, moment, rupiah, span, t } from "./words.js";
+import { count, date, many, moment, rupiah, span, t, timeS } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
+/** An answer that takes longer is none: what is shown would look as if it were of now. */
+const LOOK = { timeoutMs: 6000 };
 const PARTS = ["stamped", "bought_unused", "refunded", "held"];
 const STATES = ["queued", "buying", "unknown", "bought", "stamping", "attention", "completed", "rejected", "cancelled"];
 const OFFICES_SHOWN = 12, MISSES_SHOWN = 8;
@@ -24,6 +26,7 @@ function figure(key) {
 
 class Dashboard {
   constructor(main) {
+    this.main = main;
     this.attention = new Attention(() => this.quick());
     this.breakers = new Breakers(() => { this.quick(); this.slow(); });
     this.situation = h("div.situation", { role: "status" });
@@ -54,6 +57,8 @@ class Dashboard {
     );
     document.addEventListener("visibilitychange", () => !document.hidden && this.run());
     addEventListener("session-back", () => this.run());
+    addEventListener("offline", () => this.#line(false));
+    addEventListener("online", () => this.run());
   }
 
   run() {
@@ -64,14 +69,14 @@ class Dashboard {
   async quick() {
     clearTimeout(this.quickTimer);
     try {
-      const [{ breakers }, backlog, attention] = await Promise.all([call("GET", "/v1/ops/breaker"), call("GET", "/v1/ops/backlog"), call("GET", "/v1/ops/attention")]);
+      const [{ breakers }, backlog, attention] = await Promise.all(["breaker", "backlog", "attention"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.update(breakers);
       this.attention.update(attention);
       this.#backlog(backlog);
       this.#line(true);
     } catch (error) {
       if (error.status === 401) return;
-      this.#line(false, error);
+      this.#line(false);
     }
     clearTimeout(this.quickTimer);
     if (!document.hidden) this.quickTimer = setTimeout(() => this.quick(), QUICK_MS);
@@ -80,7 +85,7 @@ class Dashboard {
   async slow() {
     clearTimeout(this.slowTimer);
     try {
-      const [history, trend, ledger] = await Promise.all([call("GET", "/v1/ops/breaker/history?limit=1000"), call("GET", "/v1/ops/trend"), call("GET", "/v1/ops/ledger?limit=1")]);
+      const [history, trend, ledger] = await Promise.all(["breaker/history?limit=1000", "trend", "ledger?limit=1"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.setHistory(history.breakers);
       this.backlogChart.update(trend.samples);
       this.paceChart.update(trend.samples);
@@ -95,9 +100,12 @@ class Dashboard {
 
   #line(reached) {
     const at = $("#line");
+    if (reached) this.knownAt = Date.now();
     if (at.dataset.bad === String(!reached)) return;
     at.dataset.bad = String(!reached);
-    at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), t("line.off"))]));
+    this.main.classList.toggle("stale", !reached);
+    const words = this.knownAt ? `${t("line.off")} · ${t("line.known", { time: timeS(this.knownAt) })}` : t("line.never");
+    at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
   }
 
   #backlog(backlog) {
