@@ -91,6 +91,23 @@ async def test_without_a_script_the_page_says_what_it_says_with_one(desk: Desk) 
     await plain.close()
 
 
+@pytest.mark.parametrize("language", ["id", "en"])
+async def test_letters_of_twice_the_size_fit_a_small_phone(desk: Desk, language: str) -> None:
+    body = b""
+    await desk.prefer(language)
+    await desk.context.route("**/t/made-up", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page = await desk.context.new_page()
+    await page.set_viewport_size({"width": 360, "height": 640})
+    for shown in TICKETS:
+        body = filled(FILES["ticket.html"].body, shown)
+        await page.goto(f"{desk.base}/t/made-up")
+        await page.wait_for_selector("#share:not([hidden])")
+        await page.evaluate("document.documentElement.style.fontSize = '32px'")
+        for element in ("html", ".news"):
+            wide = "e => e.scrollWidth - e.clientWidth"
+            assert await page.locator(element).evaluate(wide) <= 0, (shown, element)
+
+
 async def test_the_page_is_small_and_asks_seldom(desk: Desk) -> None:
     await desk.outage(True)
     order = await desk.submit()

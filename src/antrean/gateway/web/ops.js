@@ -7,6 +7,8 @@ import { Chart } from "./chart.js";
 import { $, h, icon, setText } from "./dom.js";
 import { evidenceWords } from "./evidence.js";
 import { ruled } from "./fields.js";
+import { Offices } from "./offices.js";
+import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
 import { count, date, many, moment, rupiah, span, t, timeS } from "./words.js";
@@ -16,7 +18,7 @@ const QUICK_MS = 2000, SLOW_MS = 10_000;
 const LOOK = { timeoutMs: 6000 };
 const PARTS = ["stamped", "bought_unused", "refunded", "held"];
 const STATES = ["queued", "buying", "unknown", "bought", "stamping", "attention", "completed", "rejected", "cancelled"];
-const OFFICES_SHOWN = 12, MISSES_SHOWN = 8;
+const MISSES_SHOWN = 8;
 
 function figure(key) {
   const value = h("dd.number");
@@ -34,14 +36,15 @@ class Dashboard {
     this.figures = Object.fromEntries(["open", "oldest", "pace", "flight", "empty", "miss"].map((key) => [key, figure(key)]));
     this.backlogChart = new Chart({ title: t("chart.open"), series: [{ name: t("chart.open.short"), key: "open", area: true }] });
     this.paceChart = new Chart({ title: t("chart.pace"), series: [{ name: t("chart.pace.short"), key: "completed_per_minute" }, { name: t("chart.limit.short"), key: "limit" }] });
-    this.offices = h("tbody");
+    this.offices = new Offices();
+    this.rejected = new Rejected(() => this.run());
     this.states = h("tbody");
     this.money = h("tbody");
     this.moneyCheck = h("p.small");
     this.misses = h("ul.misses");
     this.missCard = h("section.card", { "aria-labelledby": "miss-title", hidden: true }, h("header", {}, h("h2", { id: "miss-title" }, t("miss.title"))), h("div.inside", {}, this.misses));
     const card = (id, ...inside) => h("section.card", { "aria-labelledby": `${id}-title` }, h("header", {}, h("h2", { id: `${id}-title` }, t(`${id}.title`))), h("div.inside", {}, ...inside));
-    const rows = (id, body, columns) => h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map(([key, number]) => h(number ? "th.number" : "th", { scope: "col" }, t(key))))), body));
+    const rows = (body, columns) => h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map(([key, number]) => h(number ? "th.number" : "th", { scope: "col" }, t(key))))), body));
     main.append(
       h("div.ops-head", {}, h("h1", {}, t("ops.title")), h("span.spread"), this.pause, h("button.compact", { type: "button", id: "deadlines", on: { click: () => this.#deadlines() } }, t("deadlines.open"))),
       this.attention.element,
@@ -51,9 +54,9 @@ class Dashboard {
       this.breakers.element,
       this.missCard,
       h("div.thirds", {},
-        card("offices", rows("offices", this.offices, [["offices.office"], ["offices.waiting", true], ["offices.share"]])),
-        card("states", rows("states", this.states, [["states.state"], ["states.orders", true]])),
-        card("money", rows("money", this.money, [["money.account"], ["money.amount", true]]), this.moneyCheck, h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
+        card("offices", ...this.offices.parts),
+        card("states", rows(this.states, [["states.state"], ["states.orders", true]])),
+        card("money", rows(this.money, [["money.account"], ["money.amount", true]]), this.moneyCheck, this.rejected.element, h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
     );
     document.addEventListener("visibilitychange", () => !document.hidden && this.run());
     addEventListener("session-back", () => this.run());
@@ -136,7 +139,8 @@ class Dashboard {
     else f.miss.set(count(missing), t(missing ? "figure.miss.some" : "figure.miss.none"));
     f.miss.element.classList.toggle("wrong", missing > 0);
     this.#misses(backlog.will_miss);
-    this.#offices(backlog.by_office);
+    this.offices.update(backlog.by_office);
+    this.rejected.update(backlog.by_state.rejected ?? 0);
     this.states.replaceChildren(...STATES.filter((state) => backlog.by_state[state]).map((state) => h("tr", {}, h("th", { scope: "row" }, t(`state.${state}`)), h("td.number", {}, count(backlog.by_state[state])))));
     if (!this.states.children.length) this.states.append(h("tr", {}, h("td", { colspan: "2" }, t("states.none"))));
   }
@@ -146,18 +150,6 @@ class Dashboard {
     const groups = grouped(misses);
     this.misses.replaceChildren(...groups.slice(0, MISSES_SHOWN).map((miss) => h("li", {}, h("b", {}, miss.office), h("span", {}, missWords(miss)))));
     if (groups.length > MISSES_SHOWN) this.misses.append(h("li.soft", {}, t("miss.more", { n: count(groups.length - MISSES_SHOWN) })));
-  }
-
-  #offices(byOffice) {
-    const offices = Object.entries(byOffice).filter(([, waiting]) => waiting > 0).sort((a, b) => b[1] - a[1]);
-    const most = Math.max(1, ...offices.map(([, waiting]) => waiting));
-    this.offices.replaceChildren(...offices.slice(0, OFFICES_SHOWN).map(([office, waiting]) => {
-      const length = h("i.length");
-      length.style.width = `${(waiting / most) * 100}%`;
-      return h("tr", {}, h("th", { scope: "row" }, office), h("td.number", {}, count(waiting)), h("td.share", {}, length));
-    }));
-    if (offices.length === 0) this.offices.append(h("tr", {}, h("td", { colspan: "3" }, t("offices.none"))));
-    if (offices.length > OFFICES_SHOWN) this.offices.append(h("tr", {}, h("td", { colspan: "3" }, t("offices.more", { n: count(offices.length - OFFICES_SHOWN) }))));
   }
 
   #money({ totals_idr: totals, difference_idr: difference }) {
