@@ -56,8 +56,9 @@ export class Breakers {
       ];
       if (breaker.next_probe_at) facts.push(t("breaker.probe", { s: span((Date.parse(breaker.next_probe_at) - Date.now()) / 1000) }));
       setText(card.facts, facts.join(" · "));
-      card.why.replaceChildren(...(breaker.reason && breaker.state !== "closed" ? [evidence(breaker.reason)] : []));
       const forced = breaker.override;
+      // Why it was forced is said with who did.
+      card.why.replaceChildren(...(breaker.reason && breaker.state !== "closed" && !forced ? [evidence(breaker.reason)] : []));
       setText(card.forced, forced ? t("breaker.forced", { state: t(`breaker.${forced.state}`), actor: forced.actor, until: moment(forced.expires_at), reason: forced.reason }) : "");
       card.forced.hidden = !forced;
       card.lift.hidden = !forced;
