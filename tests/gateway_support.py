@@ -47,6 +47,7 @@ class ScriptedBreaker:
 
     state: str = "closed"
     override_now: dict[str, Any] | None = None
+    lifted_for: str | None = None
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     async def status(self) -> Mapping[str, Any]:
@@ -67,8 +68,9 @@ class ScriptedBreaker:
         until = datetime.now(UTC) + timedelta(seconds=expires_in_s)
         self.override_now = {"state": state, "reason": reason, "actor": actor, "expires_at": until}
 
-    async def lift_override(self, actor: str) -> bool:
+    async def lift_override(self, actor: str, reason: str) -> bool:
         del actor
+        self.lifted_for = reason
         was, self.override_now = self.override_now, None
         return was is not None
 

@@ -383,7 +383,10 @@ async def test_forced_closed_it_stays_closed_whatever_fails_and_lifting_gives_th
     assert not await breaker.lift_override("ops-2")
     assert (await breaker.status()).state is OPEN
     last = (await breaker.history(1))[0]
-    assert (last.kind, last.actor) == ("override_lifted", "ops-2")
+    assert (last.kind, last.actor, last.reason) == ("override_lifted", "ops-2", "we know better")
+    await breaker.override(CLOSED, "we know better", "ops-1", 60)
+    await breaker.lift_override("ops-2", "we did not")
+    assert (await breaker.history(1))[0].reason == "we did not"
 
 
 async def test_the_last_thousand_changes_are_kept(breaker: SharedBreaker) -> None:

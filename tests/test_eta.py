@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from antrean.orders import eta, keys
 from antrean.orders.course import MEMORY_MS, CourseLog
 from antrean.orders.eta import Course, Throughput
-from antrean.orders.lateness import Due, misses
+from antrean.orders.lateness import Due, Stopped, misses
 from antrean.orders.pace import PaceReader
 from antrean.orders.place import InOrder, LaneSize, Places
 from antrean.orders.promises import RATIOS_MAX, Promise, Promises, Turned
@@ -150,6 +150,20 @@ def test_without_a_pace_only_what_is_due_within_the_hour_is_said_to_miss() -> No
     assert [(m.due.id, m.expected_ms) for m in misses(dues, line_of({"A": 2}), None, NOW_MS)] == [
         ("soon", None)
     ]
+
+
+def test_a_lane_that_is_held_has_no_pace_and_the_other_keeps_its_own() -> None:
+    dues = [
+        Due(f"{lane}{due}", lane, "A", 0, NOW_MS + due) for lane in ("A", "") for due in (60_000, 86_400_000)
+    ]
+    line = line_of({"A": 2})
+
+    def late(stopped: Stopped) -> list[tuple[str, int | None]]:
+        return [(miss.due.id, miss.expected_ms) for miss in misses(dues, line, 1.0, NOW_MS, stopped)]
+
+    assert late(Stopped()) == []
+    assert late(Stopped(purchases=True)) == [("A60000", None)]
+    assert late(Stopped(stamps=True)) == [("60000", None)]
 
 
 async def test_a_long_lane_is_sampled_and_the_samples_stand_for_all(redis: Redis) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientPayloadError
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from antrean.config.settings import Settings
 from antrean.orders import keys
@@ -74,6 +76,53 @@ async def test_orders_that_came_with_their_serial_number_are_held_by_the_adapter
     gateway.adapter.state = "open"
     backlog = await _json(gateway, "GET", "/v1/ops/backlog")
     assert [(h["reason"], h["orders"]) for h in backlog["holds"]] == [("adapter_unavailable", 1)]
+
+
+@pytest.mark.parametrize("hold", ["provider", "paused", "quota_exhausted", "balance_unexplained"])
+async def test_what_is_held_and_due_soon_is_said_to_miss_whatever_the_pace_was(
+    gateway: Gateway, hold: str
+) -> None:
+    await gateway.complete_purchase((await gateway.order())["id"])
+    due_at = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
+    due = await gateway.order(body=purchase(deadline=due_at))
+    assert (await _json(gateway, "GET", "/v1/ops/backlog"))["will_miss_orders"] == 0
+    if hold == "provider":
+        gateway.provider.state = "open"
+    else:
+        await gateway.parts.store.hold(hold, "", "a test")
+    end_s = time.monotonic() + 5
+    while not (late := (await _json(gateway, "GET", "/v1/ops/backlog"))["will_miss"]):
+        assert time.monotonic() < end_s
+    assert [(miss["order_id"], miss["expected_at"]) for miss in late] == [(due["id"], None)]
+
+
+LIFTS = ("/v1/ops/pause", "/v1/ops/holds/balance_unexplained", "/v1/ops/breaker/provider/override")
+
+
+async def test_who_lifts_a_hold_may_say_why_and_it_goes_on_record(gateway: Gateway) -> None:
+    def was_told(reason: str) -> list[str]:
+        return [line["event"] for line in lines if line.get("reason") == reason and line["actor"]]
+
+    for reason in ("", "it is over"):
+        body = {"reason": reason} if reason else None
+        await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "a test"})
+        await gateway.parts.store.hold("balance_unexplained", "", "balance watch")
+        with capture_logs() as lines:
+            for path in LIFTS:
+                await _json(gateway, "DELETE", path, json=body)
+        assert was_told(reason) == ["draining resumed", "balance explained by a person"]
+        assert gateway.provider.lifted_for == reason
+
+
+@pytest.mark.parametrize("path", LIFTS)
+async def test_a_reason_that_is_none_lifts_nothing(gateway: Gateway, path: str) -> None:
+    await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "a test"})
+    bodies: list[Any] = [{"reason": ""}, {"reason": 1}, {"why": "typed wrong"}, []]
+    for body in bodies:
+        answer = await gateway.call("DELETE", path, role="ops", json=body)
+        assert (answer.status, answer.content_type) == (422, "application/problem+json")
+    holds = (await _json(gateway, "GET", "/v1/ops/backlog"))["holds"]
+    assert [hold["reason"] for hold in holds] == ["paused"]
 
 
 async def test_an_order_that_waits_for_a_person_says_why_and_what_may_be_decided(gateway: Gateway) -> None:

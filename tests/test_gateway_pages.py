@@ -89,6 +89,8 @@ async def test_the_ticket_page_holds_the_ticket_and_an_unknown_one_is_404(gatewa
     page = await answer.text()
     assert answer.status == 200
     assert f">{order['ticket']['number']}<" in page
+    assert 'role="status">Pesanan Anda berikutnya</p>' in page
+    assert not re.search(r"[>\"]{\w+}[<\"]", page)
     assert "Siti" not in page
     assert "1271" not in page
     for token in ("0" * 20, "x", order["ticket"]["token"][:-1]):

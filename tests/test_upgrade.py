@@ -40,7 +40,7 @@ async def test_what_an_earlier_version_wrote_is_finished(redis: Redis, name: str
     world.now_ms += int(SETTLE_S * 1000) + 1000
     await world.beat("new")
     await world.resolver.run_once()
-    await world.store.replay(ids["attention"], "ask", "ops: looked at it")
+    await world.store.replay(ids["attention"], "auto", "ops: looked at it")
     await world.resolver.run_once()
 
     worker = world.worker("new")

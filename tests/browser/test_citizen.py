@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
+from antrean.gateway.ticket_words import filled
+from antrean.gateway.web_files import FILES
+from antrean.orders.holding import ADAPTER, BALANCE, PAUSED, QUOTA, UPSTREAM
+from antrean.orders.states import State
+from antrean.orders.view import rfc3339
 from browser.desk import NAME, NIK, Desk
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -29,7 +36,7 @@ async def test_in_an_outage_the_ticket_says_so_and_later_that_it_is_done(desk: D
     await page.goto(desk.base + orders[2]["ticket"]["url"])
     await expect(page.locator("#number")).to_have_text("3")
     headline = page.locator("#headline")
-    await expect(headline).to_have_text(re.compile(r"Server pusat e-meterai terganggu sejak \d\d\.\d\d"))
+    await expect(headline).to_have_text(re.compile(r"Menunggu server pusat e-meterai sejak \d\d\.\d\d"))
     await expect(page.locator("#more")).to_contain_text("aman")
     await expect(page.locator("#more")).to_contain_text("tidak perlu menunggu di sini")
     await expect(page.locator("#eta")).to_have_text("2 pesanan di depan Anda")
@@ -42,6 +49,63 @@ async def test_in_an_outage_the_ticket_says_so_and_later_that_it_is_done(desk: D
     asked = len(desk.api_calls())
     await page.clock.fast_forward(600_000)
     assert len(desk.api_calls()) == asked
+
+
+def ticket_of(state: str, **changes: Any) -> dict[str, Any]:
+    """A ticket as the gateway shows it."""
+    empty = {"ahead": None, "position": None, "eta": None, "holding": None}
+    at = "2026-01-02T03:04:05.000Z"
+    return {"number": 12345, "state": state, "created_at": at, "updated_at": at} | empty | changes
+
+
+NOW_MS = int(time.time() * 1000)
+SOON = {"earliest": rfc3339(NOW_MS + 60_000), "latest": rfc3339(NOW_MS + 3_600_000)}
+TICKETS = [
+    *(ticket_of(state) for state in State),
+    ticket_of("queued", ahead=0),
+    ticket_of("queued", ahead=1234, eta=SOON),
+    *(
+        ticket_of(state, ahead=ahead, holding={"reason": reason, "since": rfc3339(NOW_MS - 86_400_000)})
+        for reason in (PAUSED, BALANCE, QUOTA, UPSTREAM, ADAPTER)
+        for state, ahead in (("queued", 0), ("queued", 7), ("unknown", None))
+    ),
+]
+
+
+async def test_without_a_script_the_page_says_what_it_says_with_one(desk: Desk) -> None:
+    plain = await desk.browser.new_context(java_script_enabled=False)
+    body = b""
+    for context in (plain, desk.context):
+        await context.route("**/t/made-up", lambda route: route.fulfill(body=body, content_type="text/html"))
+    without, scripted = await plain.new_page(), await desk.context.new_page()
+    for shown in TICKETS:
+        body = filled(FILES["ticket.html"].body, shown)
+        await without.goto(f"{desk.base}/t/made-up")
+        await scripted.goto(f"{desk.base}/t/made-up")
+        # By then its script has said all it has to say.
+        await scripted.wait_for_selector("#share:not([hidden])")
+        for part in ("#number", "#headline", "#more", "#eta"):
+            said = await without.inner_text(part)
+            assert said.replace(" WIB", "") == await scripted.inner_text(part), (shown, part)
+        assert await without.get_attribute(".slip", "class") == await scripted.get_attribute(".slip", "class")
+    await plain.close()
+
+
+@pytest.mark.parametrize("language", ["id", "en"])
+async def test_letters_of_twice_the_size_fit_a_small_phone(desk: Desk, language: str) -> None:
+    body = b""
+    await desk.prefer(language)
+    await desk.context.route("**/t/made-up", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page = await desk.context.new_page()
+    await page.set_viewport_size({"width": 360, "height": 640})
+    for shown in TICKETS:
+        body = filled(FILES["ticket.html"].body, shown)
+        await page.goto(f"{desk.base}/t/made-up")
+        await page.wait_for_selector("#share:not([hidden])")
+        await page.evaluate("document.documentElement.style.fontSize = '32px'")
+        for element in ("html", ".news"):
+            wide = "e => e.scrollWidth - e.clientWidth"
+            assert await page.locator(element).evaluate(wide) <= 0, (shown, element)
 
 
 async def test_the_page_is_small_and_asks_seldom(desk: Desk) -> None:
@@ -71,7 +135,7 @@ async def test_a_line_that_is_away_is_said_and_asked_less_and_less(desk: Desk) -
     await page.goto(desk.base + order["ticket"]["url"])
     await desk.context.route("**/v1/**", lambda route: route.abort())
     await pass_time(page, 10 * 60)
-    await expect(page.locator("#foot")).to_contain_text("Belum tersambung")
+    await expect(page.locator("#foot")).to_contain_text("Sambungan terputus")
     assert len(desk.api_calls()) <= 13
     await desk.context.unroute("**/v1/**")
     asked = asyncio.Event()
@@ -82,6 +146,22 @@ async def test_a_line_that_is_away_is_said_and_asked_less_and_less(desk: Desk) -
             # From here on the answer has as long as it needs: the page's clock, which limits it, stands still.
             break
     await expect(page.locator("#foot")).to_contain_text("Diperbarui")
+    await desk.outage(False)
+
+
+async def test_a_phone_that_loses_its_line_says_at_once_that_what_it_shows_is_old(desk: Desk) -> None:
+    desk.expected = "ERR_INTERNET_DISCONNECTED"
+    await desk.outage(True)
+    order = await desk.submit()
+    page = await desk.open(order["ticket"]["url"], "#share:not([hidden])")
+    await desk.context.set_offline(True)
+    await expect(page.locator(".slip.stale")).to_be_visible()
+    await expect(page.locator("#foot")).to_have_text(
+        re.compile(r"Sambungan terputus.* terakhir diketahui \d\d\.\d\d\.\d\d\.")
+    )
+    await desk.context.set_offline(False)
+    await expect(page.locator("#foot")).to_contain_text("Diperbarui")
+    await expect(page.locator(".slip.stale")).to_have_count(0)
     await desk.outage(False)
 
 

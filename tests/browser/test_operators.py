@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from browser.desk import Desk
 from stack import pdf_bytes
@@ -29,11 +32,83 @@ async def test_an_outage_is_seen_and_a_forced_breaker_has_a_reason(desk: Desk) -
     await expect(page.locator("[data-figure=open] dd").first).to_have_text("1")
     await expect(page.locator(".band i[data-state=open]")).not_to_have_count(0)
     await expect(page.locator("tbody th", has_text=desk.office)).to_be_visible()
+    await expect(page.locator("[data-figure=miss] dd").first).not_to_have_text("0")
+    await expect(page.locator("[data-figure=miss]")).to_contain_text("belum dapat dihitung")
     await provider.get_by_role("button", name="Cabut").click()
+    await dialog.locator("#reason").fill("server pusat sudah pulih")
+    await page.keyboard.press("Enter")
     await expect(provider.locator(".state")).to_have_text("Berjalan")
     await desk.until_orders("completed", 1)
     history = (await desk.stack.ops.get("/v1/ops/breaker/history")).json()["breakers"]["provider"]
-    assert any(change["reason"] == "pemeliharaan server pusat" for change in history)
+    kept = [(change["kind"], change["reason"]) for change in history]
+    assert ("override", "pemeliharaan server pusat") in kept
+    assert ("override_lifted", "server pusat sudah pulih") in kept
+
+
+async def test_figures_that_are_no_longer_asked_for_are_said_to_be_old(desk: Desk) -> None:
+    await desk.sign_in("ops")
+    page = await desk.context.new_page()
+    await page.clock.install()
+    await page.goto(f"{desk.base}/ops")
+    await page.wait_for_selector(".breaker")
+    line = page.locator("#line")
+    await expect(line).to_be_empty()
+    asked = asyncio.Event()
+    # Taken, and never answered.
+    await page.route("**/v1/ops/backlog", lambda _: asked.set())
+    await page.clock.run_for(2500)
+    await asked.wait()
+    await page.clock.run_for(6500)
+    await expect(line).to_have_text(re.compile(r"Sambungan terputus · Terakhir diketahui \d\d\.\d\d\.\d\d"))
+    await expect(page.locator("main.stale")).to_be_visible()
+    await page.unroute("**/v1/ops/backlog")
+    await page.clock.run_for(9000)
+    await expect(line).to_be_empty()
+    await expect(page.locator("main.stale")).to_have_count(0)
+
+
+async def test_two_hundred_offices_are_found_or_shown_in_a_box(desk: Desk) -> None:
+    await desk.sign_in("ops")
+    page = await desk.context.new_page()
+
+    async def many(route: Route) -> None:
+        answer = await route.fetch()
+        backlog = await answer.json()
+        waiting = {f"KTR-{number:03}": number + 1 for number in range(200)}
+        await route.fulfill(response=answer, json=backlog | {"by_office": waiting})
+
+    await page.route("**/v1/ops/backlog", many)
+    await page.goto(f"{desk.base}/ops")
+    rows, box = page.locator(".offices tbody tr"), page.locator(".offices")
+    await expect(rows).to_have_count(12)
+    await expect(rows.first).to_contain_text("KTR-199")
+    await page.click("#office-all")
+    await expect(rows).to_have_count(200)
+    assert await box.evaluate("box => box.scrollHeight > box.clientHeight && box.clientHeight < 700")
+    await page.fill("#office-filter", "ktr-007")
+    await expect(rows).to_have_count(1)
+    await page.fill("#office-filter", "nowhere")
+    await expect(rows).to_have_text("Tidak ada kantor yang cocok.")
+
+
+async def test_the_money_of_a_refused_order_is_owed_until_a_refund_is_on_record(desk: Desk) -> None:
+    await desk.stack.fault("reject", "generate", message="NIK tidak sesuai")
+    await desk.submit()
+    [order] = await desk.until_orders("rejected", 1)
+    await desk.stack.no_faults()
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", "#rejected:not([hidden])")
+    await expect(page.locator("#rejected summary")).to_contain_text("masih harus dikembalikan")
+    await expect(page.get_by_role("row", name="Dibayar, belum dibelikan")).to_be_visible()
+    await page.click("#rejected summary")
+    row = page.locator(f"[data-rejected='{order['id']}']")
+    await expect(row).to_contain_text(desk.office)
+    await row.get_by_role("button").click()
+    await page.get_by_role("dialog").locator("#reason").fill("dibayar kembali di loket")
+    await page.keyboard.press("Enter")
+    await expect(row).to_have_count(0)
+    [order] = await desk.orders()
+    assert "dibayar kembali di loket" in order["history"][-1]["note"]
 
 
 async def test_draining_is_paused_and_resumed_by_the_button(desk: Desk) -> None:

@@ -48,9 +48,9 @@ class BreakerPort:
         """Force a state."""
         await self._breaker.override(BreakerState(state), reason, actor, expires_in_s)
 
-    async def lift_override(self, actor: str) -> bool:
+    async def lift_override(self, actor: str, reason: str) -> bool:
         """End the override."""
-        return await self._breaker.lift_override(actor)
+        return await self._breaker.lift_override(actor, reason)
 
     async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The last changes, newest first."""

@@ -115,7 +115,7 @@ class WillMiss(Answer):
     order_id: OrderId
     office: str
     deadline: datetime
-    expected_at: datetime | None = Field(..., description="Null where no pace is known.")
+    expected_at: datetime | None = Field(..., description="Null where no pace is known, or its lane is held.")
     orders: Annotated[int, Field(ge=1)]
 
 

@@ -29,8 +29,8 @@ class BreakerView(Protocol):
         """Force a state."""
         ...
 
-    async def lift_override(self, actor: str) -> bool:
-        """End the override; False where there was none."""
+    async def lift_override(self, actor: str, reason: str) -> bool:
+        """End the override; False where there was none. With '' the history keeps why it was forced."""
         ...
 
     async def history(self, limit: int) -> Sequence[Mapping[str, Any]]:

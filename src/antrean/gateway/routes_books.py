@@ -172,14 +172,6 @@ async def deadlines(request: web.Request) -> web.Response:
     return exchange.json_response({"moved": moved, "from": rfc3339(_ms(start)), "to": rfc3339(_ms(to))})
 
 
-async def lift_balance_hold(request: web.Request) -> web.Response:
-    """`DELETE /v1/ops/holds/balance_unexplained`: a person has explained the balance; purchases go on."""
-    parts = request.app[SERVICES].parts
-    lifted = await parts.store.account.accept_balance(request[PRINCIPAL].actor)
-    request.app[SERVICES].breakers_changed()
-    return exchange.json_response({"lifted": lifted})
-
-
 def _lines(page: list[Entry]) -> bytes:
     return "".join(map(ledger_csv.row_line, page)).encode()
 
@@ -246,5 +238,4 @@ ROUTES = (
     Route("POST", "/v1/orders/{id}/replay", replay, Access.ANY_KEY, own_order=True),
     Route("POST", "/v1/orders/{id}/refund", refund, Access.ANY_KEY, own_order=True),
     Route("POST", "/v1/ops/deadlines", deadlines, Access.OPS),
-    Route("DELETE", "/v1/ops/holds/balance_unexplained", lift_balance_hold, Access.OPS),
 )

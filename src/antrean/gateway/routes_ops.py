@@ -1,9 +1,10 @@
-"""What ops see and do: breakers, backlog, pause."""
+"""What ops see and do: breakers, backlog, holds."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from antrean.gateway import exchange, submissions
@@ -15,6 +16,8 @@ from antrean.orders.asking import asked
 from antrean.orders.holding import PAUSED, held, text
 from antrean.orders.lateness import Miss
 from antrean.orders.view import rfc3339
+
+log = structlog.get_logger(__name__)
 
 #: Orders that will miss their deadline, shown at a time.
 WILL_MISS_MAX = 100
@@ -59,8 +62,8 @@ async def override(request: web.Request) -> web.Response:
 
 async def lift_override(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/breaker/{name}/override`; the same where there is none."""
-    view = _breaker(request)
-    await asked(view.lift_override(request[PRINCIPAL].actor))
+    view, reason = _breaker(request), await _why(request)
+    await asked(view.lift_override(request[PRINCIPAL].actor, reason))
     return await _changed(request, view)
 
 
@@ -122,14 +125,34 @@ def _miss(miss: Miss) -> dict[str, Any]:
 async def pause(request: web.Request) -> web.Response:
     """`PUT /v1/ops/pause`; a pause that is on already keeps its reason."""
     wanted = submissions.parse(submissions.PauseIn, await exchange.read_json(request))
-    await request.app[SERVICES].parts.store.hold(PAUSED, wanted.reason, request[PRINCIPAL].actor)
+    actor = request[PRINCIPAL].actor
+    if await request.app[SERVICES].parts.store.hold(PAUSED, wanted.reason, actor):
+        log.warning("draining paused", actor=actor, reason=wanted.reason)
     return await _pause_state(request)
 
 
 async def resume(request: web.Request) -> web.Response:
     """`DELETE /v1/ops/pause`; the same where there is none."""
-    await request.app[SERVICES].parts.store.unhold(PAUSED, request[PRINCIPAL].actor)
+    reason, actor = await _why(request), request[PRINCIPAL].actor
+    if await request.app[SERVICES].parts.store.unhold(PAUSED, actor):
+        log.warning("draining resumed", actor=actor, reason=reason)
     return await _pause_state(request)
+
+
+async def lift_balance_hold(request: web.Request) -> web.Response:
+    """`DELETE /v1/ops/holds/balance_unexplained`: a person has explained the balance; purchases go on."""
+    services, reason, actor = request.app[SERVICES], await _why(request), request[PRINCIPAL].actor
+    lifted = await services.parts.store.account.accept_balance(actor)
+    if lifted:
+        log.warning("balance explained by a person", actor=actor, reason=reason)
+    services.breakers_changed()
+    return exchange.json_response({"lifted": lifted})
+
+
+async def _why(request: web.Request) -> str:
+    """The reason in the body, '' where none is given: machines lift without one. Raises Problem."""
+    body = await exchange.read_json(request) if request.can_read_body else {}
+    return submissions.parse(submissions.LiftIn, body).reason or ""
 
 
 async def _pause_state(request: web.Request) -> web.Response:
@@ -168,4 +191,5 @@ ROUTES = (
     Route("GET", "/v1/ops/backlog", backlog, Access.OPS),
     Route("PUT", "/v1/ops/pause", pause, Access.OPS),
     Route("DELETE", "/v1/ops/pause", resume, Access.OPS),
+    Route("DELETE", "/v1/ops/holds/balance_unexplained", lift_balance_hold, Access.OPS),
 )

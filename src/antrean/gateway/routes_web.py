@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import io
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import segno
 from aiohttp import web
 
@@ -16,13 +14,12 @@ from antrean.gateway.problems import Problem
 from antrean.gateway.routes import Access, Handler, Route
 from antrean.gateway.services import SERVICES
 from antrean.gateway.sessions import is_https
+from antrean.gateway.ticket_words import filled
 from antrean.gateway.tickets import Ticket
 from antrean.gateway.web_files import BUILD, FILES
 from antrean.orders import ids
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.view import Look, render_ticket
-
-_NUMBER, _DATA = b"{number}", b"{ticket}"
 
 
 async def static(request: web.Request) -> web.Response:
@@ -59,7 +56,7 @@ async def ticket_qr(request: web.Request) -> web.Response:
 
 
 async def ticket_page(request: web.Request) -> web.Response:
-    """`GET /t/{token}`: the page with the ticket's state in it, so that it needs no second call to show it."""
+    """`GET /t/{token}`: the page with the ticket's state in it and in words: no second call, no script is needed."""
     page = FILES["ticket.html"]
     try:
         shown = await _shown_ticket(request, await _ticket(request))
@@ -69,15 +66,13 @@ async def ticket_page(request: web.Request) -> web.Response:
     except StoreUnavailable:
         pass
     else:
-        return _with_ticket(page.body, str(shown["number"]), shown)
+        return _with_ticket(page.body, shown)
     # The page asks again by itself, and says so.
-    return _with_ticket(page.body, "…", None)
+    return _with_ticket(page.body, None)
 
 
-def _with_ticket(page: bytes, number: str, shown: dict[str, Any] | None) -> web.Response:
-    data = html.escape(orjson.dumps(shown).decode()).encode()
-    body = page.replace(_NUMBER, html.escape(number).encode()).replace(_DATA, data)
-    return web.Response(body=body, content_type="text/html", charset="utf-8")
+def _with_ticket(page: bytes, shown: dict[str, Any] | None) -> web.Response:
+    return web.Response(body=filled(page, shown), content_type="text/html", charset="utf-8")
 
 
 def _no_ticket() -> Problem:

@@ -381,6 +381,12 @@ class PauseIn(StrictModel):
     reason: Text128
 
 
+class LiftIn(StrictModel):
+    """Lifts what holds orders back or forces a breaker."""
+
+    reason: Text128 | None = None
+
+
 def parse(model: type[M], body: Any) -> M:
     """A checked body of another kind. Raises Problem."""
     try:

@@ -14,7 +14,7 @@ from antrean.orders.score import AGE_BITS, score_minute
 
 #: Orders of one lane that are looked at, and about so many of all lanes.
 SAMPLES, SAMPLES_OF_ALL = 50, 1000
-#: With no pace known, an order due within this many ms counts as one that will miss.
+#: With no pace known, or none as its lane is held, an order due within this many ms counts as one that will miss.
 BLIND_MS = 3_600_000
 
 
@@ -32,10 +32,21 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """One that will miss; `expected_ms` is None where no pace is known."""
+    """One that will miss; `expected_ms` is None where no pace is known, or its lane is held."""
 
     due: Due
     expected_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Which lanes are held just now."""
+
+    purchases: bool = False
+    stamps: bool = False
+
+
+RUNNING = Stopped()
 
 
 def misses(
@@ -43,11 +54,15 @@ def misses(
     places: Places,
     per_s: float | None,
     now_ms: int,
+    stopped: Stopped = RUNNING,
 ) -> list[Miss]:
-    """Those that will miss, the earliest deadline first. `per_s`: orders completed a second, None if not known."""
+    """Those that will miss, the earliest deadline first. `per_s`: orders completed a second, None if not known.
+
+    Of a lane that is held nobody knows when it moves again, whatever its pace was.
+    """
     found = []
     for due in dues:
-        if per_s is None:
+        if per_s is None or (stopped.purchases if due.lane else stopped.stamps):
             if due.deadline_ms < now_ms + BLIND_MS:
                 found.append(Miss(due, None))
             continue

@@ -218,9 +218,9 @@ class SharedBreaker:
         row = await self._run("override", state.value, *args)
         self._see(row[1])
 
-    async def lift_override(self, actor: str) -> bool:
+    async def lift_override(self, actor: str, reason: str = "") -> bool:
         """End the override; False where there was none. Raises RedisError."""
-        row = await self._run("override", "", "", actor[:TEXT_MAX], 0)
+        row = await self._run("override", "", reason[:TEXT_MAX], actor[:TEXT_MAX], 0)
         self._see(row[1])
         return row[0] == "moved"
 

@@ -2,8 +2,14 @@
 import { call } from "./api.js";
 import { ask } from "./asking.js";
 import { h, icon, setText } from "./dom.js";
-import { errorWords, evidence } from "./evidence.js";
-import { count, many, moment, span, t, time } from "./words.js";
+import { errorWords, evidence, evidenceWords } from "./evidence.js";
+import { count, many, moment, t, time } from "./words.js";
+
+/** What a line of the history says beside its state, where it says more than that. */
+function noteOf({ state, note }) {
+  if (!note || evidenceWords(note).toLowerCase() === t(`state.${state}`).toLowerCase()) return null;
+  return h("span.soft", {}, " · ", evidence(note));
+}
 
 export class Attention {
   #drawn = "";
@@ -35,11 +41,12 @@ export class Attention {
     return h("li.case", { data: { case: order.id } },
       h("div", {},
         h("p", {}, h("b", {}, order.error ? errorWords(order.error) : t("attention.unknown"))),
-        order.error ? h("p.small", {}, evidence(order.error.message)) : null,
-        h("p.small.soft", {}, t("attention.since", { since: moment(since), span: span((Date.now() - Date.parse(since)) / 1000) })),
+        // Where the code has no words of its own, the message was the heading.
+        order.error && evidenceWords(order.error.message) !== errorWords(order.error) ? h("p.small", {}, evidence(order.error.message)) : null,
+        h("p.small.soft", {}, t("attention.since", { since: moment(since) })),
         h("dl.facts", {}, ...facts.filter(([, value]) => value !== null).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
         h("details", {}, h("summary.small", {}, t("attention.history", { n: count(order.history.length) })),
-          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, time(line.at)), h("span", {}, t(`state.${line.state}`), line.note ? h("span.soft", {}, " · ", evidence(line.note)) : "")))))),
+          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, time(line.at)), h("span", {}, t(`state.${line.state}`), noteOf(line))))))),
       h("div.buttons", {}, ...order.decisions.map((decision) => h("button.compact", { type: "button", on: { click: () => this.#decide(order, decision) } }, t(`decision.${decision}`)))));
   }
 

@@ -49,15 +49,16 @@ export class Breakers {
     for (const [name, breaker] of Object.entries(breakers)) {
       const card = (this.cards[name] ??= this.#card(name));
       card.chip.replaceChildren(breakerChip(breaker.state), h("span.small.soft", {}, t("breaker.since", { since: moment(breaker.since) })));
-      const facts = [
+      const facts = breaker.calls_in_window === 0 ? [t("breaker.calls.none")] : [
         t("breaker.calls", { n: count(breaker.calls_in_window) }),
         t("breaker.failed", { share: count(Math.round(breaker.failure_rate * 100)) }),
         t("breaker.slow", { share: count(Math.round(breaker.slow_rate * 100)) }),
       ];
       if (breaker.next_probe_at) facts.push(t("breaker.probe", { s: span((Date.parse(breaker.next_probe_at) - Date.now()) / 1000) }));
       setText(card.facts, facts.join(" · "));
-      card.why.replaceChildren(...(breaker.reason && breaker.state !== "closed" ? [evidence(breaker.reason)] : []));
       const forced = breaker.override;
+      // Why it was forced is said with who did.
+      card.why.replaceChildren(...(breaker.reason && breaker.state !== "closed" && !forced ? [evidence(breaker.reason)] : []));
       setText(card.forced, forced ? t("breaker.forced", { state: t(`breaker.${forced.state}`), actor: forced.actor, until: moment(forced.expires_at), reason: forced.reason }) : "");
       card.forced.hidden = !forced;
       card.lift.hidden = !forced;
@@ -116,7 +117,12 @@ export class Breakers {
   }
 
   async #lift(name) {
-    await call("DELETE", `/v1/ops/breaker/${name}/override`).catch(() => {}); // What is shown next says whether it worked.
-    this.changed();
+    const done = await ask({
+      title: `${t("breaker.lift")}: ${t(`breaker.name.${name}`)}`,
+      text: t("breaker.lift.more"),
+      confirm: t("breaker.lift"),
+      send: ({ reason }) => call("DELETE", `/v1/ops/breaker/${name}/override`, { json: { reason } }),
+    });
+    if (done) this.changed();
   }
 }

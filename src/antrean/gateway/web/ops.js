@@ -5,15 +5,20 @@ import { Attention } from "./attention.js";
 import { Breakers } from "./breakers.js";
 import { Chart } from "./chart.js";
 import { $, h, icon, setText } from "./dom.js";
+import { evidenceWords } from "./evidence.js";
 import { ruled } from "./fields.js";
+import { Offices } from "./offices.js";
+import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, date, many, moment, rupiah, span, t } from "./words.js";
+import { count, date, many, moment, rupiah, span, t, timeS } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
+/** An answer that takes longer is none: what is shown would look as if it were of now. */
+const LOOK = { timeoutMs: 6000 };
 const PARTS = ["stamped", "bought_unused", "refunded", "held"];
 const STATES = ["queued", "buying", "unknown", "bought", "stamping", "attention", "completed", "rejected", "cancelled"];
-const OFFICES_SHOWN = 12, MISSES_SHOWN = 8;
+const MISSES_SHOWN = 8;
 
 function figure(key) {
   const value = h("dd.number");
@@ -23,6 +28,7 @@ function figure(key) {
 
 class Dashboard {
   constructor(main) {
+    this.main = main;
     this.attention = new Attention(() => this.quick());
     this.breakers = new Breakers(() => { this.quick(); this.slow(); });
     this.situation = h("div.situation", { role: "status" });
@@ -30,14 +36,15 @@ class Dashboard {
     this.figures = Object.fromEntries(["open", "oldest", "pace", "flight", "empty", "miss"].map((key) => [key, figure(key)]));
     this.backlogChart = new Chart({ title: t("chart.open"), series: [{ name: t("chart.open.short"), key: "open", area: true }] });
     this.paceChart = new Chart({ title: t("chart.pace"), series: [{ name: t("chart.pace.short"), key: "completed_per_minute" }, { name: t("chart.limit.short"), key: "limit" }] });
-    this.offices = h("tbody");
+    this.offices = new Offices();
+    this.rejected = new Rejected(() => this.run());
     this.states = h("tbody");
     this.money = h("tbody");
     this.moneyCheck = h("p.small");
     this.misses = h("ul.misses");
     this.missCard = h("section.card", { "aria-labelledby": "miss-title", hidden: true }, h("header", {}, h("h2", { id: "miss-title" }, t("miss.title"))), h("div.inside", {}, this.misses));
     const card = (id, ...inside) => h("section.card", { "aria-labelledby": `${id}-title` }, h("header", {}, h("h2", { id: `${id}-title` }, t(`${id}.title`))), h("div.inside", {}, ...inside));
-    const rows = (id, body, columns) => h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map(([key, number]) => h(number ? "th.number" : "th", { scope: "col" }, t(key))))), body));
+    const rows = (body, columns) => h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map(([key, number]) => h(number ? "th.number" : "th", { scope: "col" }, t(key))))), body));
     main.append(
       h("div.ops-head", {}, h("h1", {}, t("ops.title")), h("span.spread"), this.pause, h("button.compact", { type: "button", id: "deadlines", on: { click: () => this.#deadlines() } }, t("deadlines.open"))),
       this.attention.element,
@@ -47,12 +54,14 @@ class Dashboard {
       this.breakers.element,
       this.missCard,
       h("div.thirds", {},
-        card("offices", rows("offices", this.offices, [["offices.office"], ["offices.waiting", true], ["offices.share"]])),
-        card("states", rows("states", this.states, [["states.state"], ["states.orders", true]])),
-        card("money", rows("money", this.money, [["money.account"], ["money.amount", true]]), this.moneyCheck, h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
+        card("offices", ...this.offices.parts),
+        card("states", rows(this.states, [["states.state"], ["states.orders", true]])),
+        card("money", rows(this.money, [["money.account"], ["money.amount", true]]), this.moneyCheck, this.rejected.element, h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
     );
     document.addEventListener("visibilitychange", () => !document.hidden && this.run());
     addEventListener("session-back", () => this.run());
+    addEventListener("offline", () => this.#line(false));
+    addEventListener("online", () => this.run());
   }
 
   run() {
@@ -63,14 +72,14 @@ class Dashboard {
   async quick() {
     clearTimeout(this.quickTimer);
     try {
-      const [{ breakers }, backlog, attention] = await Promise.all([call("GET", "/v1/ops/breaker"), call("GET", "/v1/ops/backlog"), call("GET", "/v1/ops/attention")]);
+      const [{ breakers }, backlog, attention] = await Promise.all(["breaker", "backlog", "attention"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.update(breakers);
       this.attention.update(attention);
       this.#backlog(backlog);
       this.#line(true);
     } catch (error) {
       if (error.status === 401) return;
-      this.#line(false, error);
+      this.#line(false);
     }
     clearTimeout(this.quickTimer);
     if (!document.hidden) this.quickTimer = setTimeout(() => this.quick(), QUICK_MS);
@@ -79,7 +88,7 @@ class Dashboard {
   async slow() {
     clearTimeout(this.slowTimer);
     try {
-      const [history, trend, ledger] = await Promise.all([call("GET", "/v1/ops/breaker/history?limit=1000"), call("GET", "/v1/ops/trend"), call("GET", "/v1/ops/ledger?limit=1")]);
+      const [history, trend, ledger] = await Promise.all(["breaker/history?limit=1000", "trend", "ledger?limit=1"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.setHistory(history.breakers);
       this.backlogChart.update(trend.samples);
       this.paceChart.update(trend.samples);
@@ -94,9 +103,12 @@ class Dashboard {
 
   #line(reached) {
     const at = $("#line");
+    if (reached) this.knownAt = Date.now();
     if (at.dataset.bad === String(!reached)) return;
     at.dataset.bad = String(!reached);
-    at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), t("line.off"))]));
+    this.main.classList.toggle("stale", !reached);
+    const words = this.knownAt ? `${t("line.off")} · ${t("line.known", { time: timeS(this.knownAt) })}` : t("line.never");
+    at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
   }
 
   #backlog(backlog) {
@@ -108,7 +120,7 @@ class Dashboard {
     if (mark !== this.holdMark) {
       this.holdMark = mark;
       this.situation.replaceChildren(...(holds.length
-        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: hold.detail, actor: hold.actor })}` : ""),
+        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: evidenceWords(hold.detail), actor: evidenceWords(hold.actor) })}` : ""),
           hold.reason === "balance_unexplained" ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained")) : null))
         : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
     }
@@ -122,10 +134,13 @@ class Dashboard {
     else if (holds.length || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
     else f.empty.set(span((backlog.open / pace) * 60), t("figure.empty.at", { at: moment(Date.now() + (backlog.open / pace) * 60_000) }));
     const missing = backlog.will_miss_orders;
-    f.miss.set(count(missing), missing ? t("figure.miss.some") : t("figure.miss.none"));
+    // Of what is held nobody knows when it is done: what is due soon is counted, and none of it is no promise.
+    if (holds.length) f.miss.set(missing ? count(missing) : "–", t(missing ? "figure.miss.least" : "figure.miss.unknown"));
+    else f.miss.set(count(missing), t(missing ? "figure.miss.some" : "figure.miss.none"));
     f.miss.element.classList.toggle("wrong", missing > 0);
     this.#misses(backlog.will_miss);
-    this.#offices(backlog.by_office);
+    this.offices.update(backlog.by_office);
+    this.rejected.update(backlog.by_state.rejected ?? 0);
     this.states.replaceChildren(...STATES.filter((state) => backlog.by_state[state]).map((state) => h("tr", {}, h("th", { scope: "row" }, t(`state.${state}`)), h("td.number", {}, count(backlog.by_state[state])))));
     if (!this.states.children.length) this.states.append(h("tr", {}, h("td", { colspan: "2" }, t("states.none"))));
   }
@@ -137,18 +152,6 @@ class Dashboard {
     if (groups.length > MISSES_SHOWN) this.misses.append(h("li.soft", {}, t("miss.more", { n: count(groups.length - MISSES_SHOWN) })));
   }
 
-  #offices(byOffice) {
-    const offices = Object.entries(byOffice).filter(([, waiting]) => waiting > 0).sort((a, b) => b[1] - a[1]);
-    const most = Math.max(1, ...offices.map(([, waiting]) => waiting));
-    this.offices.replaceChildren(...offices.slice(0, OFFICES_SHOWN).map(([office, waiting]) => {
-      const length = h("i.length");
-      length.style.width = `${(waiting / most) * 100}%`;
-      return h("tr", {}, h("th", { scope: "row" }, office), h("td.number", {}, count(waiting)), h("td.share", {}, length));
-    }));
-    if (offices.length === 0) this.offices.append(h("tr", {}, h("td", { colspan: "3" }, t("offices.none"))));
-    if (offices.length > OFFICES_SHOWN) this.offices.append(h("tr", {}, h("td", { colspan: "3" }, t("offices.more", { n: count(offices.length - OFFICES_SHOWN) }))));
-  }
-
   #money({ totals_idr: totals, difference_idr: difference }) {
     this.money.replaceChildren(
       h("tr.sum", {}, h("th", { scope: "row" }, t("money.paid")), h("td.number", {}, rupiah(totals.paid))),
@@ -157,13 +160,13 @@ class Dashboard {
   }
 
   async #pause() {
-    if (this.paused) await ask({ title: t("pause.off"), text: t("pause.off.more"), confirm: t("pause.off"), send: () => call("DELETE", "/v1/ops/pause") });
+    if (this.paused) await ask({ title: t("pause.off"), text: t("pause.off.more"), confirm: t("pause.off"), send: ({ reason }) => call("DELETE", "/v1/ops/pause", { json: { reason } }) });
     else await ask({ title: t("pause.on"), text: t("pause.on.more"), confirm: t("pause.on"), send: ({ reason }) => call("PUT", "/v1/ops/pause", { json: { reason } }) });
     this.quick();
   }
 
   async #explained() {
-    await ask({ title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"), send: () => call("DELETE", "/v1/ops/holds/balance_unexplained") });
+    await ask({ title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"), send: ({ reason }) => call("DELETE", "/v1/ops/holds/balance_unexplained", { json: { reason } }) });
     this.quick();
   }
 

@@ -8,6 +8,8 @@ const ENDED = new Set(["completed", "rejected", "cancelled"]);
 const WORKING = new Set(["buying", "bought", "stamping"]);
 /** Seconds between two questions: near the front, far from it, while everything waits for the central server. */
 const NEAR_S = 5, FAR_S = 20, HELD_S = 30, FAILED_S_MAX = 120;
+/** An answer that takes longer, in ms, is none. */
+const ANSWER_MS = 6000;
 
 let ticket = JSON.parse($("#ticket").dataset.ticket);
 let knownAt = ticket === null ? null : Date.now();
@@ -51,6 +53,7 @@ function show() {
   setText($("#eta"), eta);
   $("#eta").classList.toggle("held", tone === "held");
   $(".slip").className = `slip ${tone}`;
+  $(".slip").classList.toggle("stale", failures > 0);
   const now = ticket?.state ?? "";
   if (now !== drawn) {
     $("#steps").replaceChildren(...steps());
@@ -62,14 +65,19 @@ function show() {
 }
 
 async function ask() {
+  // An old phone has no AbortSignal.timeout.
+  const abort = new AbortController();
+  const limit = setTimeout(() => abort.abort(), ANSWER_MS);
   try {
-    const answer = await fetch(`/v1/tickets/${token}`, { headers: { "Accept-Language": language }, signal: AbortSignal.timeout?.(15000) });
+    const answer = await fetch(`/v1/tickets/${token}`, { headers: { "Accept-Language": language }, signal: abort.signal });
     if (!answer.ok) throw new Error(String(answer.status));
     ticket = await answer.json();
     knownAt = Date.now();
     failures = 0;
   } catch {
     failures += 1;
+  } finally {
+    clearTimeout(limit);
   }
   show();
 }
@@ -113,6 +121,11 @@ function offerSharing() {
 $("#tools").append(languageSwitch(), themeSwitch());
 document.addEventListener("visibilitychange", askNow);
 addEventListener("online", askNow);
+addEventListener("offline", () => {
+  if (ticket !== null && ENDED.has(ticket.state)) return;
+  failures = Math.max(failures, 1);
+  show();
+});
 offerSharing();
 show();
 if (ticket === null) askNow();

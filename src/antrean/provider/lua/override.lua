@@ -5,7 +5,8 @@ local _, state, reason, actor, length_ms = unpack(ARGV)
 
 if state == '' then
   if not B.ov_state then return {'ignored', EFFECTIVE, B.epoch} end
-  remember('override_lifted', B.ov_state, B.state, B.ov_reason, actor)
+  -- Lifted without a word, it is kept why it was forced.
+  remember('override_lifted', B.ov_state, B.state, reason ~= '' and reason or B.ov_reason, actor)
   drop_override()
   return {'moved', B.state, B.epoch}
 end
