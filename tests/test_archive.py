@@ -500,3 +500,48 @@ async def test_a_page_far_back_in_a_list_reads_no_more_of_the_archive_than_the_f
         if cursor is None:
             break
     assert (seen, most) == (36, 2)
+
+
+async def test_a_move_that_lost_its_lease_leaves_what_the_next_one_has_moved(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both name the segment alike, for it is of the same orders."""
+    shelf = Shelf(redis, tmp_path)
+    made = await shelf.finished()
+    shelf.later()
+    pictures = Pictures(shelf.world.scripts, shelf.world.documents)
+    next_one = Archiver(shelf.store, shelf.another_archive(), pictures, DAY_S)
+    renew = lease.Lease.renew
+
+    async def after_a_minute(self: lease.Lease) -> None:
+        monkeypatch.setattr(lease.Lease, "renew", renew)
+        await redis.delete(keys.LEASE + "archive")
+        await next_one.run_once()
+        await renew(self)
+
+    monkeypatch.setattr(lease.Lease, "renew", after_a_minute)
+    with pytest.raises(StoreUnavailable, match="another process"):
+        await shelf.archiver.run_once()
+    assert await shelf.in_redis() == set()
+    for order in made.values():
+        assert await shelf.another_archive().find(order.id) is not None
+
+
+async def test_a_lease_is_kept_though_redis_fails_once(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE_MS", 400)
+    world = World(redis)
+    run, renewals = world.scripts.run, 0
+
+    async def failing_once(name: str, *args: Any) -> Any:
+        nonlocal renewals
+        renewals += name == "keep_lease"
+        if name == "keep_lease" and renewals == 1:
+            raise RedisConnectionError("cut")
+        return await run(name, *args)
+
+    monkeypatch.setattr(world.scripts, "run", failing_once)
+    async with alone(world.scripts, "archive"):
+        async with asyncio.timeout(10):
+            while renewals < 6:
+                await asyncio.sleep(0.02)
+        assert await redis.exists(keys.LEASE + "archive")

@@ -32,7 +32,7 @@ NOBODY: set[str] = set()
 MAY: dict[tuple[str, str], tuple[set[str], bool]] = {
     ("POST", "/v1/orders"): (COUNTER, False),
     ("GET", "/v1/orders"): (ALL, False),
-    ("POST", "/v1/orders/search"): (ALL, False),
+    ("POST", "/v1/search"): (ALL, False),
     ("POST", "/v1/batches"): (COUNTER, False),
     ("GET", "/v1/orders/{id}"): (ALL, False),
     ("POST", "/v1/orders/{id}/cancel"): (ALL, False),

@@ -395,14 +395,14 @@ async def test_an_order_is_found_again_by_what_a_citizen_or_a_paper_says(gateway
     stranger = {"identity_type": "KTP", "identity_number": "3171014505900002", "name": "Budi"}
     await gateway.order(body=purchase(taxpayer=stranger))
     text = text.replace("ticket", str(order["ticket"]["number"])).replace("token", order["ticket"]["token"])
-    answer = await gateway.call("POST", "/v1/orders/search", json={"text": text})
+    answer = await gateway.call("POST", "/v1/search", json={"text": text})
     assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
-    elsewhere = await gateway.call("POST", "/v1/orders/search", json={"text": text}, office=OTHER)
+    elsewhere = await gateway.call("POST", "/v1/search", json={"text": text}, office=OTHER)
     assert await elsewhere.json() == {"orders": [], "next_cursor": None}
 
 
 @pytest.mark.parametrize("text", ["Siti", "Aminah", "12710101", "S*** A***"])
 async def test_nobody_learns_a_name_or_a_number_by_trying_a_part_of_it(gateway: Gateway, text: str) -> None:
     await gateway.order()
-    answer = await gateway.call("POST", "/v1/orders/search", json={"text": text})
+    answer = await gateway.call("POST", "/v1/search", json={"text": text})
     assert (await answer.json())["orders"] == []

@@ -172,6 +172,6 @@ async def test_an_appended_revision_that_was_cut_off_is_no_stamped_document(chec
     )
     revision = added + xref + b"startxref\n%d\n%%%%EOF\n" % (len(original) + len(added))
     await checker.verify_stamped(original, original + revision, 1)
-    for end in (0, 20, len(added), len(revision) - 7):
+    for end in (0, 1, 3, 5, 20, len(added), len(added) + 4, len(revision) - 7):
         with pytest.raises(StampedUnsound):
             await checker.verify_stamped(original, original + revision[:end], 1)

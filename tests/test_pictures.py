@@ -178,8 +178,10 @@ async def test_an_order_that_gets_another_sn_gets_the_picture_of_that_one(
     first = (await world.order(order.id)).serial_number
     world.upstream.faults["stamp"] = [SerialUnusable("97", "used on another document")]
     await world.worker().run(order.id)
-    spare = world.upstream.sell("nobody.pdf")
-    await world.store.found("nobody", spare.serial_number, "found")
+    gone = await world.submit()
+    await world.store.cancel(gone.id)
+    spare = world.upstream.sell(f"{gone.id}.pdf")
+    await world.store.found(gone.id, spare.serial_number, "found")
     await world.store.replay(order.id, "new_serial", "ops: another one")
     now = await world.order(order.id)
     assert (now.serial_number, first) == (spare.serial_number, world.upstream.sold[0].serial_number)

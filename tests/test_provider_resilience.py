@@ -162,6 +162,35 @@ async def test_a_hiccup_that_did_not_happen_is_repeated_after_a_jittered_pause(m
     assert 0.5 <= each.pauses[1] <= 0.7
 
 
+@pytest.mark.parametrize("failure", [Unavailable("busy", sent=True), OutcomeUnknown("the connection broke")])
+async def test_a_failed_trial_is_told_as_one_and_not_repeated(redis: Redis, failure: ProviderError) -> None:
+    each = compose(redis)
+    await earn_retries(each)
+    breaker = each.signing
+    for _ in range(5):
+        permit = await breaker.admit()
+        assert permit is not None
+        await breaker.settle(permit, Unavailable("refused"), 0.0)
+    probed: list[None] = []
+
+    async def well() -> None:
+        probed.append(None)
+
+    prober = Prober("adapter", breaker, well)
+    async with asyncio.timeout(5):
+        while not probed:
+            await prober.run_once()
+            await asyncio.sleep(0.01)
+    each.adapter.script = [failure]
+    meter = CallMeter()
+    with pytest.raises(type(failure)) as failed:
+        await each.provider.stamp(stamp_request(), meter)
+    assert failed.value.trial_every_s == breaker.rules.probe_interval_s
+    assert (meter.calls, each.pauses) == (1, [])
+    assert (await breaker.status()).state is BreakerState.OPEN
+    await each.provider.aclose()
+
+
 @pytest.mark.parametrize(
     ("told_s", "took_s", "counted_s"),
     [(0.25, 3.0, 0.25), (None, 3.0, 3.0), (0.25, 30.0, 30.0)],

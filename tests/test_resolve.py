@@ -276,3 +276,16 @@ async def test_a_verdict_of_one_who_led_before_does_not_end_a_later_doubt(world:
     goes_on.set()
     await late
     assert (await world.order(order.id)).state is State.UNKNOWN
+
+
+async def test_an_order_in_doubt_whose_stamp_somebody_gave_with_an_affix_goes_to_a_person(
+    world: World,
+) -> None:
+    order = await sold_and_hidden(world)
+    (sale,) = world.upstream.sold
+    await world.affix(serial_number=sale.serial_number)
+    sale.visible = True
+    assert await look(world, order, 20) is State.ATTENTION
+    waiting = await world.order(order.id)
+    assert waiting.error is not None
+    assert "another order" in waiting.error.message

@@ -76,3 +76,24 @@ async def test_another_serial_number_for_a_purchase_leaves_an_affix_the_one_it_u
     await world.store.replay(order.id, "new_serial", "ops")
     assert (await world.order(order.id)).serial_number == SERIAL
     assert await world.redis.hget(keys.SERIAL_USE, "SN2") == b"an affix"
+
+
+async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk(
+    redis: Redis, tmp_path: Path
+) -> None:
+    shelf = Shelf(redis, tmp_path)
+    cancelled = (await shelf.finished())["cancelled"]
+    shelf.later()
+    await shelf.move()
+    shelf.objects.fail = "get"
+    assert await shelf.store.found(cancelled.id, SERIAL, "found", walk=True) is Code.STATE
+    shelf.objects.fail = None
+    assert await shelf.store.found(cancelled.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY
+
+
+async def test_a_second_one_of_an_archived_order_is_used_for_the_next(redis: Redis, tmp_path: Path) -> None:
+    shelf = Shelf(redis, tmp_path)
+    purchase = (await shelf.finished())["purchase"]
+    shelf.later()
+    await shelf.move()
+    assert await shelf.store.found(purchase.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY

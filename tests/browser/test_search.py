@@ -30,7 +30,7 @@ async def test_what_is_not_loaded_is_searched_for_among_all_orders(desk: Desk) -
                 json={"orders": orders[len(asked) - 2 :][:1], "next_cursor": None if len(asked) > 2 else "c"}
             )
 
-    await desk.context.route("**/v1/orders/search", answer)
+    await desk.context.route("**/v1/search", answer)
     page = await desk.counter()
     rows = page.locator("tr[data-order]")
     await expect(rows).to_have_count(2)

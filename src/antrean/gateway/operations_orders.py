@@ -119,7 +119,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
         links={200: {name: (target, _OF_FIRST) for name, target in _FROM_LIST.items()}},
     ),
-    ("POST", "/v1/orders/search"): Operation(
+    ("POST", "/v1/search"): Operation(
         "searchOrders",
         ORDERS,
         "Find orders again",

@@ -197,7 +197,7 @@ async def list_orders(request: web.Request) -> web.Response:
 
 
 async def search_orders(request: web.Request) -> web.Response:
-    """`POST /v1/orders/search`: in the body, since what is typed may be a name or an identity number."""
+    """`POST /v1/search`: in the body, since what is typed may be a name or an identity number."""
     services, principal = request.app[SERVICES], request[PRINCIPAL]
     asked_for = submissions.parse(submissions.SearchIn, await exchange.read_json(request))
 
@@ -356,7 +356,7 @@ def look_of(request: web.Request, services: Services) -> Look:
 ROUTES = (
     Route("POST", "/v1/orders", submit, Access.COUNTER),
     Route("GET", "/v1/orders", list_orders, Access.ANY_KEY),
-    Route("POST", "/v1/orders/search", search_orders, Access.ANY_KEY),
+    Route("POST", "/v1/search", search_orders, Access.ANY_KEY),
     Route("POST", "/v1/batches", submit_batch, Access.COUNTER),
     Route("GET", "/v1/orders/{id}", get_order, Access.ANY_KEY, own_order=True),
     Route("POST", "/v1/orders/{id}/cancel", cancel, Access.ANY_KEY, own_order=True),

@@ -135,30 +135,27 @@ class Archive:
 
     # ---- writing
 
-    async def write(self, records: Iterable[Record], lease: Lease | None = None) -> None:
+    async def write(self, records: Iterable[Record]) -> list[Segment]:
         """Keep records durably, one segment for each day on which they were made, and read them back.
 
-        `lease`: what makes us the only one at the archive; where it was lost meanwhile, nothing is left of the segment.
-        Raises StoreUnavailable, also where what is read is not what was written.
+        Raises StoreUnavailable also where what is read is not what was written.
         """
         by_day: dict[str, list[Record]] = {}
         for record in sorted(records, key=lambda r: r[b"id"]):
             by_day.setdefault(_day(ids.time_ms(record[b"id"].decode())), []).append(record)
+        written = []
         for day, group in by_day.items():
             numbers = [int(record[b"seq"]) for record in group]
             first, last = group[0][b"id"].decode(), group[-1][b"id"].decode()
             segment = Segment(day, first, last, min(numbers), max(numbers), 0)
             await self._put(segment, group)
-            if lease is not None:
-                await self._still_ours(lease, segment)
+            written.append(segment)
+        return written
 
-    async def _still_ours(self, lease: Lease, segment: Segment) -> None:
-        try:
-            await lease.renew()
-        except StoreUnavailable:
-            # Somebody may have been erased since the records were read.
-            await self._delete(segment.path)
-            raise
+    async def delete(self, segment: Segment) -> None:
+        """Forget a segment: one whose orders are all somewhere else."""
+        self._kept.pop(segment.path, None)
+        await self._delete(segment.path)
 
     async def rewrite(self, order_id: str, change: Callable[[Record], Record]) -> None:
         """Change an order's record wherever it stands."""
@@ -176,17 +173,18 @@ class Archive:
         return changed
 
     async def _rewrite(self, segment: Segment, change: Callable[[Record], Record]) -> int:
-        async with self.alone():
+        async with self.alone() as lease:
             # Another process may have written it anew while we waited.
             names = {dataclasses.replace(s, generation=0): s for s in await self._segments(segment.day)}
             found = names.get(dataclasses.replace(segment, generation=0))
-            return await self._rewrite_alone(found, change) if found else 0
+            return await self._rewrite_alone(found, change, lease) if found else 0
 
-    async def _rewrite_alone(self, segment: Segment, change: Callable[[Record], Record]) -> int:
+    async def _rewrite_alone(self, segment: Segment, change: Callable[[Record], Record], lease: Lease) -> int:
         before = await self._read(segment) or []
         after = [change(dict(record)) for record in before]
         changed = sum(new != old for new, old in zip(after, before, strict=True))
         if changed:
+            await lease.renew()
             # Where a crash leaves the earlier generation behind, it is passed over.
             await self._put(dataclasses.replace(segment, generation=segment.generation + 1), after)
             self._kept.pop(segment.path, None)

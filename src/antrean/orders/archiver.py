@@ -11,8 +11,10 @@ import hashlib
 import structlog
 
 from antrean.orders import keys
-from antrean.orders.archive import Archive
+from antrean.orders.archive import Archive, Segment
 from antrean.orders.asking import asked
+from antrean.orders.lease import LeaseLost
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.pictures import Pictures
 from antrean.orders.record import Record, whole
 from antrean.orders.states import TERMINAL, State
@@ -61,8 +63,23 @@ class Archiver:
         async with self._archive.alone() as lease:
             old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
             await self._pictures.to_files([record[b"sn"].decode() for record in old if record.get(b"sn")])
-            await self._archive.write(old, lease)
-            return await self._remove(old)
+            segments = await self._archive.write(old)
+            try:
+                await lease.renew()
+                return await self._remove(old)
+            except LeaseLost as error:
+                log.warning("a move to the archive took too long", why=str(error))
+        await self._take_back(segments, old)
+        raise StoreUnavailable("the archive was another process's before all was moved")
+
+    async def _take_back(self, segments: list[Segment], records: list[Record]) -> None:
+        """Somebody may have been erased between our reading and our writing. Where others have moved the same orders
+        meanwhile, the segments may be theirs: then they stay."""
+        async with self._archive.alone():
+            names = [keys.ORDER + record[b"id"].decode() for record in records]
+            if await asked(self._redis.exists(*names)) == len(names):
+                for segment in segments:
+                    await self._archive.delete(segment)
 
     async def _glances(self, rows: list[tuple[bytes, float]]) -> list[Record]:
         """Of each no more than whether it may go asks for: most orders of a long outage are old and may not."""

@@ -51,8 +51,6 @@ RECORD_MAX_S = 120.0
 #: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person. Well above the number
 #: of failures that opens a breaker (`ANTREAN_BREAKER_MIN_CALLS`), for one order alone may have to bring them about.
 STAMP_CALLS_MAX = 40
-#: The same for documents that came and are not in order: the adapter is well.
-UNSOUND_CALLS_MAX = 12
 #: Calls for one order after which a person is called for a picture that the upstream does not give, and the longest
 #: wait before the next, in seconds: about five minutes in all.
 PICTURE_CALLS_MAX = 10
@@ -61,6 +59,8 @@ PICTURE_WAIT_MAX_S = 60.0
 RETRY_WAIT_S = 1.0
 #: The same after the trial of a half-open breaker, in times between two trials: the next trial is another order's.
 TRIAL_WAIT = 2.0
+#: No such wait is longer, in seconds (the sweeper takes a longer one for a clock that was set back).
+WAIT_MAX_S = 100.0
 #: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
 UNREADABLE_WAIT_S = 15.0
 
@@ -343,7 +343,7 @@ class Fulfiller:
                 return await self._refuse(turn, "attend", "stamping-failed", error.message)
             return await self._unavailable(turn, error)
         except ValueError as error:
-            if turn.tries >= UNSOUND_CALLS_MAX:
+            if turn.tries >= STAMP_CALLS_MAX:
                 return await self._refuse(turn, "attend", "stamped-pdf-unsound", str(error))
             log.warning("stamped PDF is not in order", why=str(error))
             return await self._release(turn, "the stamped PDF was not in order", RETRY_WAIT_S)
@@ -385,6 +385,7 @@ class Fulfiller:
     async def _unavailable(self, turn: _Turn, error: ProviderError) -> Outcome:
         """Back in line: at once where a breaker refused (the dispatcher waits for it), else after a short wait."""
         if isinstance(error, Unavailable) and error.refused_by_breaker:
+            turn.forgive()
             return await self._release(turn, "")
         if error.trial_every_s:
             turn.unsay()
@@ -392,7 +393,7 @@ class Fulfiller:
             turn.forgive()
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
         least_s = TRIAL_WAIT * error.trial_every_s or RETRY_WAIT_S
-        wait_s = max(asked_s, least_s) * self._rng.uniform(0.5, 1.5)
+        wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
         return await self._release(turn, error.message, wait_s)
 
     async def _store_trouble(self, turn: _Turn, error: OSError) -> Outcome:

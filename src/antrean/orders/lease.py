@@ -22,6 +22,10 @@ WAIT_MAX_S = 15.0
 LOOK_EVERY_S = 0.02
 
 
+class LeaseLost(StoreUnavailable):
+    """It ended while we stood still, and may be somebody else's now."""
+
+
 class Lease:
     """Ours while the process that has it runs; one that stood still for longer may have lost it."""
 
@@ -40,16 +44,21 @@ class Lease:
         return False
 
     async def renew(self) -> None:
-        """Make sure that it is ours still, and for LEASE_MS more. Raises StoreUnavailable where it is not."""
+        """Make sure that it is ours still, and for LEASE_MS more. Raises LeaseLost, StoreUnavailable."""
         (code,) = await asked(self._scripts.run("keep_lease", self._name, self._token, LEASE_MS))
         if code != Code.OK:
-            raise StoreUnavailable(f"another process is at the {self._name}")
+            raise LeaseLost(f"another process is at the {self._name}")
 
     async def keep(self) -> None:
         """Renew it until cancelled, or until it is lost."""
         while True:
             await asyncio.sleep(LEASE_MS / 1000 / RENEWALS)
-            await self.renew()
+            try:
+                await self.renew()
+            except LeaseLost:
+                return  # the block learns it where it asks
+            except StoreUnavailable:
+                continue
 
     async def end(self) -> None:
         """Give it back. Raises StoreUnavailable."""
@@ -70,7 +79,6 @@ async def alone(scripts: Scripts, name: str, wait_s: float = WAIT_MAX_S) -> Asyn
         yield lease
     finally:
         keeping.cancel()
-        # What it failed with, the block learns where it asks.
-        with contextlib.suppress(asyncio.CancelledError, StoreUnavailable):
+        with contextlib.suppress(asyncio.CancelledError):
             await keeping
         await lease.end()

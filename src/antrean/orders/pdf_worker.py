@@ -113,13 +113,16 @@ def verify(original: bytes, stamped: bytes, page: int) -> None:
 def _revised(original: bytes, stamped: bytes) -> bool:
     """A signer may also append a revision (ISO 32000-1, 7.5.6) and leave the page's own objects as they are.
 
-    Of one that was cut off, objects are there and no end: what a reader shows is the original.
+    One that was cut off begins with an object's number, as every revision does, and has no end: what a reader shows is
+    the original. What else a signer leaves behind it, such as a comment, is its own affair.
     """
     body = original.rstrip()
-    revision = stamped[len(body) :]
-    if not stamped.startswith(body) or len(stamped) <= len(original):
+    revision = stamped[len(body) :].strip()
+    if not stamped.startswith(body) or not revision:
         return False
-    return b" obj" not in revision or (b"startxref" in revision and b"%%EOF" in revision)
+    if revision[:1].isdigit() or revision.startswith(b"xref"):
+        return b"startxref" in revision and b"%%EOF" in revision
+    return True
 
 
 def draw(data: bytes, number: int, width_px: int) -> dict[str, Any]:

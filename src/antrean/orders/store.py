@@ -365,13 +365,16 @@ class OrderStore:
         one whose order nobody knows, as after a restored backup: its citizen may have it in hand.
         """
         (code,) = await self._run("found", order_id, serial_number, note, int(walk), int(used), 0)
-        if code == Code.MISSING and not used and await self._ended_without_serial(order_id):
+        if code != Code.MISSING or used or self.archive is None:
+            return Code(code)
+        try:
+            archived = await self.archive.find(order_id)
+        except StoreUnavailable:
+            # To be asked again by a later walk; what else is on the list does not wait for it.
+            return Code.STATE
+        if archived is not None and archived.serial_number != serial_number:
             (code,) = await self._run("found", order_id, serial_number, note, int(walk), 0, 1)
         return Code(code)
-
-    async def _ended_without_serial(self, order_id: str) -> bool:
-        archived = await self.archive.find(order_id) if self.archive else None
-        return archived is not None and archived.serial_number is None
 
     async def absent(self, order_id: str, unknown_ms: int, note: str) -> Code:
         """It is proven that nothing was bought for an order unknown since then: it takes its place in line again.

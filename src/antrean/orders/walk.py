@@ -56,6 +56,7 @@ class Walker:
             order_id = order_id_of(row.file)
             assert order_id is not None
             holder = holders.get(serial)
+            code = None
             # One in the pool may be what an order in doubt has waited for: it came while a later try was under way.
             if holder is None or (holder == POOLED and order_id in in_doubt):
                 used = row.status != "NOTSTAMP" and order_id not in in_doubt
@@ -74,7 +75,10 @@ class Walker:
                 walk.taken += code in (Code.OK, Code.POOL_EMPTY)
                 walk.strange += code == Code.MISSING
                 walk.busy += code == Code.STATE
-            if holder in (None, POOLED, order_id):
+            if code == Code.MISSING and order_id in in_doubt:
+                # Somebody gave it with an affix: whose it is, a person decides.
+                walk.taken_by_others.add(order_id)
+            elif holder in (None, POOLED, order_id):
                 walk.files[order_id] = serial
             else:
                 walk.taken_by_others.add(order_id)

@@ -251,6 +251,7 @@ class ResilientProvider:
             isinstance(error, Unavailable)
             and not isinstance(error, NotAdmitted | LoginFailed)
             and not error.refused_by_breaker
+            and not error.trial_every_s  # the breaker is open again: there is nothing to repeat
             and (error.retry_after_s or 0.0) <= self._rules.asked_max_s
         )
 

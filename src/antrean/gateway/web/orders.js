@@ -129,7 +129,7 @@ export class OrderList {
     if (text === "") return;
     const before = cursor ? this.#found.orders : [];
     try {
-      const page = await call("POST", "/v1/orders/search", { json: { text, cursor, limit: FOUND } });
+      const page = await call("POST", "/v1/search", { json: { text, cursor, limit: FOUND } });
       if (this.search.value.trim() !== text) return; // Typed on meanwhile.
       this.#found = { orders: [...before, ...page.orders], cursor: page.next_cursor };
       setText(this.note, "");
