@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
-from antrean.orders.model import SubmitRefused
+from antrean.orders.model import Order, SubmitRefused
 from antrean.orders.states import State
 from orders_support import World
 from test_archive import Shelf
@@ -22,6 +22,16 @@ async def in_pool(world: World) -> None:
     gone = await world.submit()
     await world.store.cancel(gone.id)
     assert await world.store.found(gone.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY
+
+
+async def archived(redis: Redis, folder: Path, end: str) -> tuple[Shelf, Order]:
+    """A shelf on which all orders are in the archive, and the one of them that ended so."""
+    shelf = Shelf(redis, folder)
+    order = (await shelf.finished())[end]
+    shelf.later()
+    await shelf.move()
+    assert await shelf.in_redis() == set()
+    return shelf, order
 
 
 @pytest.mark.parametrize("office", ["MDN-01", "JKT-07"])
@@ -54,11 +64,7 @@ async def test_one_of_an_order_that_nobody_knows_goes_to_nobody(world: World) ->
 async def test_one_of_an_archived_order_that_ended_without_is_used_for_the_next(
     redis: Redis, tmp_path: Path
 ) -> None:
-    shelf = Shelf(redis, tmp_path)
-    cancelled = (await shelf.finished())["cancelled"]
-    shelf.later()
-    await shelf.move()
-    assert cancelled.id not in await shelf.in_redis()
+    shelf, cancelled = await archived(redis, tmp_path, "cancelled")
     assert await shelf.store.found(cancelled.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY
     assert await redis.hkeys(keys.POOL) == [SERIAL.encode()]
 
@@ -81,10 +87,7 @@ async def test_another_serial_number_for_a_purchase_leaves_an_affix_the_one_it_u
 async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk(
     redis: Redis, tmp_path: Path
 ) -> None:
-    shelf = Shelf(redis, tmp_path)
-    cancelled = (await shelf.finished())["cancelled"]
-    shelf.later()
-    await shelf.move()
+    shelf, cancelled = await archived(redis, tmp_path, "cancelled")
     shelf.objects.fail = "get"
     assert await shelf.store.found(cancelled.id, SERIAL, "found", walk=True) is Code.STATE
     shelf.objects.fail = None
@@ -92,8 +95,5 @@ async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk
 
 
 async def test_a_second_one_of_an_archived_order_is_used_for_the_next(redis: Redis, tmp_path: Path) -> None:
-    shelf = Shelf(redis, tmp_path)
-    purchase = (await shelf.finished())["purchase"]
-    shelf.later()
-    await shelf.move()
+    shelf, purchase = await archived(redis, tmp_path, "purchase")
     assert await shelf.store.found(purchase.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY

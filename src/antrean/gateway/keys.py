@@ -162,12 +162,11 @@ class KeyRing:
 
     async def revoke(self, key_id: str) -> bool:
         """End a key; when this returns no gateway takes it any more. False where there is none of this id."""
-        if await self.find(key_id) is None:
-            return False
         now_ms = self._now_ms()
         if await self._change(key_id, lambda record: replace(record, revoked_ms=now_ms), expired=True):
             await asyncio.sleep(CACHE_S)
-        return True
+            return True
+        return await self.find(key_id) is not None
 
     async def last_used_ms(self) -> dict[str, int]:
         """By key id, when each was last used, to about USED_EVERY_MS."""

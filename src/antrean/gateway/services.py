@@ -30,8 +30,8 @@ from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta, lateness
 from antrean.orders.asking import asked
 from antrean.orders.course import CourseLog
-from antrean.orders.holding import PAUSED, PURCHASE_HOLDS, Glance, Outlook
-from antrean.orders.lateness import Miss, Stopped
+from antrean.orders.holding import Glance, Outlook
+from antrean.orders.lateness import Miss
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.pace import PaceReader
 from antrean.orders.promises import Promises
@@ -157,7 +157,9 @@ class Services:
         per_s = eta.per_second(pace.completed, pace.elapsed_s)
         if per_s is None:
             per_s = eta.last_known(await store.completions(now_ms, LAST_KNOWN_SPANS))
-        return lateness.misses(await store.lanes.dues(), outlook.places, per_s, now_ms, _stopped(outlook))
+        return lateness.misses(
+            await store.lanes.dues(), outlook.places, per_s, now_ms, lateness.stopped_lanes(outlook)
+        )
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.
@@ -179,13 +181,6 @@ class Services:
         if reasons:
             log.warning("not ready to accept orders", reasons=reasons)
         return reasons
-
-
-def _stopped(outlook: Outlook) -> Stopped:
-    holds = outlook.situation.holds
-    paused = PAUSED in holds
-    purchases = outlook.provider.holds or any(reason in holds for reason in PURCHASE_HOLDS)
-    return Stopped(purchases=paused or purchases, stamps=paused or outlook.adapter.holds)
 
 
 def _glance(status: Mapping[str, Any]) -> Glance:

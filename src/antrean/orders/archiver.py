@@ -111,6 +111,7 @@ class Archiver:
         return int(moved)
 
 
+#: Fields that tell whether an order may go.
 _GLANCE = (b"state", b"upd", b"made", b"refunded", b"given")
 
 

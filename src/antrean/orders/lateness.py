@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from antrean.orders import eta
+from antrean.orders.holding import PAUSED, PURCHASE_HOLDS, Outlook
 from antrean.orders.place import Places
 from antrean.orders.score import AGE_BITS, score_minute
 
@@ -47,6 +48,14 @@ class Stopped:
 
 
 RUNNING = Stopped()
+
+
+def stopped_lanes(outlook: Outlook) -> Stopped:
+    """The lanes that a hold or a breaker keeps from moving."""
+    holds = outlook.situation.holds
+    paused = PAUSED in holds
+    purchases = outlook.provider.holds or any(reason in holds for reason in PURCHASE_HOLDS)
+    return Stopped(purchases=paused or purchases, stamps=paused or outlook.adapter.holds)
 
 
 def misses(

@@ -1,7 +1,7 @@
 -- An SN that is on the account and that nobody has recorded: for its order, else for the pool.
 -- ARGV: now, id, SN, note, '1' where it was seen in the account's list (an order being bought may show there early),
 --       '1' where it was stamped already, so that no other order can use it, '1' where its order is in the archive and
---       ended without an SN
+--       ended without this SN
 -- Answer: {OK} the order has it · {ALREADY} known before · {POOL_EMPTY} no order wants it, it is in the pool now ·
 --         {STATE} the order is being worked on, ask again later · {MISSING} good for no other order: it was stamped, or somebody
 --         gave it with an affix, or we do not know its order, whose citizen may have it in hand
