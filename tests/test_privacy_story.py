@@ -122,7 +122,7 @@ async def test_nothing_of_a_person_and_no_secret_is_logged_or_kept_in_clear() ->
         ticket = bought["ticket"]["token"]
         assert (await stack.http.get(f"/v1/tickets/{ticket}")).status_code == 200
         people = [NIK, NAME, NAME.upper(), "Zulkarnain"]
-        passwords = [TERMINAL_KEY, OPS_KEY, supervisor, supervisor.rpartition("_")[2], UPSTREAM_PASSWORD]
+        passwords = [TERMINAL_KEY, OPS_KEY, supervisor, supervisor.split("_", 3)[3], UPSTREAM_PASSWORD]
         passwords += [secret, secret.removeprefix("whsec_"), "in-the-url", "Bearer ", "eyJ", ticket]
         logs = kept(stack.folder, logs_only=True)
         assert {"up.log", "data/valkey/valkey.log"} <= set(logs)
