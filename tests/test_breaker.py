@@ -252,6 +252,44 @@ async def test_a_rejection_is_a_good_trial_and_a_lost_answer_is_not(
     assert (await breaker.status()).state is CLOSED
 
 
+async def test_after_failed_trials_what_they_asked_is_probed_and_no_trial_follows_while_that_is_away(
+    redis: Redis, clock: Clock
+) -> None:
+    """Where the login answers and the sale does not, each trial would be one more order whose outcome nobody knows."""
+    fleet = [make_breaker(redis, clock) for _ in range(2)]
+    breaker = fleet[0]
+    await half_opened(breaker, clock)
+    probes = ""
+    for turn in range(30):
+        if (await breaker.status()).state is HALF_OPEN:
+            await calls(breaker, 1, OutcomeUnknown("lost"))
+        clock.pass_s(5)
+        prober = fleet[turn % 2]
+        claimed = await prober.claim_probe()
+        assert claimed is not None
+        probes += "i" if claimed.after_trial else "p"
+        await prober.probe_result(not claimed.after_trial, "answered by the login alone")
+    assert probes == ("ip" + "iip" + 6 * "iiiip")[:30]
+
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    clock.pass_s(5)
+    claimed = await breaker.claim_probe()
+    assert claimed is not None
+    assert claimed.after_trial
+    await breaker.probe_result(True, "the sale answers")
+    await calls(breaker, 1)
+    assert (await breaker.status()).state is CLOSED
+    await half_opened(breaker, clock)
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    clock.pass_s(5)
+    for after_trial in (True, False):  # counted anew
+        claimed = await breaker.claim_probe()
+        assert claimed is not None
+        assert claimed.after_trial is after_trial
+        await breaker.probe_result(False, "still down")
+        clock.pass_s(5)
+
+
 async def test_a_free_question_is_no_trial(breaker: SharedBreaker, clock: Clock) -> None:
     await half_opened(breaker, clock)
     with pytest.raises(NotAdmitted, match="tried out"):

@@ -29,7 +29,7 @@ async def race(url: str) -> None:
     print("ready", flush=True)
     while what := sys.stdin.readline().strip():  # between two races it holds what it has
         if what == "probe":
-            won = await breaker.claim_probe()
+            won = await breaker.claim_probe() is not None
         elif what == "answered":
             await breaker.probe_result(True, "answered")  # counts for the one that may probe
             won = False

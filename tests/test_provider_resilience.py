@@ -83,7 +83,7 @@ class ScriptedAdapter:
         await self._play()
         return 5
 
-    async def probe(self) -> None:
+    async def probe(self, after_trial: bool = False) -> None:
         self.probes += 1
         await self._play()
 
@@ -173,7 +173,7 @@ async def test_a_failed_trial_is_told_as_one_and_not_repeated(redis: Redis, fail
         await breaker.settle(permit, Unavailable("refused"), 0.0)
     probed: list[None] = []
 
-    async def well() -> None:
+    async def well(_after_trial: bool) -> None:
         probed.append(None)
 
     prober = Prober("adapter", breaker, well)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from antrean.provider.errors import Unavailable
+from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.peruri import PeruriConfig
 from antrean.provider.protocol import CallMeter
 from antrean.provider.translate import LoginFailed
@@ -152,6 +152,24 @@ async def test_a_balance_in_another_form_is_an_answer_and_one_that_fails_is_foll
     await adapter.probe()
     paths = [request.url.path for request in upstream.asked]
     assert paths == ["/api/users/login", BALANCE, BALANCE, "/api/users/login", BALANCE]
+
+
+async def test_after_a_failed_trial_the_host_that_sells_is_asked(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    listed = "/chanel/sale/stamp/ext/A77"
+    answers = (httpx.Response(502), {"statusCode": "05", "message": "no"}, TOKEN_OVER)
+    upstream.on("GET", listed, *answers)
+    adapter = scripted_adapter(redis, upstream)
+    await adapter.probe(after_trial=True)  # without a token there is nothing to ask it with
+    with pytest.raises(Unavailable):
+        await adapter.probe(after_trial=True)
+    with pytest.raises(Rejected):
+        await adapter.probe(after_trial=True)
+    await adapter.probe(after_trial=True)
+    await adapter.probe(after_trial=True)
+    paths = [request.url.path for request in upstream.asked]
+    assert paths == ["/api/users/login", listed, listed, listed, "/api/users/login"]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         Loop("probe", Prober("provider", breakers.provider, adapter.probe).run_once, PROBE_LOOK_EVERY_S),
         Loop(
             "probe adapter",
-            Prober("adapter", breakers.adapter, adapter.adapter_reachable).run_once,
+            Prober("adapter", breakers.adapter, lambda _after_trial: adapter.adapter_reachable()).run_once,
             PROBE_LOOK_EVERY_S,
         ),
         Loop("quota", QuotaProbe(store, provider).run_once, settings.probe_interval_s),

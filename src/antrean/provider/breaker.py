@@ -65,6 +65,13 @@ class Permit:
     trial: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The right to ask one free question. `after_trial`: the last trial failed, so what it asked is to be asked."""
+
+    after_trial: bool
+
+
 class SharedBreaker:
     """A breaker and its limit. `admit` and `settle` never let a Redis error out; the other calls do.
 
@@ -171,16 +178,17 @@ class SharedBreaker:
 
     # ---- the probe
 
-    async def claim_probe(self) -> bool:
-        """True for one caller of the whole fleet in an interval, while a probe is of use. False with Redis away."""
+    async def claim_probe(self) -> Probe | None:
+        """For one caller of the whole fleet in an interval, while a probe is of use. None with Redis away."""
         try:
             code, state, epoch = await self._run("claim_probe", int(self.rules.probe_interval_s * 1000))
         except REDIS_TROUBLE:
             self._see(BreakerState.OPEN)
-            return False
+            return None
         self._see(state)
-        self._probe_epoch = epoch if code == "granted" else None
-        return self._probe_epoch is not None
+        granted = code in ("granted", "after_trial")
+        self._probe_epoch = epoch if granted else None
+        return Probe(after_trial=code == "after_trial") if granted else None
 
     async def probe_result(self, ok: bool, reason: str) -> None:
         """What the claimed probe found: open becomes half-open, an idle half-open one closes; bad: it waits on.

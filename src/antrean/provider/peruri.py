@@ -161,7 +161,7 @@ class PeruriAdapter:
             ids = list(known) if page == 1 or self._list_id is None else [self._list_id]
             empty, refused = None, None
             for user_id in ids:
-                url = f"{self._stampv2}/chanel/sale/stamp/ext/{quote(user_id, safe='')}"
+                url = self._list_url(user_id)
                 params = {"page": str(page), "size": str(size)}
                 try:
                     found = read_page(
@@ -182,6 +182,9 @@ class PeruriAdapter:
 
         return await self._with_token(fetch)
 
+    def _list_url(self, user_id: str) -> str:
+        return f"{self._stampv2}/chanel/sale/stamp/ext/{quote(user_id, safe='')}"
+
     async def balance(self) -> int:
         """Stamps left on the account."""
         return read_balance(await self._ask("POST", f"{self._backend}/function/saldopos"))
@@ -200,21 +203,27 @@ class PeruriAdapter:
 
     # ---- the probes
 
-    async def probe(self) -> None:
+    async def probe(self, after_trial: bool = False) -> None:
         """One free call, whatever comes of it: the balance where a token is held, else a login. Raises ProviderError.
 
         Any answer will do: a balance in a form that we do not know, or a token that is refused (the next call logs in).
         After one that failed a login is asked for: where the balance alone is broken, the rest may work.
+        `after_trial`: the list of SNs is asked for, by the host that sells them: it may be away while the other is not.
         """
         timeout_s = min(self._config.probe_timeout_s, self._config.timeout_s)
         token = await self._tokens.held()
-        if token is None or self._probes_by_login:
+        if token is None or (self._probes_by_login and not after_trial):
             self._probes_by_login = False
             await self._tokens.renew(lambda: self._login(timeout_s))
             return
-        url = f"{self._backend}/function/saldopos"
-        self._probes_by_login = True
         try:
+            if after_trial:
+                url = self._list_url(self._list_id or _user_id(token) or self._config.user)
+                params = {"page": "1", "size": "1"}
+                await self._wire.ask("GET", url, Effect.FREE, token=token, params=params, timeout_s=timeout_s)
+                return
+            url = f"{self._backend}/function/saldopos"
+            self._probes_by_login = True
             await self._wire.ask("POST", url, Effect.FREE, token=token, timeout_s=timeout_s)
         except TokenRefused:
             await self._tokens.refused(token)

@@ -57,8 +57,8 @@ TIMED = frozenset({"generate", "stamp"})
 class Adapter(Provider, Protocol):
     """A provider that can also be probed, and asked for its token apart."""
 
-    async def probe(self) -> None:
-        """One free call. Raises ProviderError."""
+    async def probe(self, after_trial: bool = False) -> None:
+        """One free call, near what the trials ask where the last one failed. Raises ProviderError."""
         ...
 
     async def adapter_reachable(self) -> None:

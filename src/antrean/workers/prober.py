@@ -10,7 +10,7 @@ import structlog
 
 from antrean.orders.holding import QUOTA
 from antrean.orders.store import OrderStore
-from antrean.provider.breaker import REDIS_TROUBLE
+from antrean.provider.breaker import REDIS_TROUBLE, Probe
 from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
 from antrean.provider.protocol import Provider
 
@@ -24,14 +24,17 @@ LOOKS_BETWEEN_MAX = 8
 class Probed(Protocol):
     """A breaker, as far as probing it needs."""
 
-    async def claim_probe(self) -> bool: ...
+    async def claim_probe(self) -> Probe | None: ...
     async def probe_result(self, ok: bool, reason: str) -> None: ...
 
 
 class Prober:
-    """One step probes one breaker if it is its turn. `probe` makes exactly one free call, or raises ProviderError."""
+    """One step probes one breaker if it is its turn.
 
-    def __init__(self, name: str, breaker: Probed, probe: Callable[[], Awaitable[object]]) -> None:
+    `probe` makes exactly one free call, or raises ProviderError. It is told whether the last trial failed.
+    """
+
+    def __init__(self, name: str, breaker: Probed, probe: Callable[[bool], Awaitable[object]]) -> None:
         self._name = name
         self._breaker = breaker
         self._probe = probe
@@ -41,11 +44,12 @@ class Prober:
 
         An answer that says no (a rejection, a used-up quota) is an answer: who gives it is there.
         """
-        if not await self._breaker.claim_probe():
+        claimed = await self._breaker.claim_probe()
+        if claimed is None:
             return False
         ok, reason = True, "the probe was answered"
         try:
-            await self._probe()
+            await self._probe(claimed.after_trial)
         except (Unavailable, OutcomeUnknown) as error:
             ok, reason = False, f"the probe failed: {error.message}"
         except ProviderError as error:

@@ -2,8 +2,11 @@
 -- An open breaker is probed when its time has come; a half-open one when nobody took a trial for an interval. Where the
 -- last trial failed, what is probed is well and only an order can show whether the rest is, so it waits six times as
 -- long for one; but not for ever, since those who only ask are waiting too.
+-- What is probed may be well while what the trials ask is not. So after failed ones the probe asks that instead, and a
+-- trial follows once it answers, or after so many probes: one, two and then four, since only a trial proves it.
 -- ARGV: now, probe interval (ms)
--- Answer: {code, state, epoch}    code: granted · ignored
+-- Answer: {code, state, epoch}    code: granted · after_trial (granted, to ask what the trials ask) · ignored
+local INSTEAD_MAX = 4
 local interval = tonumber(ARGV[2])
 
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', int(NOW))
@@ -12,7 +15,7 @@ if not B.ov_state and NOW >= num(B, 'last_probe') + interval then
   if B.state == 'open' then
     ready = NOW >= num(B, 'next_probe')
   elseif B.state == 'half_open' then
-    local patience = B.trial_failed == '1' and 6 * interval or interval
+    local patience = num(B, 'trials_failed') > 0 and 6 * interval or interval
     ready = redis.call('ZCARD', KEYS[3]) == 0
       and NOW >= math.max(num(B, 'since'), num(B, 'last_trial')) + patience
   end
@@ -20,4 +23,9 @@ end
 if not ready then return {'ignored', EFFECTIVE, B.epoch} end
 set('last_probe', int(NOW))
 set('next_probe', int(NOW + interval))
+local failed, instead = num(B, 'trials_failed'), num(B, 'probes_instead')
+if B.state == 'open' and failed > 0 and instead < math.min(2 ^ (failed - 1), INSTEAD_MAX) then
+  set('probes_instead', int(instead + 1))
+  return {'after_trial', EFFECTIVE, B.epoch}
+end
 return {'granted', EFFECTIVE, B.epoch}
