@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,13 @@ from redis.asyncio import Redis
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
 from antrean.orders.model import Order, SubmitRefused
+from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
+from antrean.provider.protocol import SerialPage
 from orders_support import World
 from test_archive import Shelf
+from test_resolve import asked_about, look
+from upstream_model import Sold
 
 SERIAL = "389UY343AP0GE9A40000A9"
 
@@ -97,3 +103,42 @@ async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk
 async def test_a_second_one_of_an_archived_order_is_used_for_the_next(redis: Redis, tmp_path: Path) -> None:
     shelf, purchase = await archived(redis, tmp_path, "purchase")
     assert await shelf.store.found(purchase.id, SERIAL, "found", walk=True) is Code.POOL_EMPTY
+
+
+@pytest.mark.parametrize(("as_sold", "as_listed"), [(str.upper, str.lower), (str.lower, str.upper)])
+async def test_an_sn_that_the_list_writes_in_other_letters_is_the_same(
+    world: World, as_sold: Callable[[str], str], as_listed: Callable[[str], str]
+) -> None:
+    """Taken for another it went to the pool, and from there to the next citizen."""
+    sell, read_page = world.upstream.sell, world.upstream.serial_page
+
+    def sold(file: str) -> Sold:
+        sale = sell(file)
+        sale.serial_number = as_sold(sale.serial_number)
+        return sale
+
+    async def listed(page: int, size: int) -> SerialPage:
+        answer = await read_page(page, size)
+        rows = [
+            dataclasses.replace(each, serial_number=as_listed(each.serial_number)) for each in answer.records
+        ]
+        return SerialPage(tuple(rows), answer.last)
+
+    world.upstream.sell = sold  # type: ignore[method-assign]
+    world.upstream.serial_page = listed  # type: ignore[method-assign]
+    done, stamped = await world.submit(), await world.affix()
+    for order in (done, stamped, stamped):
+        await world.worker(f"w{order.id}").run(order.id)
+    serial = (await world.order(done.id)).serial_number
+    assert serial is not None
+    assert serial == as_sold(serial) != as_listed(serial)
+    lost = await asked_about(world, "lost")
+    assert await look(world, lost) is State.BOUGHT
+    assert await world.redis.hlen(keys.POOL) == 0
+    assert await world.store.found(done.id, as_listed(serial), "late") is Code.ALREADY
+    assert (await reconcile(world.store, world.upstream)).differences == []
+
+    affix = await world.affix(serial_number=as_listed(serial))
+    assert affix.serial_number == serial
+    with pytest.raises(SubmitRefused, match="used by another"):
+        await world.affix(serial_number=serial)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -12,6 +13,7 @@ from antrean.orders import keys
 from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.states import State
+from antrean.provider.breaker import NotAdmitted
 from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, StampRequest
 from orders_support import World
@@ -69,6 +71,46 @@ async def test_a_picture_that_comes_a_little_later_calls_nobody(
         world.now_ms += 60_000
         await world.sweep()
     assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_a_picture_that_the_other_breaker_keeps_away_waits_and_lets_others_be_stamped(
+    world: World,
+) -> None:
+    """The dispatcher waits for the signing service alone, and would hand it out again at once, before all others."""
+    order = await world.affix()
+    await world.worker().run(order.id)
+    await world.redis.delete(keys.PICTURE + world.upstream.sold[0].serial_number)
+    world.documents.kept = {k: v for k, v in world.documents.kept.items() if k.startswith("upload")}
+    before = await world.order(order.id)
+    for number, wait_s in enumerate((4.0, None)):  # until the next probe; while it is being tried
+        refused = NotAdmitted("the upstream is not available", retry_after_s=wait_s, refused_by_breaker=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(world.upstream, "qr_image", AsyncMock(side_effect=refused))
+            await world.worker(f"w{number}").run(order.id)
+        waiting = await world.order(order.id)
+        assert (waiting.state, waiting.calls, waiting.owner) == (State.BOUGHT, before.calls, "")
+        assert waiting.history == before.history
+        assert await world.rank(waiting) is None
+        world.now_ms += 10_000
+        await world.sweep()
+        assert await world.rank(waiting) == 0
+    await world.worker("again").run(order.id)
+    assert (await world.order(order.id)).state is State.COMPLETED
+
+
+async def test_a_login_that_can_not_be_had_for_long_leaves_the_history_as_it_was(world: World) -> None:
+    order = await world.affix()
+    await world.worker().run(order.id)
+    before = await world.order(order.id)
+    stamp = AsyncMock(side_effect=NotAdmitted("no token can be had", retry_after_s=5.0))
+    world.upstream.stamp = stamp  # type: ignore[method-assign]
+    for number in range(80):
+        await world.worker(f"w{number}").run(order.id)
+        world.now_ms += 20_000
+        await world.sweep()
+    waiting = await world.order(order.id)
+    assert stamp.await_count == 80
+    assert (waiting.state, waiting.history) == (State.BOUGHT, before.history)
 
 
 async def test_an_upload_that_is_refused_before_anything_was_sent_calls_a_person(

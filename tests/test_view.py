@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -143,6 +144,20 @@ def test_an_order_to_be_stamped_is_held_by_the_adapter_and_not_by_the_server() -
     assert holding_of(AFFIX, Outlook(SITUATION, OPEN, CLOSED)) is None
     assert holding_of(AFFIX, Outlook(SITUATION, CLOSED, OPEN)) == Holding("adapter_unavailable", 77)
     assert holding_of(AFFIX, with_hold("quota_exhausted", "paused")) == Holding("paused", 5)
+
+
+def test_one_that_waits_for_its_picture_or_a_login_is_held_by_the_server() -> None:
+    def waiting(outlook: Outlook, **changes: Any) -> Holding | None:
+        return holding_of(dataclasses.replace(AFFIX, **changes), outlook, in_line=False)
+
+    assert waiting(Outlook(SITUATION, OPEN, CLOSED)) == Holding("upstream_unavailable", OPEN.since_ms)
+    assert waiting(Outlook(SITUATION, OPEN, OPEN)) == Holding("adapter_unavailable", 77)
+    assert waiting(Outlook(SITUATION, OPEN, CLOSED), owner="w1") is None
+    assert waiting(Outlook(SITUATION, CLOSED, CLOSED)) is None
+    counts = dict.fromkeys(State, 0) | {State.BOUGHT: 7}
+    some_wait = dataclasses.replace(SITUATION, by_state=counts, fetch=1, stamp=2, later=4)
+    outage = held(Outlook(some_wait, OPEN, CLOSED))
+    assert [(h.reason, h.orders) for h in outage] == [("upstream_unavailable", 1 + 4)]
 
 
 @pytest.mark.parametrize("state", [s for s in State if s not in (State.QUEUED, State.BOUGHT, State.UNKNOWN)])

@@ -22,7 +22,17 @@ class AccountBooks:
         self._redis = scripts.redis
 
     async def holders(self, serial_numbers: Sequence[str]) -> dict[str, str]:
-        """Who has each of these SNs by our books: an order's id, or POOLED. Those that nobody has are left out."""
+        """Who has each of these SNs by our books: an order's id, or POOLED. Those that nobody has are left out.
+
+        One that they have in other letters (capitals or small ones) is the same SN.
+        """
+        held = await self._holders(serial_numbers)
+        for spell in (str.upper, str.lower):
+            others = {spell(s): s for s in serial_numbers if s not in held and spell(s) != s}
+            held |= {others[s]: holder for s, holder in (await self._holders(list(others))).items()}
+        return held
+
+    async def _holders(self, serial_numbers: Sequence[str]) -> dict[str, str]:
         if not serial_numbers:
             return {}
         owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, list(serial_numbers)))

@@ -309,6 +309,8 @@ class Fulfiller:
                 qr = await self._picture(turn, order.serial_number, None)
             except (Rejected, SerialUnusable) as error:
                 return await self._no_picture(turn, error)
+            except Unavailable as error:
+                return await self._unavailable(turn, error, dispatcher_waits=False)
             turn.meter.before_send = lambda: self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement
             stamped = await self._provider.stamp(
@@ -382,9 +384,15 @@ class Fulfiller:
         )
         return Outcome.RELEASED
 
-    async def _unavailable(self, turn: _Turn, error: ProviderError) -> Outcome:
-        """Back in line: at once where a breaker refused (the dispatcher waits for it), else after a short wait."""
-        if isinstance(error, Unavailable) and error.refused_by_breaker:
+    async def _unavailable(
+        self, turn: _Turn, error: ProviderError, *, dispatcher_waits: bool = True
+    ) -> Outcome:
+        """Back in line: at once where the breaker refused that the dispatcher waits for, else after a short wait.
+
+        It waits for the one of the order's lane. To be stamped, an order may need the other one as well.
+        """
+        refused = isinstance(error, Unavailable) and error.refused_by_breaker
+        if refused and dispatcher_waits:
             turn.forgive()
             return await self._release(turn, "")
         if error.trial_every_s:
@@ -394,7 +402,7 @@ class Fulfiller:
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
         least_s = TRIAL_WAIT * error.trial_every_s or RETRY_WAIT_S
         wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
-        return await self._release(turn, error.message, wait_s)
+        return await self._release(turn, error.message if error.tried else "", wait_s)
 
     async def _store_trouble(self, turn: _Turn, error: OSError) -> Outcome:
         log.error("document store", error=type(error).__name__)

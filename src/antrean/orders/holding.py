@@ -80,8 +80,8 @@ def text(reason: str, language: Language) -> str:
     return _TEXTS[reason][language]
 
 
-def holding_of(order: Order, outlook: Outlook) -> Holding | None:
-    """What holds this order back just now, or None."""
+def holding_of(order: Order, outlook: Outlook, in_line: bool = True) -> Holding | None:
+    """What holds this order back just now, or None. `in_line`: it stands in its lane, and not at a wait of its own."""
     if order.state not in (State.QUEUED, State.BOUGHT, State.UNKNOWN):
         return None
     holds = outlook.situation.holds
@@ -92,8 +92,12 @@ def holding_of(order: Order, outlook: Outlook) -> Holding | None:
             if reason in holds:
                 return Holding(reason, holds[reason].since_ms)
     to_be_stamped = order.kind == "affix" and order.serial_number is not None
-    glance, reason = (outlook.adapter, ADAPTER) if to_be_stamped else (outlook.provider, UPSTREAM)
-    return Holding(reason, glance.since_ms) if glance.holds else None
+    if to_be_stamped and outlook.adapter.holds:
+        return Holding(ADAPTER, outlook.adapter.since_ms)
+    # One to be stamped needs a login, and its picture, as well. It waits for them by itself.
+    if outlook.provider.holds and not (to_be_stamped and (in_line or order.owner)):
+        return Holding(UPSTREAM, outlook.provider.since_ms)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ def held(outlook: Outlook) -> list[Held]:
                 to_fetch = to_stamp = 0
     if outlook.provider.holds:
         unknown = situation.by_state[State.UNKNOWN]
-        found.append(Held(UPSTREAM, outlook.provider.since_ms, to_buy + to_fetch + unknown))
+        waiting = 0 if outlook.adapter.holds else max(to_stamp - max(stamping, 0), 0)
+        found.append(Held(UPSTREAM, outlook.provider.since_ms, to_buy + to_fetch + waiting + unknown))
     if outlook.adapter.holds:
         found.append(Held(ADAPTER, outlook.adapter.since_ms, to_stamp))
     return found

@@ -55,7 +55,8 @@ async def reconcile(
         nonlocal others
         holders = await store.account.holders([r.serial_number for r in rows])
         for row in rows:
-            owners.pop(row.serial_number, None)
+            for spelled in {row.serial_number, row.serial_number.upper(), row.serial_number.lower()}:
+                owners.pop(spelled, None)
             holder, ours = holders.get(row.serial_number), order_id_of(row.file)
             if holder is None:
                 if ours is None:

@@ -372,7 +372,7 @@ class OrderStore:
         except StoreUnavailable:
             # To be asked again by a later walk; what else is on the list does not wait for it.
             return Code.STATE
-        if archived is not None and archived.serial_number != serial_number:
+        if archived is not None and (archived.serial_number or "").upper() != serial_number.upper():
             (code,) = await self._run("found", order_id, serial_number, note, int(walk), 0, 1)
         return Code(code)
 

@@ -85,7 +85,7 @@ def spot_of(order: Order, rank: int | None, outlook: Outlook) -> Spot | InOrder 
 def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
     """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
     spot = spot_of(order, rank, outlook)
-    holding = holding_of(order, outlook)
+    holding = holding_of(order, outlook, rank is not None)
     there = order.state is State.COMPLETED and order.erased_ms is None
     own = f"{look.base_url}/v1/orders/{order.id}"
     return {
@@ -125,7 +125,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
     """What the holder of a ticket may see: no personal data, no document, no ids but the token's own."""
     spot = spot_of(order, rank, outlook)
     place = None if spot is None else spot.position
-    holding = holding_of(order, outlook)
+    holding = holding_of(order, outlook, rank is not None)
     return {
         "number": order.ticket_number,
         "state": order.state,

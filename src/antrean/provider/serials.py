@@ -36,9 +36,9 @@ def read_rows(answer: dict[str, Any]) -> list[SerialRecord]:
 
 
 def read_status(answer: dict[str, Any], serial_number: str) -> SerialRecord | None:
-    """The record of `serial_number`; None where the upstream names none. Raises Unavailable."""
+    """The record of `serial_number`, in capitals or not; None where the upstream names none. Raises Unavailable."""
     for record in read_rows(answer):
-        if record.serial_number == serial_number:
+        if record.serial_number.upper() == serial_number.upper():
             return record
     return None
 

@@ -183,6 +183,16 @@ local function settle(o, state, note, set, not_before)
   end
 end
 
+-- An SN as our books have it: a list, or a clerk, may write it in other letters (capitals or small ones) than its sale did.
+local function as_booked(sn)
+  for _, each in ipairs({sn, string.upper(sn), string.lower(sn)}) do
+    for _, books in ipairs({K.SERIAL_OWNER, K.POOL, K.SERIAL_USE}) do
+      if redis.call('HEXISTS', books, each) == 1 then return each end
+    end
+  end
+  return sn
+end
+
 -- Nobody puts its SN on a PDF any more, unless another order does.
 local function end_use(o)
   if redis.call('HGET', K.SERIAL_USE, o.sn) == o.id then redis.call('HDEL', K.SERIAL_USE, o.sn) end

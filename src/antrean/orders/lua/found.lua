@@ -6,6 +6,7 @@
 --         {STATE} the order is being worked on, ask again later · {MISSING} good for no other order: it was stamped, or somebody
 --         gave it with an affix, or we do not know its order, whose citizen may have it in hand
 local _, id, sn, note, walk, used, ended = unpack(ARGV)
+sn = as_booked(sn)
 if redis.call('HEXISTS', K.SERIAL_OWNER, sn) == 1 then return {CODE.ALREADY} end
 local user = redis.call('HGET', K.SERIAL_USE, sn)
 if user and user ~= id then return {CODE.MISSING} end

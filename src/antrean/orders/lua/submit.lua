@@ -45,6 +45,7 @@ if purchase ~= '' then
   end
 end
 if sn ~= '' then
+  sn = as_booked(sn)
   local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
   if owner then
     local at = string.match(owner, '@(.+)$') or redis.call('HGET', K.ORDER .. owner, 'office')
