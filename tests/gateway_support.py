@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDict
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
@@ -96,7 +97,7 @@ class Gateway:
         self, method: str, path: str, role: str | None = "terminal", office: str = OFFICE, **kwargs: Any
     ) -> ClientResponse:
         """One request; `role` None sends no key. Every answer is held to the OpenAPI document."""
-        headers = dict(kwargs.pop("headers", {}))
+        headers = CIMultiDict[str](kwargs.pop("headers", {}))
         if role is not None:
             headers["Authorization"] = f"Bearer {self.keys[role, office]}"
         answer = await self.client.request(method, path, headers=headers, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -69,11 +70,11 @@ async def test_the_same_key_with_another_body_is_refused_and_other_offices_have_
     assert elsewhere["id"] != first["id"]
 
 
-@pytest.mark.parametrize("key", [None, "", "é", "x" * 129])
-async def test_a_submission_without_a_fit_idempotency_key_is_refused(
-    gateway: Gateway, key: str | None
+@pytest.mark.parametrize("keys", [(), ("",), ("é",), ("x" * 129,), ("one", "two"), ("one", "one")])
+async def test_a_submission_without_one_fit_idempotency_key_is_refused(
+    gateway: Gateway, keys: tuple[str, ...]
 ) -> None:
-    headers = {} if key is None else {"Idempotency-Key": key}
+    headers = [("Idempotency-Key", key) for key in keys]
     answer = await gateway.call("POST", "/v1/orders", json=purchase(), headers=headers)
     assert (answer.status, (await answer.json())["type"]) == (400, "/problems/idempotency-key")
 
@@ -119,6 +120,15 @@ async def test_a_wait_is_over_at_once_for_what_has_changed_since_the_etag(gatewa
     etag = first.headers["ETag"]
     unchanged = await gateway.call("GET", f"/v1/orders/{order['id']}", headers={"If-None-Match": etag})
     assert unchanged.status == 304
+    path = f"/v1/orders/{order['id']}"
+    for tag in (etag.removeprefix("W/"), f'"other", {etag}', "*"):
+        assert (await gateway.call("GET", path, headers={"If-None-Match": tag})).status == 304, tag
+    for tag in ('"other"', "", f"{etag}x"):
+        assert (await gateway.call("GET", path, headers={"If-None-Match": tag})).status == 200, tag
+    lines = [("If-None-Match", '"other"'), ("If-None-Match", etag)]
+    started_s = time.monotonic()
+    assert (await gateway.call("GET", f"{path}?wait=0.5", headers=lines)).status == 304
+    assert time.monotonic() - started_s >= 0.5
     await gateway.buy(order["id"])
     changed = await asyncio.wait_for(
         gateway.call("GET", f"/v1/orders/{order['id']}?wait=30", headers={"If-None-Match": etag}), 5

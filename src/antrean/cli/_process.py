@@ -78,6 +78,8 @@ def read_settings() -> Settings:
             for fault in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise SettingsError("\n".join(lines)) from error
+    except UnicodeDecodeError:
+        raise SettingsError("The file .env is not UTF-8: write it so, or take it away.") from None
 
 
 def start_process() -> Settings:

@@ -346,10 +346,15 @@ def check_port_free(host: str, port: int, setting: str) -> None:
             probe.bind(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            why = f"Port {port} on {host} is in use. Stop what listens there"
+            advice = (
+                f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
+            )
         else:
-            why = f"Port {port} on {host} can not be listened on ({error.strerror})"
-        raise StartError(f"{why}, or set {setting} to another port.") from error
+            advice = (
+                f"Port {port} on {host} can not be listened on ({error.strerror}). Set ANTREAN_HTTP_HOST to an address "
+                f"of this machine, or {setting} to another port."
+            )
+        raise StartError(advice) from error
 
 
 def _origin(host: str, port: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from antrean.orders.vault import parse_ring
@@ -126,6 +127,13 @@ class Settings(BaseSettings):
             raise ValueError("a bootstrap key needs 32 characters or more")
         return value
 
+    @field_validator("bootstrap_ops_key")
+    @classmethod
+    def _another_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and value == info.data.get("bootstrap_terminal_key"):
+            raise ValueError("must be another key than ANTREAN_BOOTSTRAP_TERMINAL_KEY: a key has one role")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
@@ -219,4 +227,15 @@ def _url(value: str, *schemes: str) -> str:
     scheme, separator, rest = value.partition("://")
     if value and not (separator and rest and scheme.lower() in schemes):
         raise ValueError(f"must be a URL: {', '.join(f'{s}://…' for s in schemes)}")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port if "," not in parts.netloc else None  # several hosts: Sentinels, read by `SentinelUrl`
+    except ValueError:
+        # What is in the place of a port may be the end of a password. Neither it nor the cause is shown.
+        raise ValueError(_UNREADABLE) from None
+    if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"(?:/\d{0,5})?", parts.path):
+        raise ValueError(_UNREADABLE)
     return value
+
+
+_UNREADABLE = "its host, its port or what follows can not be read; in a password write %2F for /, %23 for #, %3F for ?, %40 for @"

@@ -24,7 +24,7 @@ JSON_BYTES_MAX = 64 * 1024
 BATCH_BYTES_MAX = 2 * 1024 * 1024
 #: What multipart adds around a file, in bytes, and how many parts are looked at for it.
 MULTIPART_BYTES_MAX = 16 * 1024
-PARTS_MAX = 4
+PARTS_MAX = 16
 
 _NUMBER = re.compile(r"\d{1,16}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 _INTEGER = re.compile(r"\d{1,16}", re.ASCII)
@@ -99,8 +99,9 @@ async def _read_part(reader: MultipartReader, bytes_max: int) -> bytes:
         wanted = part.name == "file"
         while chunk := await part.read_chunk(64 * 1024):
             body += chunk
-            if len(body) > (bytes_max if wanted else MULTIPART_BYTES_MAX):
-                raise _too_large(bytes_max)
+            most = bytes_max if wanted else MULTIPART_BYTES_MAX
+            if len(body) > most:
+                raise _too_large(most)
         if wanted:
             return bytes(body)
     raise invalid("file", "missing", "is required: the part `file` of the form")

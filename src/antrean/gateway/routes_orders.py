@@ -47,7 +47,9 @@ STREAM_RETRY_MS = 2000
 async def submit(request: web.Request) -> web.Response:
     """`POST /v1/orders`."""
     services, principal = request.app[SERVICES], request[PRINCIPAL]
-    key = submissions.check_idempotency_key(request.headers.get("Idempotency-Key"))
+    keys = request.headers.getall("Idempotency-Key", [])
+    # Of two, a proxy may send on either, and the same order would be another one next time.
+    key = submissions.check_idempotency_key(keys[0] if len(keys) == 1 else None)
     body = await exchange.read_json(request)
     accepted = await _accept(services, principal, key, body)
     headers = {"Location": f"{services.base_url}/v1/orders/{accepted.order.id}"}
@@ -126,7 +128,7 @@ async def get_order(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}`; with `wait` at its next change."""
     services = request.app[SERVICES]
     wait_s = exchange.query_number(request, "wait", 0, 0, WAIT_MAX_S)
-    known = request.headers.get("If-None-Match", "")
+    known = _known_tags(request)
     if wait_s == 0:
         return _with_etag(await shown_order(request, await own_order(request)), known)
     try:
@@ -136,14 +138,14 @@ async def get_order(request: web.Request) -> web.Response:
         raise Problem("unavailable", "Too many clients wait just now. Ask without `wait`.") from None
 
 
-async def _wait(request: web.Request, watch: Watch, wait_s: float, known: str) -> web.Response:
+async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozenset[str]) -> web.Response:
     hub = request.app[SERVICES].parts.hub
     loop = asyncio.get_running_loop()
     end_s = loop.time() + wait_s
     order = await own_order(request)
     first = shown = await shown_order(request, order)
     # A client that tells what it has seen is answered at once where that is not the latest.
-    seen_before = known == "" or _version_of(known) == order.version
+    seen_before = not known or "*" in known or order.version in {_version_of(tag) for tag in known}
     while seen_before and not order.terminal and not hub.closing and _mark(shown) == _mark(first):
         left_s = end_s - loop.time()
         if left_s <= 0 or not await watch.changed(left_s):
@@ -160,17 +162,25 @@ def _mark(shown: dict[str, Any]) -> object:
     return shown["version"], shown["holding"] and shown["holding"]["reason"]
 
 
-def _with_etag(shown: dict[str, Any], known: str) -> web.Response:
+def _known_tags(request: web.Request) -> frozenset[str]:
+    """What the client has by `If-None-Match`, compared weakly (RFC 9110, 13.1.2): without `W/`."""
+    lines = request.headers.getall("If-None-Match", [])
+    tags = (tag.strip().removeprefix("W/") for line in lines for tag in line.split(","))
+    return frozenset(tag for tag in tags if tag)
+
+
+def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.Response:
     body = orjson.dumps(shown)
     digest = hashlib.blake2s(body, digest_size=8).hexdigest()
-    headers = {"ETag": f'W/"{shown["version"]}-{digest}"'}
-    if any(tag.strip() == headers["ETag"] for tag in known.split(",")):
+    tag = f'"{shown["version"]}-{digest}"'
+    headers = {"ETag": f"W/{tag}"}
+    if tag in known or "*" in known:
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 def _version_of(etag: str) -> int | None:
-    text = etag.strip().removeprefix('W/"').partition("-")[0]
+    text = etag.removeprefix('"').partition("-")[0]
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 

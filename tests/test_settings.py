@@ -1,0 +1,60 @@
+"""Settings that break a rule are refused by name, and what they hold is told to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pydantic import ValidationError
+
+from antrean.config.settings import Settings
+
+Make = Callable[..., Settings]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:geheim99/x@127.0.0.1:6379/0",
+        "redis://:geheim#x@127.0.0.1:6379/0",
+        "redis://geheim:12345/x@127.0.0.1:6379/0",
+        "rediss://127.0.0.1:6379/geheim",
+        "redis://127.0.0.1:geheim",
+        "redis://127.0.0.1:99999/0",
+        "redis://[::1/0",
+    ],
+)
+def test_a_redis_url_that_can_not_be_read_is_refused_without_what_may_be_its_password(
+    make_settings: Make, url: str
+) -> None:
+    with pytest.raises(ValidationError, match="can not be read") as refused:
+        make_settings(redis_url=url)
+    (fault,) = refused.value.errors(include_url=False, include_input=False, include_context=False)
+    assert fault["loc"] == ("redis_url",)
+    assert "geheim" not in fault["msg"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "redis://127.0.0.1",
+        "redis://:p%2Fw%23@[::1]:6379/",
+        "rediss://valkey.example:6380/15?ssl_cert_reqs=none",
+        "unix:///run/valkey/valkey.sock?db=1",
+        "redis+sentinel://:p@one:26379,two:26379/antrean/0",
+    ],
+)
+def test_a_redis_url_of_each_form_is_taken(make_settings: Make, url: str) -> None:
+    assert make_settings(redis_url=url).redis_url == url
+
+
+def test_an_upstream_s_port_is_a_number(make_settings: Make) -> None:
+    with pytest.raises(ValidationError, match="upstream_backend_url"):
+        make_settings(upstream_backend_url="http://127.0.0.1:1x")
+
+
+def test_a_first_key_has_one_role(make_settings: Make) -> None:
+    with pytest.raises(ValidationError, match="a key has one role"):
+        make_settings(bootstrap_terminal_key="k" * 32, bootstrap_ops_key="k" * 32)
+    make_settings(bootstrap_terminal_key="k" * 32, bootstrap_ops_key="o" * 32)
