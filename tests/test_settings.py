@@ -58,3 +58,21 @@ def test_a_first_key_has_one_role(make_settings: Make) -> None:
     with pytest.raises(ValidationError, match="a key has one role"):
         make_settings(bootstrap_terminal_key="k" * 32, bootstrap_ops_key="k" * 32)
     make_settings(bootstrap_terminal_key="k" * 32, bootstrap_ops_key="o" * 32)
+
+
+@pytest.mark.parametrize(
+    ("parts", "needed"),
+    [
+        (("backend",), {"backend", "stampv2", "adapter"}),
+        (("fileupload", "stampservice"), {"backend", "stampv2", "fileupload", "stampservice"}),
+        (("fileupload", "stampservice", "adapter"), {"backend", "stampv2", "adapter"}),
+        (("stampservice",), {"backend", "stampv2", "adapter"}),
+    ],
+)
+def test_what_an_upstream_needs_is_known(
+    make_settings: Make, parts: tuple[str, ...], needed: set[str]
+) -> None:
+    urls = {f"upstream_{part}_url": f"http://{part}.example" for part in parts}
+    settings = make_settings(**urls)
+    assert settings.upstream_urls.keys() == needed
+    assert {part for part, url in settings.upstream_urls.items() if url} == needed & set(parts)

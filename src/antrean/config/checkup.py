@@ -114,21 +114,8 @@ async def _upstream(settings: Settings) -> list[Finding]:
         )
         advice = "For real stamps set ANTREAN_UPSTREAM_BACKEND_URL and its sisters."
         return [Finding("upstream", Level.WARN, "none is set: the simulator stands in", advice), *findings]
-    cloud = bool(settings.upstream_fileupload_url and settings.upstream_stampservice_url)
-    needed = {
-        "backend": settings.upstream_backend_url,
-        "stampv2": settings.upstream_stampv2_url,
-        **(
-            {
-                "fileupload": settings.upstream_fileupload_url,
-                "stampservice": settings.upstream_stampservice_url,
-            }
-            if cloud and not settings.upstream_adapter_url
-            else {"adapter": settings.upstream_adapter_url}
-        ),
-    }
     findings = []
-    for name, url in needed.items():
+    for name, url in settings.upstream_urls.items():
         setting = f"ANTREAN_UPSTREAM_{name.upper()}_URL"
         if url:
             findings += await _ask(f"upstream {name}", url, f"Check {setting}, the network and the firewall.")

@@ -244,6 +244,13 @@ class Launch:
             self._say(f"{spec.name:<10} {plan.places.get(spec.name, 'running')}  (process {child.pid})")
 
         self._say(f"data       {settings.data_dir.resolve()}")
+        if not settings.uses_simulator and (
+            gaps := [part for part, url in settings.upstream_urls.items() if not url]
+        ):
+            names = ", ".join(f"ANTREAN_UPSTREAM_{part.upper()}_URL" for part in gaps)
+            self._say(
+                f"upstream   not set: {names}; orders that need it are kept and wait (see `antrean doctor`)"
+            )
         client = connect(settings.effective_redis_url, settings)
         gateway = asyncio.ensure_future(start(plan.gateway))
         below = asyncio.ensure_future(

@@ -201,6 +201,13 @@ class Settings(BaseSettings):
         )
 
     @property
+    def upstream_urls(self) -> dict[str, str]:
+        """Base URLs that work needs, by their part; empty where one is not set. On-premise, or else in the cloud."""
+        cloud = self.upstream_fileupload_url and self.upstream_stampservice_url
+        stamping = ("fileupload", "stampservice") if cloud and not self.upstream_adapter_url else ("adapter",)
+        return {part: getattr(self, f"upstream_{part}_url") for part in ("backend", "stampv2", *stamping)}
+
+    @property
     def effective_document_store(self) -> str:
         """URL of the object store for documents."""
         return self.document_store or (self.data_dir.absolute() / "documents").as_uri()
@@ -238,4 +245,7 @@ def _url(value: str, *schemes: str) -> str:
     return value
 
 
-_UNREADABLE = "its host, its port or what follows can not be read; in a password write %2F for /, %23 for #, %3F for ?, %40 for @"
+_UNREADABLE = (
+    "its host, its port or what follows can not be read; "
+    "in a password write %2F for /, %23 for #, %3F for ?, %40 for @"
+)
