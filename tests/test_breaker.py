@@ -260,7 +260,7 @@ async def test_after_failed_trials_what_they_asked_is_probed_and_no_trial_follow
     breaker = fleet[0]
     await half_opened(breaker, clock)
     probes = ""
-    for turn in range(30):
+    for turn in range(29):
         if (await breaker.status()).state is HALF_OPEN:
             await calls(breaker, 1, OutcomeUnknown("lost"))
         clock.pass_s(5)
@@ -269,7 +269,7 @@ async def test_after_failed_trials_what_they_asked_is_probed_and_no_trial_follow
         assert claimed is not None
         probes += "i" if claimed.after_trial else "p"
         await prober.probe_result(not claimed.after_trial, "answered by the login alone")
-    assert probes == ("ip" + "iip" + 6 * "iiiip")[:30]
+    assert probes == "ip" + 9 * "iip"
 
     await calls(breaker, 1, OutcomeUnknown("lost"))
     clock.pass_s(5)
@@ -288,6 +288,37 @@ async def test_after_failed_trials_what_they_asked_is_probed_and_no_trial_follow
         assert claimed.after_trial is after_trial
         await breaker.probe_result(False, "still down")
         clock.pass_s(5)
+
+
+async def test_a_half_open_breaker_without_orders_does_not_close_on_what_the_trial_did_not_ask(
+    breaker: SharedBreaker, clock: Clock
+) -> None:
+    await half_opened(breaker, clock)
+    await calls(breaker, 1, OutcomeUnknown("lost"))
+    for after_trial in (True, False):
+        clock.pass_s(5)
+        claimed = await breaker.claim_probe()
+        assert claimed is not None
+        assert claimed.after_trial is after_trial
+        await breaker.probe_result(not after_trial, "the login answers, the sale does not")
+    assert (await breaker.status()).state is HALF_OPEN
+    clock.pass_s(30)
+    claimed = await breaker.claim_probe()
+    assert claimed is not None
+    assert claimed.after_trial
+    await breaker.probe_result(False, "the sale is still away")
+    assert (await breaker.status()).state is OPEN
+
+
+async def test_a_probe_that_fails_is_no_failed_trial(breaker: SharedBreaker, clock: Clock) -> None:
+    await half_opened(breaker, clock)
+    for _ in range(4):
+        clock.pass_s(5)
+        claimed = await breaker.claim_probe()
+        assert claimed is not None
+        assert not claimed.after_trial
+        flaps = (await breaker.status()).state is OPEN
+        await breaker.probe_result(flaps, "flaps")
 
 
 async def test_a_free_question_is_no_trial(breaker: SharedBreaker, clock: Clock) -> None:

@@ -173,6 +173,11 @@ def test_no_serial_number_is_said_in_many_ways(result: Any) -> None:
     assert read_status({"result": result}, "389UY343AP0GE9A40000A9") is None
 
 
+def test_the_status_of_an_sn_is_found_in_other_letters() -> None:
+    row = {"serialnumber": "389uy343ap0ge9a40000a9", "status": "STAMP"}
+    assert read_status({"result": [row]}, "389UY343AP0GE9A40000A9") is not None
+
+
 @pytest.mark.parametrize(
     "result",
     [None, 5, {"total": 1}, [{"serialnumber": "x"}], [{}], [{"serialnumber": "A" * 22, "status": "?"}]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from redis.asyncio import Redis
@@ -142,3 +143,33 @@ async def test_an_sn_that_the_list_writes_in_other_letters_is_the_same(
     assert affix.serial_number == serial
     with pytest.raises(SubmitRefused, match="used by another"):
         await world.affix(serial_number=serial)
+
+
+async def test_another_order_s_sn_in_other_letters_is_no_answer(world: World) -> None:
+    """As an upstream that mixes two answers up gives it."""
+    first = await world.submit()
+    sale = world.upstream.sell(f"{first.id}.pdf")
+    assert await world.store.found(first.id, sale.serial_number.lower(), "listed") is Code.OK
+    world.upstream.sell = Mock(return_value=sale)  # type: ignore[method-assign]
+    second = await world.submit()
+    await world.worker().run(second.id)
+    assert (await world.order(second.id)).state is State.UNKNOWN
+
+
+async def test_an_sn_in_two_spellings_with_two_orders_is_a_difference(world: World) -> None:
+    order = await world.submit()
+    await world.worker().run(order.id)
+    serial = (await world.order(order.id)).serial_number
+    assert serial is not None
+    await world.redis.hset(keys.SERIAL_OWNER, serial.lower(), "another")
+    (difference,) = (await reconcile(world.store, world.upstream)).differences
+    assert (difference.serial_number, difference.order_id) == (serial.lower(), "another")
+
+
+async def test_an_archived_order_s_sn_in_other_letters_is_its_own(redis: Redis, tmp_path: Path) -> None:
+    """Its owner is not in Redis, as after a restored backup."""
+    shelf, completed = await archived(redis, tmp_path, "purchase")
+    assert completed.serial_number is not None
+    await redis.delete(keys.SERIAL_OWNER, keys.SERIAL_USE)
+    assert await shelf.store.found(completed.id, completed.serial_number.lower(), "found") is Code.MISSING
+    assert await redis.hlen(keys.POOL) == 0

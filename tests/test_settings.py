@@ -22,6 +22,9 @@ Make = Callable[..., Settings]
         "redis://127.0.0.1:geheim",
         "redis://127.0.0.1:99999/0",
         "redis://[::1/0",
+        "redis://geheim:12345#x@127.0.0.1:6379/0",
+        "redis://geheim:12345?x@127.0.0.1:6379/0",
+        "redis://:ge,heim#x@127.0.0.1:6379/0",
     ],
 )
 def test_a_redis_url_that_can_not_be_read_is_refused_without_what_may_be_its_password(
@@ -39,6 +42,7 @@ def test_a_redis_url_that_can_not_be_read_is_refused_without_what_may_be_its_pas
     [
         "",
         "redis://127.0.0.1",
+        "redis://127.0.0.1:6379/0/",
         "redis://:p%2Fw%23@[::1]:6379/",
         "rediss://valkey.example:6380/15?ssl_cert_reqs=none",
         "unix:///run/valkey/valkey.sock?db=1",

@@ -98,6 +98,15 @@ async def test_a_picture_that_the_other_breaker_keeps_away_waits_and_lets_others
     assert (await world.order(order.id)).state is State.COMPLETED
 
 
+async def test_one_that_is_handed_out_to_be_stamped_is_next_and_does_not_wait_for_the_server(
+    world: World,
+) -> None:
+    order = await world.affix()
+    await world.worker().run(order.id)
+    assert await world.store.dispatch([("stamp", 1)], None) == [order.id]
+    assert await world.rank(await world.order(order.id)) == 0
+
+
 async def test_a_login_that_can_not_be_had_for_long_leaves_the_history_as_it_was(world: World) -> None:
     order = await world.affix()
     await world.worker().run(order.id)

@@ -236,11 +236,13 @@ def _url(value: str, *schemes: str) -> str:
         raise ValueError(f"must be a URL: {', '.join(f'{s}://…' for s in schemes)}")
     try:
         parts = urlsplit(value)
-        _ = parts.port if "," not in parts.netloc else None  # several hosts: Sentinels, read by `SentinelUrl`
+        _ = None if parts.scheme.endswith("+sentinel") else parts.port  # several hosts: read by `SentinelUrl`
     except ValueError:
         # What is in the place of a port may be the end of a password. Neither it nor the cause is shown.
         raise ValueError(_UNREADABLE) from None
-    if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"(?:/\d{0,5})?", parts.path):
+    if parts.scheme in ("redis", "rediss") and (
+        parts.fragment or "@" in parts.query or not re.fullmatch(r"(?:/\d{0,5})?/?", parts.path)
+    ):
         raise ValueError(_UNREADABLE)
     return value
 

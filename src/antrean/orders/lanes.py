@@ -30,14 +30,25 @@ class Lanes:
         self._redis = scripts.redis
 
     async def ranks(self, orders: Sequence[Order]) -> list[int | None]:
-        """How many stand before each in its own lane, in one round trip; None for one that waits in none."""
+        """How many stand before each in its own lane, in one round trip; None for one that waits in none.
+
+        One that was handed out to be stamped and is not taken up yet is the first; with None it waits for its own time.
+        """
         lanes = [lane_of(order) for order in orders]
         pipe = self._redis.pipeline(transaction=False)
         for name, order in zip(lanes, orders, strict=True):
             if name is not None:
                 pipe.zrank(name, order.id)
+            if name == keys.LANE_STAMP:
+                pipe.zscore(keys.LATER, order.id)
         answers = iter(await asked(pipe.execute()))
-        return [None if name is None else next(answers) for name in lanes]
+        ranks: list[int | None] = []
+        for name in lanes:
+            rank = None if name is None else next(answers)
+            if name == keys.LANE_STAMP and next(answers) is None and rank is None:
+                rank = 0
+            ranks.append(rank)
+        return ranks
 
     async def oldest_ms(self) -> int | None:
         """About when the oldest open order was accepted, as `oldest.lua` finds it; None where none is open."""

@@ -55,8 +55,9 @@ async def reconcile(
         nonlocal others
         holders = await store.account.holders([r.serial_number for r in rows])
         for row in rows:
-            for spelled in {row.serial_number, row.serial_number.upper(), row.serial_number.lower()}:
-                owners.pop(spelled, None)
+            # One of them: were it there in two spellings, two orders would have it.
+            spellings = (row.serial_number, row.serial_number.upper(), row.serial_number.lower())
+            owners.pop(next((each for each in spellings if each in owners), ""), None)
             holder, ours = holders.get(row.serial_number), order_id_of(row.file)
             if holder is None:
                 if ours is None:

@@ -183,11 +183,15 @@ local function settle(o, state, note, set, not_before)
   end
 end
 
--- An SN as our books have it: a list, or a clerk, may write it in other letters (capitals or small ones) than its sale did.
+-- An SN as our books have it: a list, or a clerk, may write it in other letters (all capitals, all small) than its sale did.
 local function as_booked(sn)
+  local tried = {}
   for _, each in ipairs({sn, string.upper(sn), string.lower(sn)}) do
-    for _, books in ipairs({K.SERIAL_OWNER, K.POOL, K.SERIAL_USE}) do
-      if redis.call('HEXISTS', books, each) == 1 then return each end
+    if not tried[each] then
+      tried[each] = true
+      for _, books in ipairs({K.SERIAL_OWNER, K.POOL, K.SERIAL_USE}) do
+        if redis.call('HEXISTS', books, each) == 1 then return each end
+      end
     end
   end
   return sn

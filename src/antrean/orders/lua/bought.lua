@@ -7,6 +7,7 @@ local o = load(id)
 if not o then return {CODE.MISSING} end
 local code = check(o, 'bought', S.BOUGHT, fence, op)
 if code ~= CODE.OK then return {code} end
+sn = as_booked(sn)
 local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
 local pooled = redis.call('HGET', K.POOL, sn) -- the order that it was made for
 if (owner and string.match(owner, '^[^@]+') ~= id) or (pooled and pooled ~= id) then return {CODE.SERIAL_TAKEN} end

@@ -3,10 +3,10 @@
 -- last trial failed, what is probed is well and only an order can show whether the rest is, so it waits six times as
 -- long for one; but not for ever, since those who only ask are waiting too.
 -- What is probed may be well while what the trials ask is not. So after failed ones the probe asks that instead, and a
--- trial follows once it answers, or after so many probes: one, two and then four, since only a trial proves it.
+-- trial follows once it answers, or after one such probe, then two: only a trial proves it.
 -- ARGV: now, probe interval (ms)
 -- Answer: {code, state, epoch}    code: granted · after_trial (granted, to ask what the trials ask) · ignored
-local INSTEAD_MAX = 4
+local INSTEAD_MAX = 2
 local interval = tonumber(ARGV[2])
 
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', int(NOW))
@@ -24,7 +24,7 @@ if not ready then return {'ignored', EFFECTIVE, B.epoch} end
 set('last_probe', int(NOW))
 set('next_probe', int(NOW + interval))
 local failed, instead = num(B, 'trials_failed'), num(B, 'probes_instead')
-if B.state == 'open' and failed > 0 and instead < math.min(2 ^ (failed - 1), INSTEAD_MAX) then
+if failed > 0 and (B.state == 'half_open' or instead < math.min(failed, INSTEAD_MAX)) then
   set('probes_instead', int(instead + 1))
   return {'after_trial', EFFECTIVE, B.epoch}
 end

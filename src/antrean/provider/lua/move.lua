@@ -8,7 +8,8 @@ if B.epoch ~= epoch or B.ov_state or B.state == to then return {'ignored', EFFEC
 
 local from = B.state
 if to == 'open' then
-  set('trials_failed', int(from == 'half_open' and num(B, 'trials_failed') + 1 or 0))
+  local tried = num(B, 'last_trial') >= num(B, 'since') -- else it was a probe that failed
+  set('trials_failed', int(from == 'half_open' and num(B, 'trials_failed') + (tried and 1 or 0) or 0))
   local quiet = from == 'closed' and NOW - num(B, 'since') >= tonumber(quiet_ms)
   set('openings', int(quiet and 1 or num(B, 'openings') + 1))
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
@@ -17,7 +18,6 @@ else
   redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0',
     'background', '0', 'known', '0')
 end
-if to == 'closed' then set('trials_failed', '0') end
 set('probes_instead', '0')
 set('state', to)
 set('epoch', int(num(B, 'epoch') + 1))
