@@ -11,7 +11,7 @@ import pytest
 
 from antrean.orders import keys
 from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX
-from antrean.orders.model import StoreUnavailable
+from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.states import State
 from antrean.provider.breaker import NotAdmitted
 from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable, Unavailable
@@ -20,6 +20,15 @@ from orders_support import World
 
 UNKNOWN_SERIAL = SerialUnusable("92", "this serial number is not known")
 NO_PICTURE = Rejected("no-picture", "the upstream answered without a picture of the serial number")
+
+
+async def bought_without_picture(world: World) -> Order:
+    """An affix order whose SN is there and whose picture is kept nowhere."""
+    order = await world.affix()
+    await world.worker().run(order.id)
+    await world.redis.delete(keys.PICTURE + world.upstream.sold[0].serial_number)
+    world.documents.kept = {k: v for k, v in world.documents.kept.items() if k.startswith("upload")}
+    return order
 
 
 @pytest.mark.parametrize("kind", ["purchase", "affix"])
@@ -61,10 +70,7 @@ async def test_an_sn_that_came_with_its_order_and_is_not_known_calls_a_person_at
 async def test_a_picture_that_comes_a_little_later_calls_nobody(
     world: World, no: Rejected | SerialUnusable
 ) -> None:
-    order = await world.affix()
-    await world.worker().run(order.id)
-    await world.redis.delete(keys.PICTURE + world.upstream.sold[0].serial_number)
-    world.documents.kept = {k: v for k, v in world.documents.kept.items() if k.startswith("upload")}
+    order = await bought_without_picture(world)
     world.upstream.faults["qr_image"] = [no] * 3
     for number in range(4):
         await world.worker(f"w{number}").run(order.id)
@@ -77,10 +83,7 @@ async def test_a_picture_that_the_other_breaker_keeps_away_waits_and_lets_others
     world: World,
 ) -> None:
     """The dispatcher waits for the signing service alone, and would hand it out again at once, before all others."""
-    order = await world.affix()
-    await world.worker().run(order.id)
-    await world.redis.delete(keys.PICTURE + world.upstream.sold[0].serial_number)
-    world.documents.kept = {k: v for k, v in world.documents.kept.items() if k.startswith("upload")}
+    order = await bought_without_picture(world)
     before = await world.order(order.id)
     for number, wait_s in enumerate((4.0, None)):  # until the next probe; while it is being tried
         refused = NotAdmitted("the upstream is not available", retry_after_s=wait_s, refused_by_breaker=True)

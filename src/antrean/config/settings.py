@@ -17,6 +17,10 @@ from antrean.orders.vault import parse_ring
 
 #: Longest path of a unix socket we use, in bytes; Linux takes 107 and a closing zero.
 SOCKET_PATH_BYTES_MAX = 100
+_UNREADABLE = (
+    "its host, its port or what follows can not be read; "
+    "in a password write %2F for /, %23 for #, %3F for ?, %40 for @"
+)
 
 Seconds = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -245,9 +249,3 @@ def _url(value: str, *schemes: str) -> str:
     ):
         raise ValueError(_UNREADABLE)
     return value
-
-
-_UNREADABLE = (
-    "its host, its port or what follows can not be read; "
-    "in a password write %2F for /, %23 for #, %3F for ?, %40 for @"
-)

@@ -139,6 +139,13 @@ def _too_large(bytes_max: int) -> Problem:
     return Problem("body-too-large", f"At most {bytes_max} bytes are taken.")
 
 
+def known_tags(request: web.Request) -> frozenset[str]:
+    """What the client has by `If-None-Match`, to be compared weakly (RFC 9110, 13.1.2): without `W/`."""
+    lines = request.headers.getall("If-None-Match", [])
+    tags = (tag.strip().removeprefix("W/") for line in lines for tag in line.split(","))
+    return frozenset(tag for tag in tags if tag)
+
+
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
     """A number from the query, the default where there is none. Raises Problem where it is out of bounds."""
     text = request.query.get(name)

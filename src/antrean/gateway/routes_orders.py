@@ -128,7 +128,7 @@ async def get_order(request: web.Request) -> web.Response:
     """`GET /v1/orders/{id}`; with `wait` at its next change."""
     services = request.app[SERVICES]
     wait_s = exchange.query_number(request, "wait", 0, 0, WAIT_MAX_S)
-    known = _known_tags(request)
+    known = exchange.known_tags(request)
     if wait_s == 0:
         return _with_etag(await shown_order(request, await own_order(request)), known)
     try:
@@ -160,13 +160,6 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
 def _mark(shown: dict[str, Any]) -> object:
     """What must differ for a change: the version, and what holds the order back. A position moves all the time."""
     return shown["version"], shown["holding"] and shown["holding"]["reason"]
-
-
-def _known_tags(request: web.Request) -> frozenset[str]:
-    """What the client has by `If-None-Match`, compared weakly (RFC 9110, 13.1.2): without `W/`."""
-    lines = request.headers.getall("If-None-Match", [])
-    tags = (tag.strip().removeprefix("W/") for line in lines for tag in line.split(","))
-    return frozenset(tag for tag in tags if tag)
 
 
 def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.Response:

@@ -13,6 +13,8 @@ from importlib import resources
 
 from aiohttp import web
 
+from antrean.gateway.exchange import known_tags
+
 #: Smaller files gain nothing from gzip.
 GZIP_BYTES_MIN = 700
 #: What the pages carry in place of the build's name.
@@ -54,10 +56,7 @@ class WebFile:
         headers = {"ETag": etag, "Cache-Control": _KEEP if keep else "no-cache"}
         if self.packed is not None:
             headers["Vary"] = "Accept-Encoding"
-        known = {
-            tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")
-        }
-        if status == 200 and etag in known:
+        if status == 200 and etag in known_tags(request):
             # With its type, by which the policy is chosen: a browser takes the headers of a 304 for the page's own.
             return web.Response(status=304, content_type=self.content_type, headers=headers)
         if takes_gzip:

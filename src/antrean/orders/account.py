@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
@@ -14,6 +14,11 @@ from antrean.orders.witness import Account, Baseline
 POOLED = "pool"
 
 
+def spellings(serial_number: str) -> Iterable[str]:
+    """One SN as it is given, in capitals and in small letters, as `as_booked` in _common.lua has it."""
+    return dict.fromkeys((serial_number, serial_number.upper(), serial_number.lower()))
+
+
 class AccountBooks:
     """Reads and notes what is known of the account. Every method raises StoreUnavailable."""
 
@@ -22,27 +27,19 @@ class AccountBooks:
         self._redis = scripts.redis
 
     async def holders(self, serial_numbers: Sequence[str]) -> dict[str, str]:
-        """Who has each of these SNs by our books: an order's id, or POOLED. Those that nobody has are left out.
-
-        One that they have in other letters (capitals or small ones) is the same SN.
-        """
-        held = await self._holders(serial_numbers)
-        for spell in (str.upper, str.lower):
-            others = {spell(s): s for s in serial_numbers if s not in held and spell(s) != s}
-            held |= {others[s]: holder for s, holder in (await self._holders(list(others))).items()}
-        return held
-
-    async def _holders(self, serial_numbers: Sequence[str]) -> dict[str, str]:
-        if not serial_numbers:
+        """Who has each of these SNs by our books: an order's id, or POOLED. Those that nobody has are left out."""
+        asked_for = [(serial, each) for serial in serial_numbers for each in spellings(serial)]
+        if not asked_for:
             return {}
-        owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, list(serial_numbers)))
-        pooled = await asked(self._redis.hmget(keys.POOL, list(serial_numbers)))
-        held = {}
-        for serial, owner, pool in zip(serial_numbers, owners, pooled, strict=True):
+        names = [each for _, each in asked_for]
+        owners = await asked(self._redis.hmget(keys.SERIAL_OWNER, names))
+        pooled = await asked(self._redis.hmget(keys.POOL, names))
+        held: dict[str, str] = {}
+        for (serial, _), owner, pool in zip(asked_for, owners, pooled, strict=True):
             if owner is not None:
-                held[serial] = owner.decode().partition("@")[0]
+                held.setdefault(serial, owner.decode().partition("@")[0])
             elif pool is not None:
-                held[serial] = POOLED
+                held.setdefault(serial, POOLED)
         return held
 
     async def read(self) -> Account:

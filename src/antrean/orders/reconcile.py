@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from antrean.orders import keys
-from antrean.orders.account import POOLED
+from antrean.orders.account import POOLED, spellings
 from antrean.orders.account_list import PAGE_SIZE, ZERO_FAILED_MAX, AccountList, Reading, Take, order_id_of
 from antrean.orders.asking import asked
 from antrean.orders.ledger import PAGE_MAX
@@ -56,8 +56,7 @@ async def reconcile(
         holders = await store.account.holders([r.serial_number for r in rows])
         for row in rows:
             # One of them: were it there in two spellings, two orders would have it.
-            spellings = (row.serial_number, row.serial_number.upper(), row.serial_number.lower())
-            owners.pop(next((each for each in spellings if each in owners), ""), None)
+            owners.pop(next((each for each in spellings(row.serial_number) if each in owners), ""), None)
             holder, ours = holders.get(row.serial_number), order_id_of(row.file)
             if holder is None:
                 if ours is None:
