@@ -192,6 +192,40 @@ async def test_stamping_in_the_cloud_uploads_signs_and_downloads(
     assert meter.calls == 1
 
 
+@pytest.mark.parametrize("host", ["http://backend.test", "https://files.test", "https://files.test:443"])
+async def test_a_download_address_on_a_host_of_the_settings_is_followed(
+    redis: Redis, upstream: ScriptedUpstream, host: str
+) -> None:
+    cloud(upstream, f"{host}/download/1")
+    adapter = scripted_adapter(
+        redis,
+        upstream,
+        fileupload_url=FILEUPLOAD,
+        stampservice_url=STAMPSERVICE,
+        download_urls=("https://files.test/",),
+    )
+    assert await adapter.stamp(stamp_request(), CallMeter()) == PDF
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://files.test/a?token=geheim", "https://files.test:443 "),
+        ("http://3171234567890123.test/x", "the host that the stamp service names"),
+        ("http://x y.test/", "the host that the stamp service names"),
+    ],
+)
+async def test_a_host_that_is_not_ours_to_ask_is_told_so_that_it_can_be_allowed(
+    redis: Redis, upstream: ScriptedUpstream, url: str, told: str
+) -> None:
+    cloud(upstream, url)
+    adapter = scripted_adapter(redis, upstream, fileupload_url=FILEUPLOAD, stampservice_url=STAMPSERVICE)
+    with pytest.raises(OutcomeUnknown, match=told) as refused:
+        await adapter.stamp(stamp_request(), CallMeter())
+    assert "geheim" not in str(refused.value)
+    assert "3171234567890123" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

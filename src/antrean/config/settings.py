@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         "", description="Base URL `fileupload`; with stampservice: cloud variant."
     )
     upstream_stampservice_url: str = Field("", description="Base URL `stampservice` of the cloud variant.")
+    upstream_download_urls: str = Field(
+        "",
+        description="Base URLs, comma-separated, of other hosts that a PDF stamped in the cloud may be fetched from; "
+        "from those above it may be.",
+    )
     upstream_user: str = Field("", description="Account at the upstream.")
     upstream_password: SecretStr = Field(SecretStr(""), description="Its password.")
     upstream_timeout_s: Seconds = Field(30, description="Wait for one upstream answer, in seconds.")
@@ -161,6 +166,12 @@ class Settings(BaseSettings):
     @classmethod
     def _is_http(cls, value: str) -> str:
         return _url(value, "http", "https")
+
+    @field_validator("upstream_download_urls")
+    @classmethod
+    def _are_http(cls, value: str) -> str:
+        urls = [url for part in value.split(",") if (url := part.strip())]
+        return ",".join(_url(url, "http", "https") for url in urls)
 
     @field_validator("pii_keys")
     @classmethod

@@ -1,11 +1,13 @@
 """Stamping in the cloud: upload the PDF, have it signed, download the result.
 
-The answer names a URL to download from. It is followed only to the hosts of our own settings, over http or https:
+The answer names a URL to download from. It is followed only to scheme, host and port of a URL in our own settings:
 an upstream's answer must not be able to send us anywhere else.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
 from antrean.provider.errors import Rejected, Unavailable
@@ -18,16 +20,20 @@ UPLOAD_PATH = "/uploaddoc2"
 SIGNING_PATH = "/keystamp/adapter/docSigningZ"
 #: Longest document id that is passed on.
 DOCUMENT_ID_MAX = 200
+#: A host that may be told in an error: nothing that could be somebody's number.
+_TELLABLE = re.compile(r"(?!.*\d{6})[a-z0-9.-]{1,100}", re.ASCII)
 
 
 class CloudStamper:
-    """Base URLs `fileupload` and `stampservice`."""
+    """Base URLs `fileupload` and `stampservice`; `download_urls`: others that a PDF may be fetched from."""
 
-    def __init__(self, wire: Wire, fileupload_url: str, stampservice_url: str) -> None:
+    def __init__(
+        self, wire: Wire, fileupload_url: str, stampservice_url: str, download_urls: Iterable[str] = ()
+    ) -> None:
         self._wire = wire
         self._fileupload = fileupload_url.rstrip("/")
         self._stampservice = stampservice_url.rstrip("/")
-        self._origins = {_origin(self._fileupload), _origin(self._stampservice)}
+        self._origins = {_origin(url) for url in (fileupload_url, stampservice_url, *download_urls)}
 
     async def stamp(self, request: StampRequest, token: str, meter: CallMeter) -> bytes:
         """The stamped PDF. Raises ProviderError."""
@@ -64,9 +70,17 @@ class CloudStamper:
             absolute = urljoin(self._stampservice + "/", url.strip())
         except ValueError:
             absolute = ""
-        if _origin(absolute) not in self._origins:
-            raise lost(Effect.STAMPS, "the stamp service names a document on a host that is not ours to ask")
+        origin = _origin(absolute)
+        if origin is None or origin not in self._origins:
+            raise lost(Effect.STAMPS, f"stamped, but {_where(origin)} is not ours to ask for the document")
         return absolute
+
+
+def _where(origin: tuple[str, str, int] | None) -> str:
+    """What an operator needs in order to allow it."""
+    if origin is None or not _TELLABLE.fullmatch(origin[1]):
+        return "the host that the stamp service names"
+    return f"{origin[0]}://{origin[1]}:{origin[2]} (not among the upstream's URLs in the settings)"
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

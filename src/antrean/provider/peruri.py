@@ -61,6 +61,7 @@ class PeruriConfig:
 
     `timeout_s`: longest wait for one answer. `probe_timeout_s`: the same for a probe. `concurrency_max`: most calls
     in flight of this process. `remote_dir`: the adapter's path of `shared_dir`; the same when empty.
+    `download_urls`: where else than at the URLs above a PDF stamped in the cloud may be.
     """
 
     backend_url: str
@@ -72,6 +73,7 @@ class PeruriConfig:
     remote_dir: str = ""
     fileupload_url: str = ""
     stampservice_url: str = ""
+    download_urls: tuple[str, ...] = ()
     timeout_s: float = 30.0
     probe_timeout_s: float = 5.0
     concurrency_max: int = 64
@@ -104,7 +106,8 @@ class PeruriAdapter:
         if config.adapter_url and config.shared_dir is not None:
             return OnPremiseStamper(self._wire, config.adapter_url, config.shared_dir, config.remote_dir)
         if config.fileupload_url and config.stampservice_url:
-            return CloudStamper(self._wire, config.fileupload_url, config.stampservice_url)
+            others = (config.backend_url, config.stampv2_url, *config.download_urls)
+            return CloudStamper(self._wire, config.fileupload_url, config.stampservice_url, others)
         return None
 
     # ---- the two halves of a stamp
