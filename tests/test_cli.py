@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -117,6 +118,16 @@ async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, 
     assert {"append-only file", "eviction", "clock against Redis", "document store", "disk"} <= {
         f.check for f in findings
     }
+
+
+@pytest.mark.parametrize("command", ["show", "replay"])
+async def test_an_order_that_there_is_not_is_told_as_that(
+    redis: Redis, settings: Settings, tmp_path: Path, command: str
+) -> None:
+    url = {"ANTREAN_REDIS_URL": settings.effective_redis_url}
+    done = await asyncio.to_thread(antrean, "orders", command, "x" * 26, cwd=tmp_path, **url)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: There is no order {'x' * 26}.\n"
 
 
 async def test_the_doctor_names_what_of_the_upstream_is_not_set(

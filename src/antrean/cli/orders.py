@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
     from antrean.config.settings import Settings
     from antrean.orders.model import Order
+    from antrean.orders.store import OrderStore
+
+
+async def _order(store: OrderStore, order_id: str) -> Order:
+    order = await store.get(order_id)
+    if order is None:
+        raise click.ClickException(f"There is no order {order_id}.")
+    return order
 
 
 @click.group()
@@ -61,9 +69,7 @@ def show(order_id: str) -> None:
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
 
-        order = await build_store(settings, redis).get(order_id)
-        if order is None:
-            raise click.ClickException(f"There is no order {order_id}.")
+        order = await _order(build_store(settings, redis), order_id)
         rows = {
             "order": order.id,
             "office": order.office,
@@ -104,8 +110,10 @@ def replay(order_id: str, reason: str, decision: str) -> None:
         from antrean.config.store import build_store
         from antrean.orders.model import IllegalMove, SubmitRefused
 
+        store = build_store(settings, redis)
+        await _order(store, order_id)
         try:
-            state = await build_store(settings, redis).replay(order_id, decision, f"{actor()}: {reason}")
+            state = await store.replay(order_id, decision, f"{actor()}: {reason}")
         except (IllegalMove, SubmitRefused) as error:
             raise click.ClickException(f"{order_id}: {error}") from error
         click.echo(f"{order_id} is {state.value}")
