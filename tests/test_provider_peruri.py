@@ -140,10 +140,14 @@ async def test_an_intent_that_fails_stops_the_call_and_goes_up_unchanged(
     class ClaimLostError(Exception):
         pass
 
-    async def lost() -> None:
-        raise ClaimLostError
+    class Lost:
+        def with_permit(self, permits: str, permit: str) -> None:
+            raise AssertionError((permits, permit))
 
-    meter = CallMeter(before_send=lost)
+        async def before_send(self) -> None:
+            raise ClaimLostError
+
+    meter = CallMeter(intent=Lost())
     with pytest.raises(ClaimLostError):
         await scripted_adapter(redis, upstream).generate(generate_request(), meter)
     assert (upstream.count(GENERATE), meter.calls) == (0, 0)

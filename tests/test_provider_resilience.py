@@ -90,6 +90,9 @@ class ScriptedAdapter:
     async def adapter_reachable(self) -> None:
         return None
 
+    def token_ready(self) -> bool:
+        return True
+
     async def token_held(self) -> bool:
         return self.token
 

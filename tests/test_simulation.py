@@ -83,13 +83,12 @@ def test_in_every_history_each_order_is_kept_and_bought_once_and_the_books_add_u
     played = subprocess.run(
         [sys.executable, __file__, *words],
         env=os.environ | {"VALKEY_URL": quick_valkey_url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         timeout=RUN_S,
         check=False,
     )
-    assert played.returncode == 0, played.stdout
+    assert played.returncode == 0, played.stdout + played.stderr
     seen = {name: int(value) for name, _, value in (w.partition("=") for w in played.stdout.split()) if value}
     # A run in which every call fails would pass as well: each fault struck, and most orders came through.
     assert all(seen.get(fault, 0) >= count // 100 for fault in FAULTS), seen

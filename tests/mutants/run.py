@@ -25,6 +25,7 @@ SUITES = (
         "tests/test_commit.py",
         "tests/test_resolve.py",
         "tests/test_walk.py",
+        "tests/test_intent.py",
     ),
     ("tests/test_simulation.py",),
 )
@@ -57,9 +58,21 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the intent is skipped",
-        "orders/fulfil.py",
-        "        await self._store.begin(turn.order, self._op(), target, note, turn.meter.calls + 1)\n",
+        "orders/intent.py",
+        "            await self._begin(None)\n",
         "",
+    ),
+    Mutant(
+        "an intent is noted with a permit that was not granted",
+        "orders/lua/begin.lua",
+        "if permit ~= '' and not redis.call('ZSCORE', permits, permit) then return {CODE.NO_PERMIT} end",
+        "",
+    ),
+    Mutant(
+        "an intent that was not noted with its permit is taken for noted",
+        "orders/intent.py",
+        "not await early[0] or early[1].old",
+        "early[1].old",
     ),
     Mutant(
         "a dead worker's purchase is taken for not made",

@@ -69,7 +69,7 @@ class History:
         client.flushdb()
         self.chance = Chance.draw(self.rng, FAULTS_UNTIL_S)
         self.upstream = SimulatedUpstream(
-            self.chance, self.rng.choice((0.0, 2.0, SETTLE_S * 0.9)), self._state
+            client, self.chance, self.rng.choice((0.0, 2.0, SETTLE_S * 0.9)), self._state
         )
         self.documents = MemoryDocuments()
         self.rq: list[str] = []

@@ -26,6 +26,7 @@ class Code(IntEnum):
     POOL_EMPTY = 15  # no SN in the pool
     REFUNDED = 16  # the money was given back already
     UNFIT = 17  # that decision is none for this order
+    NO_PERMIT = 18  # the call was not let through, so its intent is not noted
 
 
 def lua_names() -> dict[str, str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -20,6 +19,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from antrean.orders.holding import QUOTA
+from antrean.orders.intent import Intent, looked_at
 from antrean.orders.layout import NewerLayout
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
 from antrean.orders.pictures import PictureFiles, Pictures, beside
@@ -41,10 +41,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-#: An intent older than this, in seconds, is not acted on; well under the lease of a claim.
-INTENT_MAX_S = 3.0
 #: Longest that a result is held in memory for a Redis that is away, in seconds.
 RECORD_MAX_S = 120.0
 #: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
@@ -167,7 +163,7 @@ class Fulfiller:
         except Unreadable as error:
             log.error("who pays can not be read", why=str(error))
             return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
-        turn.meter.before_send = lambda: self._intend(turn, State.BUYING, "asking for a serial number")
+        self._intend(turn, State.BUYING, "asking for a serial number")
         request = GenerateRequest(
             order_ref=order.id,
             type_code=order.document.type_code,
@@ -191,6 +187,9 @@ class Fulfiller:
         except OutcomeUnknown as error:
             return await self._doubt(turn, error)
         op = self._op()
+        if order.kind == "purchase" and beside(generated.qr_png):
+            # Nothing is left to do: it leaves with `bought`, in one write, and stands only on that.
+            turn.ending = self._end(turn)
         try:
             ours = await self._record(
                 lambda: self._store.bought(
@@ -198,6 +197,8 @@ class Fulfiller:
                 )
             )
         except ClaimLost:
+            if await self._has_ended(turn):
+                return Outcome.COMPLETED
             await self._found(order.id, generated)
             raise
         if not ours:  # an answer that belongs to another call: what became of this one, it does not tell
@@ -266,7 +267,7 @@ class Fulfiller:
         else:
             if (stored := await self._record(lambda: self._pictures.get(order))) is not None:
                 return stored
-            turn.meter.before_send = None
+            turn.meter.intent = None
             png = await self._provider.qr_image(serial_number, turn.meter)
         await self._record(lambda: self._pictures.keep(order.id, serial_number, png))
         return png
@@ -311,7 +312,7 @@ class Fulfiller:
                 return await self._no_picture(turn, error)
             except Unavailable as error:
                 return await self._unavailable(turn, error, dispatcher_waits=False)
-            turn.meter.before_send = lambda: self._intend(turn, State.STAMPING, "being stamped")
+            self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement
             stamped = await self._provider.stamp(
                 StampRequest(
@@ -355,19 +356,35 @@ class Fulfiller:
 
     # ---- ends of a turn
 
-    async def _intend(self, turn: _Turn, target: State, note: str) -> None:
-        """Called with all permits in hand, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
-        loop = asyncio.get_running_loop()
-        started, awake = loop.time(), _uptime_s()
-        turn.sent = False  # a repetition: the try before it provably did not happen
-        await self._store.begin(turn.order, self._op(), target, note, turn.meter.calls + 1)
-        if max(loop.time() - started, _uptime_s() - awake) > INTENT_MAX_S:
-            # We were stopped on the way (SIGSTOP, a sleeping host): the sweeper may have given the order away.
-            raise ClaimLost("the intent is too old to act on")
-        turn.sent = True
+    def _intend(self, turn: _Turn, target: State, note: str) -> None:
+        """From now on a call notes so, before it leaves, that it may have been sent."""
+        turn.intent = turn.meter.intent = Intent(
+            self._store, turn.order, self._op, target, note, lambda: turn.meter.calls + 1
+        )
+
+    def _end(self, turn: _Turn) -> tuple[str, asyncio.Future[None]]:
+        op = self._op()
+        ending = asyncio.ensure_future(self._store.complete(turn.order, op, turn.meter.calls))
+        ending.add_done_callback(looked_at)
+        return op, ending
+
+    async def _has_ended(self, turn: _Turn) -> bool:
+        """Whether `bought` was refused only because both writes were made and their answers lost."""
+        if turn.ending is None:
+            return False
+        try:
+            await self._complete(turn, "")
+        except ClaimLost:
+            return False
+        return True
 
     async def _complete(self, turn: _Turn, sha256: str) -> Outcome:
-        op = self._op()
+        op, ending = turn.ending or (self._op(), None)
+        if ending is not None:
+            # What came of it, whatever that is: repeated under its name it can not happen twice.
+            await asyncio.wait((ending,))
+            if not ending.cancelled() and ending.exception() is None:
+                return Outcome.COMPLETED
         await self._record(lambda: self._store.complete(turn.order, op, turn.meter.calls, sha256))
         return Outcome.COMPLETED
 
@@ -434,11 +451,6 @@ class Fulfiller:
         await asyncio.gather(*self._late, return_exceptions=True)
 
 
-def _uptime_s() -> float:
-    """Seconds that go on while the machine sleeps, as the loop's do not; nobody sets this clock."""
-    return time.clock_gettime(_UPTIME)
-
-
 class _Turn:
     """One turn of one order: its record at the claim, and what was sent since."""
 
@@ -446,7 +458,14 @@ class _Turn:
         self.order = order
         self.meter = CallMeter(calls=order.calls)
         self.forgiven = order.forgiven
-        self.sent = False
+        self.intent: Intent | None = None
+        #: The last write, where it was asked for ahead: its name, and what comes of it.
+        self.ending: tuple[str, asyncio.Future[None]] | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether the last call may have left."""
+        return self.intent is not None and self.intent.sent
 
     @property
     def tries(self) -> int:

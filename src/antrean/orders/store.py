@@ -295,14 +295,30 @@ class OrderStore:
         code, *rest = await self._run("claim", order_id, worker, op)
         return Claim(_record(order_id, rest[1:]), rest[0]) if code == Code.OK else None
 
-    async def begin(self, order: Order, op: str, target: State, note: str, calls: int) -> bool:
-        """Note the intent to generate or to stamp; True where it was sent to be stamped before.
+    async def begin(
+        self,
+        order: Order,
+        op: str,
+        target: State,
+        note: str,
+        calls: int,
+        permit: tuple[str, str] | None = None,
+    ) -> bool:
+        """Note the intent to generate or to stamp. Raises ClaimLost: then nothing may be sent.
 
-        Raises ClaimLost: then nothing may be sent.
+        `permit`: a sorted set and its member without which nothing is noted; False then.
         """
-        code, again = await self._durably("begin", order.id, order.fence, op, target, note, calls)
+        args = (order.id, order.fence, op, target, note, calls, *(permit or ("", "")))
+        code = (await self._durably("begin", *args))[0]
+        if code == Code.NO_PERMIT:
+            return False
         self._judge(code, "begin", order.id)
-        return bool(again) or code == Code.ALREADY
+        return True
+
+    @property
+    def intents_wait(self) -> bool:
+        """Whether an intent waits for the disk, or a replica, beyond the script's own answer."""
+        return bool(self._intents.tail)
 
     async def take_from_pool(self, order: Order, op: str) -> str | None:
         """Give the order an SN that is ours already; None where the pool is empty."""

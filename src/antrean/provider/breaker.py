@@ -110,10 +110,19 @@ class SharedBreaker:
 
     # ---- calls
 
-    async def admit(self, wait_s: float = 0.0, *, retry: bool = False, order: bool = True) -> Permit | None:
+    async def admit(
+        self,
+        wait_s: float = 0.0,
+        *,
+        retry: bool = False,
+        order: bool = True,
+        asked: Callable[[str, str], None] | None = None,
+    ) -> Permit | None:
         """The right to make one call, waiting at most `wait_s` seconds for a free slot.
 
         `order`: it is a call for an order, and so may be the trial of a half-open breaker; a free question is not.
+        `asked`: told each time a permit was asked for, of the sorted set that will hold it and of its name there.
+        What it asks Redis in turn leaves in the same write, and finds the permit there or not.
 
         None where `retry` is set and the retry budget is spent. Raises NotAdmitted: with `refused_by_breaker`
         where the breaker is open, its trials are taken, no slot came free or Redis is away; without it, and with
@@ -123,7 +132,7 @@ class SharedBreaker:
         end = loop.time() + wait_s
         while True:
             lease = uuid.uuid4().hex
-            code, state, epoch, step, wait_ms, _reason = await self._admit_once(lease, retry, order)
+            code, state, epoch, step, wait_ms, _reason = await self._admit_once(lease, retry, order, asked)
             self._see(state)
             left_s = end - loop.time()
             asked_s = int(wait_ms) / 1000
@@ -245,7 +254,9 @@ class SharedBreaker:
 
     # ---- inside
 
-    async def _admit_once(self, lease: str, retry: bool, order: bool) -> list[str]:
+    async def _admit_once(
+        self, lease: str, retry: bool, order: bool, asked: Callable[[str, str], None] | None = None
+    ) -> list[str]:
         limits = self.limiter.rules
         work = asyncio.ensure_future(
             self._run(
@@ -260,6 +271,8 @@ class SharedBreaker:
                 "1" if order else "0",
             )
         )
+        if asked is not None:
+            asked(self._keys[5], lease)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:

@@ -240,6 +240,10 @@ class PeruriAdapter:
 
     # ---- the token
 
+    def token_ready(self) -> bool:
+        """Whether a token is in memory that is still good."""
+        return self._tokens.ready
+
     async def token_held(self) -> bool:
         """Whether a call could be made without a login. Raises Unavailable with Redis away."""
         return await self._tokens.held() is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -67,12 +66,24 @@ class StampRequest:
     retry: bool
 
 
+class Intent(Protocol):
+    """Notes, before a call leaves, that it may have been sent."""
+
+    def with_permit(self, permits: str, permit: str) -> None:
+        """The permit `permit` was just asked for; it is granted once it is a member of the sorted set `permits`."""
+        ...
+
+    async def before_send(self) -> None:
+        """The call leaves when this returns."""
+        ...
+
+
 @dataclass(slots=True)
 class CallMeter:
     """Counts the upstream calls made for an order, and lets the order note its intent before each one.
 
     The adapter awaits `sending()` directly before the request of an order call (generate, stamp, qr_image)
-    leaves: after login, after breaker and limiter have let it through. Whatever `before_send` raises
+    leaves: after login, after breaker and limiter have let it through. Whatever `intent.before_send` raises
     goes up unchanged, the request is then not sent, and counts as neither success nor failure anywhere.
 
     `answer_s`: how long the upstream took for the last answer to a generate or stamp, in seconds, from the request's
@@ -81,12 +92,12 @@ class CallMeter:
 
     calls: int = 0
     answer_s: float | None = None
-    before_send: Callable[[], Awaitable[None]] | None = None
+    intent: Intent | None = None
 
     async def sending(self) -> None:
         """Note the intent, then count the call."""
-        if self.before_send is not None:
-            await self.before_send()
+        if self.intent is not None:
+            await self.intent.before_send()
         self.calls += 1
 
 

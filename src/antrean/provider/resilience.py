@@ -65,6 +65,10 @@ class Adapter(Provider, Protocol):
         """Whether the signing service takes connections. Raises Unavailable."""
         ...
 
+    def token_ready(self) -> bool:
+        """Whether a call could leave at once: a token is in memory."""
+        ...
+
     async def token_held(self) -> bool:
         """Whether a call could be made without a login. Raises Unavailable."""
         ...
@@ -197,7 +201,14 @@ class ResilientProvider:
 
         async def attempt() -> T:
             nonlocal last
-            permit = await gate.admit(self._slot_wait_s, retry=last is not None, order=name in ORDER_CALLS)
+            intent = meter.intent if meter is not None and name == "generate" else None
+            permit = await gate.admit(
+                self._slot_wait_s,
+                retry=last is not None,
+                order=name in ORDER_CALLS,
+                # A call that has to log in first would be noted too early.
+                asked=intent.with_permit if intent is not None and self._adapter.token_ready() else None,
+            )
             if permit is None:
                 assert last is not None
                 raise _BudgetSpent(last)

@@ -96,6 +96,11 @@ class SharedToken:
         self._held: tuple[str, float] | None = None
         self._turn = asyncio.Lock()
 
+    @property
+    def ready(self) -> bool:
+        """Whether this process holds a token that is still good."""
+        return self._held is not None and self._held[1] > self._now_s()
+
     async def held(self) -> str | None:
         """A token that is still good, ours or another worker's; None where somebody has to log in.
 
