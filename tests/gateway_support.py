@@ -92,6 +92,7 @@ class Gateway:
     provider: ScriptedBreaker
     adapter: ScriptedBreaker
     not_ready: list[str]
+    no_documents: list[str]
 
     async def call(
         self, method: str, path: str, role: str | None = "terminal", office: str = OFFICE, **kwargs: Any
@@ -182,10 +183,14 @@ def affix(document_id: str, **changes: Any) -> dict[str, Any]:
 async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gateway]:
     """A gateway that runs while the block does."""
     not_ready: list[str] = []
+    no_documents: list[str] = []
     provider, adapter = ScriptedBreaker(), ScriptedBreaker()
 
     async def check_ready() -> list[str]:
         return list(not_ready)
+
+    async def check_documents() -> list[str]:
+        return list(no_documents)
 
     async def throughput() -> Throughput:
         return Throughput(limit=4)
@@ -212,7 +217,8 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
             outbox=Outbox(scripts, VAULT),
             breakers={"provider": provider, "adapter": adapter},
             check_ready=check_ready,
+            check_documents=check_documents,
             throughput=throughput,
         )
         async with TestClient(TestServer(create_app(parts))) as client:
-            yield Gateway(client, parts, keys, provider, adapter, not_ready)
+            yield Gateway(client, parts, keys, provider, adapter, not_ready, no_documents)

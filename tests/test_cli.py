@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from antrean.config import checkup
 from antrean.config.checkup import check_document_store, examine, judge_clock
 from antrean.config.durability import Level
 from antrean.config.settings import Settings
+from antrean.orders.documents import DocumentStoreUnavailable
 
 
 def antrean(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -150,7 +152,7 @@ async def test_the_doctor_names_what_of_the_upstream_is_not_set(
 async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
     finding = await check_document_store((tmp_path / "a b" / "documents").as_uri())
     assert finding.level is Level.OK
-    assert list((tmp_path / "a b" / "documents").iterdir()) == []
+    assert [path for path in (tmp_path / "a b" / "documents").rglob("*") if path.is_file()] == []
 
 
 async def test_a_document_store_that_can_not_be_written_is_found(tmp_path: Path) -> None:
@@ -169,3 +171,24 @@ def test_a_clock_that_is_off_is_found_in_both_directions(ahead_s: float, level: 
 def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "DISK_FAIL_BYTES", 2**63)
     assert checkup.judge_disk(tmp_path / "not" / "there" / "yet").level is Level.FAIL
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (DocumentStoreUnavailable("a document was not deleted: GenericError"), "a document was not deleted"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left"),
+    ],
+)
+def test_a_store_s_fault_is_told_in_a_line(
+    fault: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise fault
+
+    command = click.Command("probe", callback=fails)
+    monkeypatch.setattr(main, "get_command", lambda _ctx, _name: command)
+    done = CliRunner().invoke(main, ["probe"])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: ")
+    assert told in done.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import threading
 import time
@@ -12,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
+from antrean.config.checkup import check_document_store
+from antrean.config.durability import Level
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
@@ -144,3 +149,63 @@ def test_a_folder_made_for_documents_is_for_this_user_alone(tmp_path: Path) -> N
             folder.mkdir(mode=0o750)
         DocumentStore.from_url(folder.as_uri())
         assert stat.S_IMODE(folder.stat().st_mode) == (0o750 if there_already else 0o700)
+
+
+async def test_an_s3_store_is_spoken_to_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options of ours for its client would put all of the environment's out of force: here plain http."""
+    asked: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        asked.append(f"{request.method} {request.path}")
+        # Deleting is a POST of a list, answered with what was deleted.
+        deleted = "".join(re.findall("<Key>.*?</Key>", await request.text()))
+        text = f"<DeleteResult><Deleted>{deleted}</Deleted></DeleteResult>"
+        return web.Response(text=text, headers={"ETag": '"1"'})
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", take)
+    async with TestServer(app) as server:
+        origin = str(server.make_url("")).rstrip("/")
+        for name, value in {
+            "ENDPOINT": origin,
+            "ALLOW_HTTP": "true",
+            "REGION": "x-1",
+            "ACCESS_KEY_ID": "a",
+            "SECRET_ACCESS_KEY": "b",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        store = DocumentStore.from_url("s3://antrean")
+        await store.put_stamped("o", b"pdf")
+        await store.check_writable()
+        assert (await check_document_store("s3://antrean")).level is Level.OK
+    assert asked[0] == "PUT /antrean/stamped/o.pdf"
+
+
+async def test_a_probe_that_can_not_be_removed_is_one_object_however_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = DocumentStore.from_url(tmp_path.as_uri())
+
+    async def refused(path: str) -> None:
+        raise DocumentStoreUnavailable("a document was not deleted")
+
+    monkeypatch.setattr(store, "delete", refused)
+    for _ in range(3):
+        with pytest.raises(DocumentStoreUnavailable):
+            await store.check_writable()
+    assert len(list((tmp_path / "probe").iterdir())) == 1
+
+
+async def test_the_doctor_shows_no_password_of_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "ENDPOINT": "https://somebody:geheim@127.0.0.1:1",
+        "REGION": "x-1",
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    found = await check_document_store("s3://antrean")
+    assert found.level is Level.FAIL
+    assert "127.0.0.1:1" in found.seen
+    assert "geheim" not in found.seen
+    assert "somebody" not in found.seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.keys import CACHE_S, KeyRing, Role, ensure_first_keys, register_given_keys
 from antrean.orders import keys
+from antrean.orders.model import StoreUnavailable
 from gateway_support import OFFICE, Gateway, running_gateway
 
 PATH = "/v1/ops/keys"
@@ -221,3 +222,19 @@ async def test_a_key_from_the_settings_is_ended_at_the_machine_only(gateway: Gat
     assert await _with(gateway, text) == 200
     assert await gateway.parts.keys.revoke(fixed.id)
     assert await _with(gateway, text) == 401
+
+
+async def test_a_given_key_that_is_known_is_not_written_again(
+    redis: Redis, make_settings: Callable[..., Settings]
+) -> None:
+    """A full server refuses every write; a gateway must start on it."""
+    ring, given = KeyRing(redis), make_settings(bootstrap_ops_key="k" * 40)
+    await register_given_keys(ring, given)
+    used = (await redis.info("memory"))["used_memory"]
+    await redis.config_set("maxmemory", used // 2)
+    try:
+        with pytest.raises(StoreUnavailable, match="refuses"):
+            await ring.create(Role.OPS, OFFICE)
+        assert await register_given_keys(ring, given) == {Role.OPS}
+    finally:
+        await redis.config_set("maxmemory", 0)

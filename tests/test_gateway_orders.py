@@ -361,6 +361,19 @@ async def test_nothing_is_accepted_while_it_could_not_be_kept(gateway: Gateway) 
     assert (await gateway.call("GET", "/healthz", role=None)).status == 200
 
 
+async def test_with_the_document_store_away_purchases_go_on(gateway: Gateway) -> None:
+    document = await (await gateway.upload(pdf(1))).json()
+    gateway.no_documents.append("it is full")
+    async with asyncio.timeout(5):  # what was seen of it is a second old at most
+        while (await gateway.upload(pdf(1))).status != 503:
+            await asyncio.sleep(0.1)
+    refused = await gateway.submit(affix(document["id"]))
+    assert (refused.status, (await refused.json())["type"]) == (503, "/problems/not-ready")
+    assert (await gateway.submit()).status == 202
+    ready = await gateway.call("GET", "/readyz", role=None)
+    assert (ready.status, (await ready.json())["reasons"]) == (503, ["it is full"])
+
+
 async def test_an_affix_is_checked_against_its_own_document(gateway: Gateway) -> None:
     document = await (await gateway.upload(pdf(2, (300, 300)))).json()
     assert document["pages"] == 2

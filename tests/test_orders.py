@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from antrean.orders import keys
-from antrean.orders.fulfil import Outcome
+from antrean.orders import fulfil, keys
+from antrean.orders.fulfil import STAMP_CALLS_MAX, Outcome
 from antrean.orders.lateness import SAMPLES_OF_ALL
 from antrean.orders.ledger import PAID, PARTS
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
@@ -429,6 +429,44 @@ async def test_cancel_gives_the_money_back_while_nothing_is_bought_and_never_aft
     await world.worker().run(bought.id)
     with pytest.raises(IllegalMove):
         await world.store.cancel(bought.id)
+
+
+async def test_a_stamped_pdf_is_held_for_a_store_that_is_away_for_a_while(world: World) -> None:
+    order = await world.affix()
+    await world.worker().run(order.id)
+    keep, away = world.documents.put_stamped, iter([True, True])
+
+    async def put_stamped(order_id: str, pdf: bytes) -> None:
+        if next(away, False):
+            raise OSError("503")
+        await keep(order_id, pdf)
+
+    world.documents.put_stamped = put_stamped  # type: ignore[method-assign]
+    assert await world.worker().run(order.id) is Outcome.COMPLETED
+    assert world.upstream.calls["stamp"] == 1
+
+
+async def test_a_store_that_stays_away_costs_the_order_none_of_its_attempts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fulfil, "KEEP_MAX_S", 0.0)
+    order = await world.affix()
+    await world.worker().run(order.id)
+
+    async def put_stamped(order_id: str, pdf: bytes) -> None:
+        raise OSError("503")
+
+    keep, world.documents.put_stamped = world.documents.put_stamped, put_stamped  # type: ignore[method-assign]
+    for number in range(STAMP_CALLS_MAX + 1):
+        assert await world.worker(f"w{number}").run(order.id) is Outcome.RELEASED
+        world.now_ms += 60_000
+        await world.sweep()
+    world.documents.put_stamped = keep  # type: ignore[method-assign]
+    world.upstream.faults["stamp"] = ["lost"]
+    assert await world.worker("w").run(order.id) is Outcome.RELEASED
+    world.now_ms += 60_000
+    await world.sweep()
+    assert await world.worker("x").run(order.id) is Outcome.COMPLETED
 
 
 async def test_a_broken_document_store_holds_the_stamp_and_the_sn_is_not_lost(world: World) -> None:

@@ -6,6 +6,7 @@ when it runs, so that `antrean --help` stays quick.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pkgutil
 import sys
@@ -34,13 +35,20 @@ class CommandFolder(click.Group):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if message := _redis_fault(error):
+            if message := _fault(error):
                 raise click.ClickException(message) from error
             raise
 
 
-def _redis_fault(error: Exception) -> str | None:
-    """A line for the terminal where the fault is Redis's, so that nobody has to read a traceback for it."""
+def _fault(error: Exception) -> str | None:
+    """A line for the terminal where the fault is a store's, so that nobody has to read a traceback for it."""
+    if "antrean.orders.documents" in sys.modules:
+        from antrean.orders.documents import DocumentStoreUnavailable
+
+        if isinstance(error, DocumentStoreUnavailable):
+            return f"The document store: {error}. `antrean doctor` says more."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "There is no space left to write to."
     if "redis" not in sys.modules:
         return None
     import redis.exceptions as faults

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import httpx
-import obstore
 import redis.asyncio
-from obstore.store import from_url
 from redis.exceptions import RedisError
 
 from antrean.config.durability import Finding, Level, check_durability
@@ -21,6 +19,7 @@ from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.orders import layout
+from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.model import StoreUnavailable
 
 #: Deadlines, tokens and leases are compared with other machines' clocks; a `Date` header tells whole seconds.
@@ -34,7 +33,8 @@ DISK_FAIL_BYTES = 256 * 1024**2
 #: Longest wait for one answer here; the doctor is asked by someone who waits.
 ASK_TIMEOUT_S = 5.0
 
-PROBE_OBJECT = "doctor-probe"
+#: What an address may hold before its host.
+_USER_INFO = re.compile(r"//[^/@\s]+@")
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -152,17 +152,13 @@ async def check_document_store(url: str) -> Finding:
     """Write a small object and delete it again. `url`: `file://…` or `s3://…`."""
     advice = "Check ANTREAN_DOCUMENT_STORE, its rights and its credentials."
     try:
-        if url.startswith("file://"):
-            folder = Path(url2pathname(urlsplit(url).path))
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        store = from_url(url)
         async with asyncio.timeout(ASK_TIMEOUT_S):
-            await obstore.put_async(store, PROBE_OBJECT, b"probe")
-            await obstore.delete_async(store, PROBE_OBJECT)
+            await DocumentStore.from_url(url).check_writable()
     except TimeoutError:
         return Finding("document store", Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)
-    except (obstore.exceptions.BaseError, OSError, ValueError) as error:
-        return Finding("document store", Level.FAIL, str(error).splitlines()[0][:200], advice)
+    except DocumentStoreUnavailable as error:
+        why = str(error.__cause__).splitlines()[0][:200] if str(error.__cause__) else "no reason given"
+        return Finding("document store", Level.FAIL, f"{error}: {_USER_INFO.sub('//', why)}", advice)
     return Finding("document store", Level.OK, "written and deleted a probe")
 
 

@@ -89,11 +89,14 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
                 uploads.durability = store.durability
             except StoreUnavailable as error:
                 reasons.append(f"order store: {error}")
+        return reasons
+
+    async def check_documents() -> list[str]:
         try:
             await documents.check_writable()
         except DocumentStoreUnavailable as error:
-            reasons.append(f"document store: {error}")
-        return reasons
+            return [f"document store: {error}"]
+        return []
 
     return GatewayParts(
         settings=settings,
@@ -111,6 +114,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
             "adapter": BreakerPort(breakers.adapter),
         },
         check_ready=check_ready,
+        check_documents=check_documents,
         throughput=breakers.throughput,
         trace=build_trace(settings, "gateway"),
         closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],

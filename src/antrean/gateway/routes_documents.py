@@ -25,7 +25,7 @@ async def upload(request: web.Request) -> web.Response:
     """`POST /v1/documents`."""
     services = request.app[SERVICES]
     parts = services.parts
-    await services.require_ready()
+    await services.require_ready(documents=True)
     try:
         async with _memory(services):
             pdf = await exchange.read_pdf(request, parts.settings.document_bytes_max)

@@ -92,7 +92,7 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
         allow_private=services.parts.settings.webhook_allow_private,
         now=datetime.now(UTC),
     )
-    await services.require_ready()
+    await services.require_ready(documents=new.document_id is not None)
     await _check_placement(services, new)
     try:
         accepted = await services.parts.store.submit(new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,7 +85,9 @@ class Services:
         self._seen = Cached(self._look, OUTLOOK_S)
         self._pace = Cached(self._look_at_pace, PACE_S)
         self._misses = Cached(self._look_at_misses, PACE_S)
-        self._ready = Cached(self._look_at_readiness, READY_S)
+        # Apart: a purchase needs no document, and must not wait for a store that is slow.
+        self._ready = Cached(lambda: _reasons(parts.check_ready, "the order store"), READY_S)
+        self._documents_ready = Cached(lambda: _reasons(parts.check_documents, "the document store"), READY_S)
         self.base_url = parts.settings.public_url.rstrip("/")
 
     async def seen(self) -> Seen:
@@ -115,12 +117,15 @@ class Services:
         """Why orders can not be accepted durably, at most READY_S old; empty: they can."""
         if self.parts.hub.closing:
             return ["this gateway is stopping"]
-        return await self._ready.get()
+        orders, documents = await asyncio.gather(self._ready.get(), self._documents_ready.get())
+        return orders + documents
 
-    async def require_ready(self) -> None:
-        """Raises Problem where an order could not be accepted durably."""
-        if await self.not_ready():
+    async def require_ready(self, documents: bool) -> None:
+        """Raises Problem where an order, or one with a document, could not be accepted durably."""
+        if self.parts.hub.closing or await self._ready.get():
             raise Problem("not-ready", "Orders can not be accepted just now. Try again with the same key.")
+        if documents and await self._documents_ready.get():
+            raise Problem("not-ready", "Documents can not be kept just now. Try again with the same key.")
 
     async def tell_of_holds(self) -> None:
         """Until cancelled: wake those who wait when a hold or a breaker comes or goes, which moves no order."""
@@ -172,15 +177,16 @@ class Services:
         """A request has just seen it: the next one that asks for readiness looks anew."""
         self._ready.forget()
 
-    async def _look_at_readiness(self) -> list[str]:
-        try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                reasons = await self.parts.check_ready()
-        except TimeoutError:
-            reasons = [f"the order store or the document store did not answer in {READY_TIMEOUT_S:g} seconds"]
-        if reasons:
-            log.warning("not ready to accept orders", reasons=reasons)
-        return reasons
+
+async def _reasons(check: Callable[[], Awaitable[list[str]]], what: str) -> list[str]:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            reasons = await check()
+    except TimeoutError:
+        reasons = [f"{what} did not answer in {READY_TIMEOUT_S:g} seconds"]
+    if reasons:
+        log.warning("not ready", reasons=reasons)
+    return reasons
 
 
 def _glance(status: Mapping[str, Any]) -> Glance:

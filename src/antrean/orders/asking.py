@@ -18,4 +18,5 @@ async def asked(question: Awaitable[Any]) -> Any:
     except (RedisError, OSError, TimeoutError) as error:
         if isinstance(error, ResponseError) and (newer := layout.refusal(error)):
             raise newer from None
-        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+        does = "refuses" if isinstance(error, ResponseError) else "does not answer"
+        raise StoreUnavailable(f"Redis {does}: {type(error).__name__}") from error

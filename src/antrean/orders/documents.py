@@ -36,6 +36,8 @@ class DocumentStore:
         self._store = store
         self._folder = folder
         self._folders: dict[Path, _Folder] = {}
+        #: Of this process alone, and one for all its life: what a refused delete leaves behind is one object.
+        self._probe = f"probe/{secrets.token_hex(10)}"
 
     @classmethod
     def from_url(cls, url: str) -> DocumentStore:
@@ -46,10 +48,11 @@ class DocumentStore:
                 # What is in it is for this user alone, whatever the umask; a folder that was there keeps its mode.
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 return cls(from_url(url), folder)
+            # Options of the client given here would put those of the environment (AWS_ALLOW_HTTP, AWS_PROXY_URL) out of
+            # force, all of them. Left alone, a try ends after 30 seconds.
             return cls(
                 from_url(
                     url,
-                    client_options={"timeout": timedelta(seconds=REMOTE_TIMEOUT_S)},
                     retry_config={
                         "max_retries": REMOTE_RETRIES_MAX,
                         "retry_timeout": timedelta(seconds=REMOTE_TIMEOUT_S),
@@ -99,9 +102,8 @@ class DocumentStore:
 
     async def check_writable(self) -> None:
         """Write and remove a small object, as readiness and `doctor` want to know it."""
-        path = f"probe/{secrets.token_hex(10)}"
-        await self.put(path, b"probe")
-        await self.delete(path)
+        await self.put(self._probe, b"probe")
+        await self.delete(self._probe)
 
     async def put(self, path: str, data: bytes) -> None:
         """Keep an object by its path."""

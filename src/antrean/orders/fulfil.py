@@ -19,12 +19,14 @@ from typing import Protocol, TypeVar
 import structlog
 
 from antrean.orders.holding import QUOTA
+from antrean.orders.insist import insist
 from antrean.orders.intent import Intent, looked_at
 from antrean.orders.layout import NewerLayout
-from antrean.orders.model import ClaimLost, Order, StoreUnavailable
+from antrean.orders.model import ClaimLost, StoreUnavailable
 from antrean.orders.pictures import PictureFiles, Pictures, beside
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.turn import Turn
 from antrean.orders.vault import Unreadable
 from antrean.provider.errors import (
     ASKED_WAIT_MAX_S,
@@ -35,14 +37,20 @@ from antrean.provider.errors import (
     SerialUnusable,
     Unavailable,
 )
-from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, Provider, StampRequest
+from antrean.provider.protocol import Generated, GenerateRequest, Provider, StampRequest
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Longest that a result is held in memory for a Redis that is away, in seconds.
-RECORD_MAX_S = 120.0
+#: Longest that a result is held in memory for a Redis that is away, in seconds. Longer than a claim may last: who gave
+#: up before, and lives on, would leave an order that nobody moves until its claim is too old.
+RECORD_MAX_S = 3600.0
+#: A stamped PDF is held for a document store that is away for this long, in seconds, and then made anew, after a wait.
+KEEP_MAX_S = 60.0
+STAMPED_WAIT_S = 30.0
+#: The wait of one whose document could not be read.
+STORE_WAIT_S = 5.0
 #: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
 #: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person. Well above the number
 #: of failures that opens a breaker (`ANTREAN_BREAKER_MIN_CALLS`), for one order alone may have to bring them about.
@@ -113,7 +121,7 @@ class Fulfiller:
             claim = await self._record(lambda: self._store.claim(order_id, self._worker, op))
             if claim is None:
                 return Outcome.SKIPPED
-            turn = _Turn(claim.order)
+            turn = Turn(claim.order)
             try:
                 outcome = await self._go_on(turn, claim.pool)
             except ClaimLost as lost:
@@ -123,7 +131,7 @@ class Fulfiller:
             log.debug("turn ended", outcome=outcome.value, calls=turn.meter.calls)
             return outcome
 
-    async def _let_go(self, turn: _Turn) -> None:
+    async def _let_go(self, turn: Turn) -> None:
         """Give up a claim that may be ours all the same: after a failover the record may stand a few steps back.
 
         Without this the order would wait until the claim is too old. A claim that is another's is not touched.
@@ -137,7 +145,7 @@ class Fulfiller:
                 continue
             return
 
-    async def _go_on(self, turn: _Turn, pool: int) -> Outcome:
+    async def _go_on(self, turn: Turn, pool: int) -> Outcome:
         try:
             if turn.order.needs_purchase:
                 return await self._buy(turn, pool)
@@ -151,7 +159,7 @@ class Fulfiller:
 
     # ---- buying
 
-    async def _buy(self, turn: _Turn, pool: int) -> Outcome:
+    async def _buy(self, turn: Turn, pool: int) -> Outcome:
         order = turn.order
         if pool:
             op = self._op()
@@ -199,13 +207,19 @@ class Fulfiller:
         except ClaimLost:
             if await self._has_ended(turn):
                 return Outcome.COMPLETED
+            log.warning("bought under a claim that is lost", serial_number=generated.serial_number)
             await self._found(order.id, generated)
+            raise
+        except (StoreUnavailable, asyncio.CancelledError):
+            log.error(
+                "bought, and not recorded: the account's list tells it", serial_number=generated.serial_number
+            )
             raise
         if not ours:  # an answer that belongs to another call: what became of this one, it does not tell
             return await self._doubt(turn, OutcomeUnknown("the upstream answered with another order's SN"))
         return await self._after_purchase(turn, generated)
 
-    async def _after_purchase(self, turn: _Turn, generated: Generated) -> Outcome:
+    async def _after_purchase(self, turn: Turn, generated: Generated) -> Outcome:
         if turn.order.kind == "purchase":
             return await self._finish(turn, generated)
         if not beside(generated.qr_png):
@@ -222,7 +236,7 @@ class Fulfiller:
         except (OSError, StoreUnavailable) as error:
             log.error("picture not stored", order_id=order_id, error=type(error).__name__)
 
-    async def _doubt(self, turn: _Turn, error: OutcomeUnknown) -> Outcome:
+    async def _doubt(self, turn: Turn, error: OutcomeUnknown) -> Outcome:
         op = self._op()
         try:
             await self._record(lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls))
@@ -258,7 +272,7 @@ class Fulfiller:
 
     # ---- the picture
 
-    async def _picture(self, turn: _Turn, serial_number: str, generated: Generated | None) -> bytes:
+    async def _picture(self, turn: Turn, serial_number: str, generated: Generated | None) -> bytes:
         order = turn.order
         if generated is not None and generated.qr_png is not None:
             png = generated.qr_png
@@ -272,7 +286,7 @@ class Fulfiller:
         await self._record(lambda: self._pictures.keep(order.id, serial_number, png))
         return png
 
-    async def _finish(self, turn: _Turn, generated: Generated | None) -> Outcome:
+    async def _finish(self, turn: Turn, generated: Generated | None) -> Outcome:
         serial = generated.serial_number if generated else turn.order.serial_number
         assert serial is not None
         try:
@@ -285,7 +299,7 @@ class Fulfiller:
             return await self._store_trouble(turn, error)
         return await self._complete(turn, "")
 
-    async def _no_picture(self, turn: _Turn, error: Rejected | SerialUnusable) -> Outcome:
+    async def _no_picture(self, turn: Turn, error: Rejected | SerialUnusable) -> Outcome:
         """It is free, and may only not be there yet: asked for again, later each time, then a person decides.
 
         An SN that came with its order is not one just bought: where it is not known, it will not be later.
@@ -297,7 +311,7 @@ class Fulfiller:
 
     # ---- stamping
 
-    async def _stamp(self, turn: _Turn) -> Outcome:
+    async def _stamp(self, turn: Turn) -> Outcome:
         order = turn.order
         assert order.serial_number is not None
         assert order.placement is not None
@@ -331,7 +345,7 @@ class Fulfiller:
                 turn.meter,
             )
             sha256 = await self._verify(pdf, stamped, at.page)
-            await self._documents.put_stamped(order.id, stamped)
+            await self._keep_stamped(order.id, stamped)
         except SerialUnusable as error:
             return await self._refuse(turn, "attend", error.code, error.message)
         except Rejected as error:
@@ -356,19 +370,19 @@ class Fulfiller:
 
     # ---- ends of a turn
 
-    def _intend(self, turn: _Turn, target: State, note: str) -> None:
+    def _intend(self, turn: Turn, target: State, note: str) -> None:
         """From now on a call notes so, before it leaves, that it may have been sent."""
         turn.intent = turn.meter.intent = Intent(
             self._store, turn.order, self._op, target, note, lambda: turn.meter.calls + 1
         )
 
-    def _end(self, turn: _Turn) -> tuple[str, asyncio.Future[None]]:
+    def _end(self, turn: Turn) -> tuple[str, asyncio.Future[None]]:
         op = self._op()
         ending = asyncio.ensure_future(self._store.complete(turn.order, op, turn.meter.calls))
         ending.add_done_callback(looked_at)
         return op, ending
 
-    async def _has_ended(self, turn: _Turn) -> bool:
+    async def _has_ended(self, turn: Turn) -> bool:
         """Whether `bought` was refused only because both writes were made and their answers lost."""
         if turn.ending is None:
             return False
@@ -378,7 +392,7 @@ class Fulfiller:
             return False
         return True
 
-    async def _complete(self, turn: _Turn, sha256: str) -> Outcome:
+    async def _complete(self, turn: Turn, sha256: str) -> Outcome:
         op, ending = turn.ending or (self._op(), None)
         if ending is not None:
             # What came of it, whatever that is: repeated under its name it can not happen twice.
@@ -388,13 +402,13 @@ class Fulfiller:
         await self._record(lambda: self._store.complete(turn.order, op, turn.meter.calls, sha256))
         return Outcome.COMPLETED
 
-    async def _refuse(self, turn: _Turn, verb: str, code: str, message: str) -> Outcome:
+    async def _refuse(self, turn: Turn, verb: str, code: str, message: str) -> Outcome:
         op = self._op()
         await self._record(lambda: self._store.refuse(turn.order, op, verb, code, message, turn.meter.calls))
         log.warning("order refused", verb=verb, code=code)
         return Outcome.REFUSED
 
-    async def _release(self, turn: _Turn, note: str, wait_s: float = 0) -> Outcome:
+    async def _release(self, turn: Turn, note: str, wait_s: float = 0) -> Outcome:
         op = self._op()
         await self._record(
             lambda: self._store.release(turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven)
@@ -402,7 +416,7 @@ class Fulfiller:
         return Outcome.RELEASED
 
     async def _unavailable(
-        self, turn: _Turn, error: ProviderError, *, dispatcher_waits: bool = True
+        self, turn: Turn, error: ProviderError, *, dispatcher_waits: bool = True
     ) -> Outcome:
         """Back in line: at once where the breaker refused that the dispatcher waits for, else after a short wait.
 
@@ -421,25 +435,27 @@ class Fulfiller:
         wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
         return await self._release(turn, error.message if error.tried else "", wait_s)
 
-    async def _store_trouble(self, turn: _Turn, error: OSError) -> Outcome:
+    async def _store_trouble(self, turn: Turn, error: OSError) -> Outcome:
         log.error("document store", error=type(error).__name__)
-        return await self._release(turn, "the document store is not available", 5.0)
+        turn.forgive()  # it is our fault, not the order's
+        called = turn.meter.calls > turn.order.calls
+        wait_s = (STAMPED_WAIT_S if called else STORE_WAIT_S) * self._rng.uniform(0.5, 1.5)
+        return await self._release(turn, "the document store is not available", wait_s)
+
+    async def _keep_stamped(self, order_id: str, pdf: bytes) -> None:
+        """To give it up means to have it stamped again. Raises OSError after KEEP_MAX_S."""
+        await insist(
+            lambda: self._documents.put_stamped(order_id, pdf),
+            KEEP_MAX_S,
+            lambda error: isinstance(error, OSError),
+            self._rng,
+            pause_first_s=0.5,
+            pause_max_s=5.0,
+        )
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a self-naming write until Redis answers. Raises StoreUnavailable after RECORD_MAX_S."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + RECORD_MAX_S
-        pause_s = 0.05
-        while True:
-            try:
-                return await write()
-            except NewerLayout:
-                raise
-            except StoreUnavailable:
-                if loop.time() + pause_s > end:
-                    raise
-                await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.5))
-                pause_s = min(pause_s * 2, 2.0)
+        return await insist(write, RECORD_MAX_S, _is_away, self._rng)
 
     def _op(self) -> str:
         return f"{self._worker}.{next(self._ops)}"
@@ -451,31 +467,5 @@ class Fulfiller:
         await asyncio.gather(*self._late, return_exceptions=True)
 
 
-class _Turn:
-    """One turn of one order: its record at the claim, and what was sent since."""
-
-    def __init__(self, order: Order) -> None:
-        self.order = order
-        self.meter = CallMeter(calls=order.calls)
-        self.forgiven = order.forgiven
-        self.intent: Intent | None = None
-        #: The last write, where it was asked for ahead: its name, and what comes of it.
-        self.ending: tuple[str, asyncio.Future[None]] | None = None
-
-    @property
-    def sent(self) -> bool:
-        """Whether the last call may have left."""
-        return self.intent is not None and self.intent.sent
-
-    @property
-    def tries(self) -> int:
-        """Upstream calls that count against the order."""
-        return self.meter.calls - self.forgiven
-
-    def forgive(self) -> None:
-        """The calls of this turn do not count."""
-        self.forgiven += self.meter.calls - self.order.calls
-
-    def unsay(self) -> None:
-        """The calls of this turn were the fleet's question whether the upstream is well: no attempt of the order's."""
-        self.meter.calls = self.order.calls
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, StoreUnavailable) and not isinstance(error, NewerLayout)

@@ -21,6 +21,8 @@ LEADER_LEASE_MS = 2000
 BEAT_EVERY_S = 0.5
 #: After a step that failed because something is away, in seconds.
 AWAY_PAUSE_S = 0.5
+#: The same for what is away beside Redis: the loop's own pause, and no longer than this.
+OUTSIDE_PAUSE_MAX_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,11 @@ class Keeper:
             except (StoreUnavailable, ProviderError) as error:
                 log.warning("step waits", loop=loop.name, why=str(error))
                 await asyncio.sleep(AWAY_PAUSE_S)
+                continue
+            except OSError as error:
+                # Not Redis, which the others stand still with: the document store, and not asked again all the time.
+                log.warning("step waits", loop=loop.name, why=str(error))
+                await asyncio.sleep(max(AWAY_PAUSE_S, min(loop.every_s, OUTSIDE_PAUSE_MAX_S)))
                 continue
             except Exception:
                 # A loop that dies stands for orders that stand still: say it loudly and go on.
