@@ -620,3 +620,13 @@ def test_the_first_probe_never_waits_longer_than_an_interval(openings: int) -> N
     times = [open_time_s(openings, chance, rules) for chance in (0.0, 0.5, 0.999)]
     assert times == sorted(times)
     assert rules.open_first_s / 2 <= times[0] < times[2] <= rules.probe_interval_s
+
+
+async def test_an_interval_that_was_set_shorter_since_it_opened_holds_at_once(
+    redis: Redis, clock: Clock
+) -> None:
+    await opened(make_breaker(redis, clock, probe_interval_s=5000, min_calls=5, open_first_s=5000))
+    restarted = make_breaker(redis, clock, probe_interval_s=5)
+    assert not await restarted.claim_probe()
+    clock.pass_s(5)
+    assert await restarted.claim_probe()

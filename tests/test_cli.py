@@ -17,11 +17,14 @@ from click.testing import CliRunner
 from redis.asyncio import Redis
 
 from antrean.cli import main
+from antrean.cli._redis import local_time
 from antrean.config import checkup
 from antrean.config.checkup import check_document_store, examine, judge_clock
 from antrean.config.durability import Level
 from antrean.config.settings import Settings
 from antrean.orders.documents import DocumentStoreUnavailable
+from antrean.orders.view import rfc3339
+from simulated_upstream import PASSWORD, USER, simulated
 
 
 def antrean(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -149,6 +152,36 @@ async def test_the_doctor_names_what_of_the_upstream_is_not_set(
     assert findings["upstream account"].level is Level.FAIL
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("", "its list of serial numbers answers"),
+        ("password", "the upstream refuses our login"),
+        ("path", "the upstream"),
+        ("away", "the upstream is too busy"),
+    ],
+)
+async def test_the_doctor_asks_the_account_a_free_question(
+    redis: Redis, settings: Settings, make_settings: Callable[..., Settings], wrong: str, told: str
+) -> None:
+    async with simulated(logged_in=False) as upstream:
+        urls = {f"upstream_{name}_url": upstream.urls[name] for name in ("backend", "stampv2", "adapter")}
+        if wrong == "path":
+            urls["upstream_stampv2_url"] += "/elsewhere"
+        if wrong == "away":
+            await upstream.fault("down", scope=["sn_list"])
+        asked = make_settings(
+            redis_url=settings.redis_url,
+            data_dir=settings.data_dir,
+            upstream_user=USER,
+            upstream_password="wrong" if wrong == "password" else PASSWORD,
+            **urls,
+        )
+        found = {f.check: f for f in await examine(asked)}["upstream account"]
+    assert (found.level is Level.OK) == (not wrong)
+    assert told in found.seen
+
+
 async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
     finding = await check_document_store((tmp_path / "a b" / "documents").as_uri())
     assert finding.level is Level.OK
@@ -192,3 +225,37 @@ def test_a_store_s_fault_is_told_in_a_line(
     assert done.exit_code == 1
     assert done.output.startswith("Error: ")
     assert told in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "create", "--role", "ops", "--days", "1e9"),
+        ("keys", "create", "--role", "ops", "--days", "nan"),
+        ("keys", "rotate", "x", "--overlap-hours", "nan"),
+        ("breaker", "open", "provider", "--minutes", "nan", "--reason", "x"),
+        ("breaker", "open", "provider", "--reason", " "),
+        ("personal", "erase", "x", "--reason", ""),
+        ("ledger", "refund", "x", "--reason", "y" * 129),
+    ],
+)
+def test_an_option_beyond_its_bounds_is_refused_before_anything_is_done(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, list(words))
+    assert done.exit_code == 2
+    assert "Invalid value for '--" in done.output
+
+
+def test_a_time_that_no_calendar_holds_is_shown_all_the_same() -> None:
+    assert rfc3339(10**18).startswith("9999-12-")
+    assert local_time(10**18).startswith("9999-12-")
+
+
+@pytest.mark.parametrize("port", ["18080", "0"])
+def test_a_simulator_without_a_port_of_its_own_is_told_before_anything_starts(
+    tmp_path: Path, port: str
+) -> None:
+    http = "18080" if port == "18080" else "65535"
+    done = antrean("up", cwd=tmp_path, ANTREAN_HTTP_PORT=http, ANTREAN_SIMULATOR_PORT=port)
+    assert done.returncode == 1
+    assert "ANTREAN_SIMULATOR_PORT" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

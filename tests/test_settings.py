@@ -25,6 +25,14 @@ Make = Callable[..., Settings]
         "redis://geheim:12345#x@127.0.0.1:6379/0",
         "redis://geheim:12345?x@127.0.0.1:6379/0",
         "redis://:ge,heim#x@127.0.0.1:6379/0",
+        "redis://127.0.0.1:6379/0?socket_timeout=geheim",
+        "unix:///x?db=geheim",
+        "redis+sentinel://:geheim/x@s1:26379,s2:26379/antrean",
+        "redis+sentinel://:geheim#x@s1:26379,s2:26379/antrean",
+        "redis+sentinel://:12345?geheim@s1:26379/antrean",
+        "redis+sentinel://:12345/geheim@s1:26379,s2:26379/antrean",
+        "redis+sentinel://:x@s1:geheim/antrean",
+        "rediss+sentinel://:geheim@s1:26379/",
     ],
 )
 def test_a_redis_url_that_can_not_be_read_is_refused_without_what_may_be_its_password(
@@ -80,3 +88,23 @@ def test_what_an_upstream_needs_is_known(
     settings = make_settings(**urls)
     assert settings.upstream_urls.keys() == needed
     assert {part for part, url in settings.upstream_urls.items() if url} == needed & set(parts)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://u:p%2Fw@s1:26379,s2,[::1]:26379/antrean/0?sentinel_password=x",
+        "rediss+sentinel://s1:26379/antrean",
+        "unix:///run/valkey.sock?db=1",
+        "rediss://:pw@127.0.0.1:6379/0?ssl_cert_reqs=none",
+        "redis://127.0.0.1:6379/0?protocol=2&socket_timeout=3",
+    ],
+)
+def test_a_redis_url_that_can_be_read_is_taken(make_settings: Make, url: str) -> None:
+    assert make_settings(redis_url=url).redis_url == url
+
+
+@pytest.mark.parametrize("seconds", [0, 1e-9, 86_401, 1e12, float("nan")])
+def test_a_wait_that_is_of_no_use_is_refused(make_settings: Make, seconds: float) -> None:
+    with pytest.raises(ValidationError):
+        make_settings(probe_interval_s=seconds)

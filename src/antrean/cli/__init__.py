@@ -49,6 +49,8 @@ def _fault(error: Exception) -> str | None:
             return f"The document store: {error}. `antrean doctor` says more."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "There is no space left to write to."
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"{error.strerror}. Stop what listens there, or set ANTREAN_HTTP_PORT to another port."
     if "redis" not in sys.modules:
         return None
     import redis.exceptions as faults

@@ -56,7 +56,9 @@ def actor() -> str:
 
 
 def local_time(ms: int | float) -> str:
-    """A time for a person: the machine's own zone."""
+    """A time for a person: the machine's own zone. One beyond what a calendar holds is shown as its last day."""
     from datetime import UTC, datetime
 
-    return datetime.fromtimestamp(ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    from antrean.orders.view import LAST_S
+
+    return datetime.fromtimestamp(min(ms / 1000, LAST_S), UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

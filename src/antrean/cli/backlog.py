@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks of `--watch`.
 WATCH_EVERY_S = 1.0
+#: A worker tells every half second that it lives; one that was silent for this long, in ms, is not counted.
+ALIVE_MS = 6000
 #: Offices shown.
 OFFICES_MAX = 15
 
@@ -51,10 +53,12 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
 
     from antrean.config.store import build_store
     from antrean.config.upstream import build_breakers
+    from antrean.orders import keys
     from antrean.orders.promises import Promises, Turned
 
     store = build_store(settings, redis)
     situation, by_office = await store.situation(), await store.lanes.by_office()
+    workers = await redis.zcount(keys.WORKERS, situation.now_ms - ALIVE_MS, "+inf")
     breakers = build_breakers(settings, redis)
     states = Table("state", "orders", box=None)
     for state, count in situation.by_state.items():
@@ -65,13 +69,14 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
         ("its purchase", situation.buy),
         ("its picture", situation.fetch),
         ("its stamp", situation.stamp),
+        ("its next try", situation.later),
     ):
         lanes.add_row(lane, f"{count:,}")
     lanes.add_row("being worked on", f"{situation.claimed:,}")
     offices = Table("office", "open", box=None)
     for office, orders in sorted(by_office.items(), key=lambda o: -o[1])[:OFFICES_MAX]:
         offices.add_row(office, f"{orders:,}")
-    lines = [Text(f"{situation.open:,} orders are open", style="bold")]
+    lines = [Text(f"{situation.open:,} orders are open, {workers:,} workers are alive", style="bold")]
     for name in ("provider", "adapter"):
         status, pace = await getattr(breakers, name).look()
         lines.append(Text(f"{name}: {status.state.value}, {pace.in_flight} of {pace.limit} calls in flight"))

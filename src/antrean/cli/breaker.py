@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import actor, with_redis
+from antrean.cli._types import BoundedFloat, Reason
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -69,9 +70,9 @@ def _force(name: str, state: str, reason: str, minutes: float) -> None:
     click.echo(f"{name} is held {state} for {minutes:g} minutes: {reason}")
 
 
-reason_option = click.option("--reason", required=True, help="Why; kept with the change.")
+reason_option = click.option("--reason", required=True, type=Reason(), help="Why; kept with the change.")
 minutes_option = click.option(
-    "--minutes", type=click.FloatRange(0, 24 * 60, min_open=True), default=30, show_default=True
+    "--minutes", type=BoundedFloat(0, 24 * 60, min_open=True), default=30, show_default=True
 )
 
 

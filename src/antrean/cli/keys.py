@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import local_time, with_redis
+from antrean.cli._types import BoundedFloat
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from antrean.config.settings import Settings
 
 ROLES = click.Choice(["terminal", "supervisor", "ops"])
+
+#: As over HTTP: ten years.
+DAYS_MAX = 3660
 
 
 @click.group()
@@ -25,7 +29,9 @@ def command() -> None:
 @click.option("--role", type=ROLES, required=True)
 @click.option("--office", default="", help="Office of a terminal or supervisor key, such as MDN-01.")
 @click.option(
-    "--days", type=click.FloatRange(0, min_open=True), help="Days until it expires; without: never."
+    "--days",
+    type=BoundedFloat(0, DAYS_MAX, min_open=True),
+    help="Days until it expires, ten years at most; without: never.",
 )
 def create(role: str, office: str, days: float | None) -> None:
     """Make a key. It is printed once, alone on the last line, and kept only as a hash."""
@@ -96,7 +102,7 @@ def revoke(key: str) -> None:
 @click.argument("key_id")
 @click.option(
     "--overlap-hours",
-    type=click.FloatRange(0, 720),
+    type=BoundedFloat(0, 720),
     default=24,
     show_default=True,
     help="How long the old key goes on.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import actor, with_redis
+from antrean.cli._types import Reason
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -98,7 +99,7 @@ def reconcile() -> None:
 
 @command.command()
 @click.argument("order_id")
-@click.option("--reason", required=True, help="Why; kept in the ledger.")
+@click.option("--reason", required=True, type=Reason(), help="Why; kept in the ledger.")
 def refund(order_id: str, reason: str) -> None:
     """Record that a citizen's money was given back."""
 

@@ -8,6 +8,7 @@ import click
 
 from antrean.cli._process import read_settings
 from antrean.cli._redis import actor, local_time, with_redis
+from antrean.cli._types import Reason
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -85,7 +86,9 @@ def reseal(retire: bool) -> None:
 
 @command.command()
 @click.argument("order_id")
-@click.option("--reason", required=True, help="Why before its time; kept in the order's history.")
+@click.option(
+    "--reason", required=True, type=Reason(), help="Why before its time; kept in the order's history."
+)
 def erase(order_id: str, reason: str) -> None:
     """Erase the personal data and documents of an order at its end."""
 

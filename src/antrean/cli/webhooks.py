@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import local_time, with_redis
+from antrean.cli._types import BoundedFloat
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -75,7 +76,7 @@ def enable(office: str, host: str) -> None:
 @click.option("--office", required=True, help="Such as MDN-01.")
 @click.option("--rotate", is_flag=True, help="Make a new one; the old signs beside it for a while.")
 @click.option(
-    "--overlap-hours", type=click.FloatRange(0, 720), default=24, show_default=True, help="How long it does."
+    "--overlap-hours", type=BoundedFloat(0, 720), default=24, show_default=True, help="How long it does."
 )
 def secret(office: str, rotate: bool, overlap_hours: float) -> None:
     """The secret that an office's webhooks are signed with, alone on the last line."""

@@ -18,9 +18,11 @@ from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.config.upstream import build_adapter
 from antrean.orders import layout
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.model import StoreUnavailable
+from antrean.provider.errors import ProviderError
 
 #: Deadlines, tokens and leases are compared with other machines' clocks; a `Date` header tells whole seconds.
 CLOCK_WARN_S = 3.0
@@ -124,7 +126,28 @@ async def _upstream(settings: Settings) -> list[Finding]:
     if not settings.upstream_user or not settings.upstream_password.get_secret_value():
         advice = "Set ANTREAN_UPSTREAM_USER and ANTREAN_UPSTREAM_PASSWORD."
         findings.append(Finding("upstream account", Level.FAIL, "user or password is not set", advice))
+    if all(found.level is not Level.FAIL for found in findings):
+        findings.append(await _account(settings))
     return findings
+
+
+async def _account(settings: Settings) -> Finding:
+    """A free question that needs all that a purchase needs: host, path, account, and an upstream that is at work."""
+    check = "upstream account"
+    advice = "It may be away. Else check ANTREAN_UPSTREAM_USER, ANTREAN_UPSTREAM_PASSWORD, and the paths in its URLs."
+    client = connect(settings.effective_redis_url, settings)
+    adapter = build_adapter(settings, client)
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            await adapter.serial_page(1, 1)
+    except TimeoutError:
+        return Finding(check, Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)
+    except ProviderError as error:
+        return Finding(check, Level.FAIL, str(error), advice)
+    finally:
+        await adapter.aclose()
+        await client.aclose()
+    return Finding(check, Level.OK, "its list of serial numbers answers")
 
 
 async def _ask(check: str, url: str, advice: str) -> list[Finding]:

@@ -42,6 +42,7 @@ SIMULATOR_PASSWORD = "simulated"  # noqa: S105 - see above
 STOP_GRACE_S = 2.0
 #: Valkey has everything on disk already; it only has to close its file.
 VALKEY_STOP_S = 10.0
+PORT_MAX = 65_535
 #: How long a child may take to get ready once Redis answers.
 CHILD_READY_S = 60.0
 #: How long a Redis that is not ours may take to answer at the start.
@@ -232,9 +233,15 @@ class Launch:
     def _check_ports(self, plan: Plan) -> None:
         """Better told now, in one line, than by a child's traceback."""
         settings = self._settings
+        port = settings.effective_simulator_port
+        if plan.simulator is not None and (port == settings.http_port or port > PORT_MAX):
+            raise StartError(
+                f"Port {port} is none for the simulator beside the gateway on {settings.http_port}. "
+                "Set ANTREAN_SIMULATOR_PORT to another port."
+            )
         check_port_free(settings.http_host, settings.http_port, "ANTREAN_HTTP_PORT")
         if plan.simulator is not None:
-            check_port_free("127.0.0.1", settings.effective_simulator_port, "ANTREAN_SIMULATOR_PORT")
+            check_port_free("127.0.0.1", port, "ANTREAN_SIMULATOR_PORT")
 
     async def _start(self, supervisor: Supervisor, plan: Plan) -> None:
         settings = self._settings

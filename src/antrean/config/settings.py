@@ -22,8 +22,16 @@ _UNREADABLE = (
     "in a password write %2F for /, %23 for #, %3F for ?, %40 for @"
 )
 
-Seconds = Annotated[float, Field(gt=0)]
+#: A wait: nothing here is of use for longer than a day.
+Seconds = Annotated[float, Field(ge=0.001, le=86_400)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
+#: What may stand behind the hosts: a database, or a service and a database.
+_REDIS_PATHS = {name: re.compile(r"(?:/\d{0,5})?/?") for name in ("redis", "rediss")} | {
+    name: re.compile(r"/[A-Za-z0-9._-]+(?:/\d{0,5})?/?") for name in SENTINEL_SCHEMES
+}
 
 
 class Settings(BaseSettings):
@@ -146,7 +154,20 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
-        return _url(value, "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+        if not _url(value, "redis", "rediss", "unix", *SENTINEL_SCHEMES):
+            return value
+        # Not all who read settings need a client of Redis.
+        from redis.connection import parse_url
+
+        from antrean.config.sentinel import SentinelUrl
+
+        try:
+            if SentinelUrl.parse(value) is None:
+                parse_url(value)  # type: ignore[no-untyped-call, unused-ignore]
+        except ValueError:
+            # What it found may be a piece of the password. Neither that nor the cause is shown.
+            raise ValueError(_UNREADABLE) from None
+        return value
 
     @field_validator("document_store")
     @classmethod
@@ -251,12 +272,11 @@ def _url(value: str, *schemes: str) -> str:
         raise ValueError(f"must be a URL: {', '.join(f'{s}://…' for s in schemes)}")
     try:
         parts = urlsplit(value)
-        _ = None if parts.scheme.endswith("+sentinel") else parts.port  # several hosts: read by `SentinelUrl`
+        _ = None if parts.scheme in SENTINEL_SCHEMES else parts.port  # several hosts: read by `SentinelUrl`
     except ValueError:
         # What is in the place of a port may be the end of a password. Neither it nor the cause is shown.
         raise ValueError(_UNREADABLE) from None
-    if parts.scheme in ("redis", "rediss") and (
-        parts.fragment or "@" in parts.query or not re.fullmatch(r"(?:/\d{0,5})?/?", parts.path)
-    ):
+    path = _REDIS_PATHS.get(parts.scheme)
+    if path and (parts.fragment or "@" in parts.query or not path.fullmatch(parts.path)):
         raise ValueError(_UNREADABLE)
     return value

@@ -161,8 +161,8 @@ class Metrics:
         situation = outlook.situation
         for state, count in situation.by_state.items():
             self._orders.labels(state).set(count)
-        for lane, count in (("buy", situation.buy), ("fetch", situation.fetch), ("stamp", situation.stamp)):
-            self._lane.labels(lane).set(count)
+        for lane in ("buy", "fetch", "stamp", "later"):
+            self._lane.labels(lane).set(getattr(situation, lane))
         self._held.clear()
         for hold in held(outlook):
             self._held.labels(hold.reason).set(hold.orders)

@@ -46,7 +46,8 @@ class DocumentStore:
             if url.startswith("file:"):
                 folder = Path(unquote(urlsplit(url).path))
                 # What is in it is for this user alone, whatever the umask; a folder that was there keeps its mode.
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for each in (*reversed(folder.parents), folder):
+                    each.mkdir(mode=0o700, exist_ok=True)
                 return cls(from_url(url), folder)
             # Options of the client given here would put those of the environment (AWS_ALLOW_HTTP, AWS_PROXY_URL) out of
             # force, all of them. Left alone, a try ends after 30 seconds.

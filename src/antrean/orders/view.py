@@ -15,6 +15,8 @@ from antrean.orders.place import InOrder, Spot
 from antrean.orders.states import State
 
 #: States in which the SN is on record, so that an earlier one is not shown with it.
+#: The last moments that a calendar holds in every zone, in seconds since the epoch.
+LAST_S = 253_402_128_000.0
 _WITH_SERIAL = frozenset(
     {State.BOUGHT, State.STAMPING, State.COMPLETED, State.REJECTED, State.ATTENTION, State.CANCELLED}
 )
@@ -65,8 +67,8 @@ class Look:
 
 @functools.lru_cache(maxsize=4096)
 def rfc3339(ms: int) -> str:
-    """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`."""
-    stamp = datetime.fromtimestamp(ms / 1000, UTC)
+    """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`; one that no calendar holds as its last day."""
+    stamp = datetime.fromtimestamp(min(ms / 1000, LAST_S), UTC)
     return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -9,6 +9,9 @@ from typing import Self
 
 from antrean.provider.policy import BreakerState, Window
 
+#: The last moments that a calendar holds in every zone, in seconds since the epoch.
+LAST_S = 253_402_128_000.0
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -104,4 +107,4 @@ def read_status(row: list[str]) -> tuple[BreakerStatus, LimitStatus]:
 
 
 def _time(ms: str) -> datetime:
-    return datetime.fromtimestamp(int(ms) / 1000, UTC)
+    return datetime.fromtimestamp(min(int(ms) / 1000, LAST_S), UTC)

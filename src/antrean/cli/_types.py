@@ -1,0 +1,35 @@
+"""What options of several commands hold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+#: Longest reason that is kept, in characters: as over HTTP.
+REASON_CHARS_MAX = 128
+
+
+class BoundedFloat(click.FloatRange):
+    """click's own lets a NaN through, which is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Reason(click.ParamType[str]):
+    """Why somebody did it; whoever reads the books must be able to."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, without spaces around it."""
+        text = str(value).strip()
+        if not (0 < len(text) <= REASON_CHARS_MAX and text.isprintable()):
+            self.fail(f"say why, in 1 to {REASON_CHARS_MAX} printable characters.", param, ctx)
+        return text
