@@ -21,6 +21,7 @@ from antrean.config.store import build_store
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.config.worker_wiring import new_worker_id
 from antrean.orders.fulfil import Fulfiller
+from antrean.orders.states import State
 
 #: Steps of a turn in their order; each is a method of the store, the adapter or the documents.
 PURCHASE_STEPS = ("claim", "begin", "generate", "bought", "complete")
@@ -41,8 +42,13 @@ def arm(parts: tuple[Any, ...], when: str, step: str) -> None:
         raise ValueError(step)
     real: Callable[..., Any] = getattr(owner, step)
 
+    store = parts[0]
+
     async def deadly(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
+            # `complete` is asked for with `bought`, and before that has left.
+            while step == "complete" and (await store.get(args[0].id)).state is State.BUYING:
+                await asyncio.sleep(0.001)
             _die()
         await real(*args, **kwargs)
         _die()
@@ -59,6 +65,7 @@ async def turn(order_id: str, point: str) -> None:
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, build_breakers(settings, redis))
     when, _, step = point.partition("-")
+    await adapter.ensure_token()  # with one in memory the intent is asked for with the permit
     arm((store, adapter, documents), when, step)
     await store.beat(worker)
     fulfiller = Fulfiller(store, provider, documents, build_checker(settings).verify_stamped, worker)

@@ -109,6 +109,46 @@ async def test_where_the_disk_is_waited_for_it_is_noted_with_the_permit_in_hand_
     assert begun.count == 1
 
 
+async def test_one_that_was_long_on_its_way_is_not_acted_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process was stopped meanwhile: the sweeper may have given the order away."""
+    _, intent = await claimed(world)
+    begin = world.store.begin
+
+    async def slow(*args: Any) -> bool:
+        noted = await begin(*args)
+        now = intents._clocks()
+        monkeypatch.setattr(intents, "_clocks", lambda: tuple(at + intents.INTENT_MAX_S + 1 for at in now))
+        return noted
+
+    monkeypatch.setattr(world.store, "begin", slow)
+    with pytest.raises(ClaimLost):
+        await intent.before_send()
+    assert not intent.sent
+
+
+async def test_a_repetition_in_the_same_permit_is_noted_for_itself(world: World) -> None:
+    """After code 01 the call leaves a second time."""
+    _, intent = await claimed(world)
+    begun = Written(world, "begin")
+    await world.redis.zadd(PERMITS, {"p": 1})
+    intent.with_permit(PERMITS, "p")
+    await intent.before_send()
+    await intent.before_send()
+    assert begun.count == 2
+
+
+async def test_where_calls_begin_in_turn_nothing_is_noted_before_the_turn(redis: Redis) -> None:
+    breaker = make_breaker(redis, Clock())
+    told: list[str] = []
+    for outcome in (None, Unavailable("too busy", sent=True), None):
+        permit = await breaker.admit(asked=lambda _permits, name: told.append(name))
+        assert permit is not None
+        await breaker.settle(permit, outcome, 0.2)
+    assert len(told) == 2
+
+
 class Adapter:
     """Sells from the model. `ready`: whether a token is in memory."""
 

@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     upstream_stampservice_url: str = Field("", description="Base URL `stampservice` of the cloud variant.")
     upstream_download_urls: str = Field(
         "",
-        description="Base URLs, comma-separated, of other hosts that a PDF stamped in the cloud may be fetched from; "
-        "from those above it may be.",
+        description="Base URLs, comma-separated, of hosts that a PDF stamped in the cloud may be fetched from, beside "
+        "those of `backend`, `stampv2`, `fileupload` and `stampservice`.",
     )
     upstream_user: str = Field("", description="Account at the upstream.")
     upstream_password: SecretStr = Field(SecretStr(""), description="Its password.")
@@ -192,6 +192,8 @@ class Settings(BaseSettings):
     @classmethod
     def _are_http(cls, value: str) -> str:
         urls = [url for part in value.split(",") if (url := part.strip())]
+        if any("@" in urlsplit(_url(url, "http", "https")).netloc for url in urls):
+            raise ValueError("must name no user: what is fetched from there is asked for without one")
         return ",".join(_url(url, "http", "https") for url in urls)
 
     @field_validator("pii_keys")

@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 SYSTEM = "antrean"
 #: Most characters of a reason and of an actor that are kept.
 TEXT_MAX = 200
+#: After a call was turned away calls begin in turn for so many seconds (`admit.lua`).
+ROWS_S = 60.0
 #: What can go wrong between us and Redis; a timeout of the socket is one of redis-py's own.
 REDIS_TROUBLE = (RedisError, OSError)
 
@@ -103,6 +105,8 @@ class SharedBreaker:
         self.machine.add_listeners(*listeners)
         self._probe_epoch: str | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        #: Until then (the loop's clock) a granted call may have to wait for its turn.
+        self._in_rows_until = 0.0
         # As far as was seen last, a good answer changes nothing but the number of free slots.
         self._calm = False
         self._leases: set[str] = set()
@@ -121,8 +125,9 @@ class SharedBreaker:
         """The right to make one call, waiting at most `wait_s` seconds for a free slot.
 
         `order`: it is a call for an order, and so may be the trial of a half-open breaker; a free question is not.
-        `asked`: told each time a permit was asked for, of the sorted set that will hold it and of its name there.
-        What it asks Redis in turn leaves in the same write, and finds the permit there or not.
+        `asked`: told when a permit was asked for, of the sorted set that will hold it and of its name there. What it
+        asks Redis in turn leaves in the same write, and finds the permit there or not. Not told for a minute after
+        calls were turned away: then one that is let through may have to wait for its turn.
 
         None where `retry` is set and the retry budget is spent. Raises NotAdmitted: with `refused_by_breaker`
         where the breaker is open, its trials are taken, no slot came free or Redis is away; without it, and with
@@ -132,12 +137,16 @@ class SharedBreaker:
         end = loop.time() + wait_s
         while True:
             lease = uuid.uuid4().hex
-            code, state, epoch, step, wait_ms, _reason = await self._admit_once(lease, retry, order, asked)
+            at_once = loop.time() >= self._in_rows_until
+            answer = await self._admit_once(lease, retry, order, asked if at_once else None)
+            code, state, epoch, step, wait_ms, _reason = answer
             self._see(state)
             left_s = end - loop.time()
             asked_s = int(wait_ms) / 1000
             if code in ("granted", "trial"):
                 self._hold(lease)
+                if asked_s:
+                    self._in_rows_until = loop.time() + ROWS_S
                 return await self._in_turn(Permit(lease, epoch, step, code == "trial"), asked_s)
             if code == "no_budget":
                 return None
@@ -307,6 +316,9 @@ class SharedBreaker:
         asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
         slow = "1" if duration_s >= self.rules.slow_call_s else "0"
         window_ms = int(self.rules.window_s * 1000)
+        turned_away = isinstance(outcome, Unavailable) and outcome.sent
+        if turned_away:
+            self._in_rows_until = asyncio.get_running_loop().time() + ROWS_S
         at_once = self._calm and weight is Weight.SUCCESS and slow == "0"
         if at_once:
             # As soon as this is in line to be sent: what asks behind it finds the slot free.
@@ -323,7 +335,7 @@ class SharedBreaker:
                 int(min(asked_s, ASKED_WAIT_MAX_S) * 1000),
                 window_ms,
                 self.limiter.start,
-                "1" if isinstance(outcome, Unavailable) and outcome.sent else "0",
+                "1" if turned_away else "0",
                 int(HOLD_FIRST_S * 1000),
             )
             self._see(row[1])

@@ -80,7 +80,7 @@ def _where(origin: tuple[str, str, int] | None) -> str:
     """What an operator needs in order to allow it."""
     if origin is None or not _TELLABLE.fullmatch(origin[1]):
         return "the host that the stamp service names"
-    return f"{origin[0]}://{origin[1]}:{origin[2]} (not among the upstream's URLs in the settings)"
+    return f"{origin[0]}://{origin[1]}:{origin[2]} (not among the download URLs in the settings)"
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
