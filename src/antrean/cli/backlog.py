@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks of `--watch`.
 WATCH_EVERY_S = 1.0
-#: A worker tells every half second that it lives; one that was silent for this long, in ms, is not counted.
-ALIVE_MS = 6000
 #: Offices shown.
 OFFICES_MAX = 15
 
@@ -58,7 +56,7 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
 
     store = build_store(settings, redis)
     situation, by_office = await store.situation(), await store.lanes.by_office()
-    workers = await redis.zcount(keys.WORKERS, situation.now_ms - ALIVE_MS, "+inf")
+    workers = await redis.zcount(keys.WORKERS, situation.now_ms - keys.WORKER_SILENT_MS, "+inf")
     breakers = build_breakers(settings, redis)
     states = Table("state", "orders", box=None)
     for state, count in situation.by_state.items():

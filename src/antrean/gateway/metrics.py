@@ -30,6 +30,8 @@ class Facts:
     redis_replicas: int
     calls: Mapping[str, CallStats]
     retries: Mapping[str, RetryBudget]
+    workers: int
+    ready: Mapping[str, bool]
 
 
 class _FactsCollector:
@@ -56,9 +58,16 @@ class _FactsCollector:
             ("antrean_concurrency_limit", "Upstream calls that may be in flight", facts.concurrency_limit),
             ("antrean_disk_free_bytes", "Free space where the data dir is", facts.disk_free_bytes),
             ("antrean_redis_replicas", "Replicas connected to the primary", facts.redis_replicas),
+            ("antrean_workers", "Workers that are alive", facts.workers),
         ):
             if value is not None:
                 yield GaugeMetricFamily(name, text, value=value)
+        ready = GaugeMetricFamily(
+            "antrean_ready", "1 where it can be accepted durably: orders, documents", labels=["what"]
+        )
+        for what, able in facts.ready.items():
+            ready.add_metric([what], able)
+        yield ready
         calls = CounterMetricFamily(
             "antrean_upstream_calls", "Upstream calls ended", labels=["call", "outcome"]
         )

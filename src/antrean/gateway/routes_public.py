@@ -13,6 +13,7 @@ from antrean.gateway import exchange
 from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
 from antrean.gateway.services import SERVICES, Seen, Services
+from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.calls import read_calls
 from antrean.orders.ledger import Ledger, difference_idr
@@ -44,17 +45,29 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def _facts(services: Services, seen: Seen) -> Facts:
     parts = services.parts
-    totals, calls, oldest_ms, throughput, replication, free_bytes, *retries = await asyncio.gather(
+    # By the clock that dated orders and beats; this machine's may be another.
+    now_ms = seen.outlook.situation.now_ms
+    (
+        totals,
+        calls,
+        oldest_ms,
+        throughput,
+        replication,
+        free_bytes,
+        workers,
+        ready,
+        *retries,
+    ) = await asyncio.gather(
         Ledger(parts.store).totals(),
         read_calls(parts.redis),
         parts.store.lanes.oldest_ms(),
         asked(parts.throughput()),
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),
+        asked(parts.redis.zcount(keys.WORKERS, now_ms - keys.WORKER_SILENT_MS, "+inf")),
+        services.readiness(),
         *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
     )
-    # By the clock that dated the order; this machine's may be another.
-    now_ms = seen.outlook.situation.now_ms
     return Facts(
         ledger_idr=totals,
         ledger_difference_idr=difference_idr(totals),
@@ -64,6 +77,8 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         redis_replicas=int(replication.get("connected_slaves", 0)),
         calls=calls,
         retries=dict(zip(parts.breakers, retries, strict=True)),
+        workers=workers,
+        ready={what: not reasons for what, reasons in ready.items()},
     )
 
 

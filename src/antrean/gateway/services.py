@@ -117,8 +117,12 @@ class Services:
         """Why orders can not be accepted durably, at most READY_S old; empty: they can."""
         if self.parts.hub.closing:
             return ["this gateway is stopping"]
+        return [reason for reasons in (await self.readiness()).values() for reason in reasons]
+
+    async def readiness(self) -> dict[str, list[str]]:
+        """The same for `orders` and for `documents`."""
         orders, documents = await asyncio.gather(self._ready.get(), self._documents_ready.get())
-        return orders + documents
+        return {"orders": orders, "documents": documents}
 
     async def require_ready(self, documents: bool) -> None:
         """Raises Problem where an order, or one with a document, could not be accepted durably."""

@@ -30,6 +30,8 @@ CLAIMS = ROOT + "claims"  # zset: claimed order id by the time of the claim
 STAMP_LOAD = ROOT + "stampload"  # set: those dispatched or claimed that are to be stamped
 LATER = ROOT + "later"  # zset: order id by the time before which it is not dispatched again
 WORKERS = ROOT + "workers"  # zset: worker id by its last heartbeat
+#: A worker beats every half second; one that was silent for so many ms is not counted as alive.
+WORKER_SILENT_MS = 6000
 LEADER = ROOT + "leader"  # string: the worker that runs the keeper loops, with expiry
 FAIRNESS = ROOT + "fairness"  # hash: deficits of offices and the ring's cursor
 WEIGHTS = ROOT + "weights"  # hash: office → weight where it is not 1
