@@ -125,12 +125,16 @@ async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, 
     }
 
 
-@pytest.mark.parametrize("command", ["show", "replay"])
+@pytest.mark.parametrize(
+    "words",
+    [("orders", "show"), ("orders", "replay"), ("ledger", "refund", "--reason", "x")],
+    ids=lambda words: words[1],
+)
 async def test_an_order_that_there_is_not_is_told_as_that(
-    redis: Redis, settings: Settings, tmp_path: Path, command: str
+    redis: Redis, settings: Settings, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     url = {"ANTREAN_REDIS_URL": settings.effective_redis_url}
-    done = await asyncio.to_thread(antrean, "orders", command, "x" * 26, cwd=tmp_path, **url)
+    done = await asyncio.to_thread(antrean, *words, "x" * 26, cwd=tmp_path, **url)
     assert done.returncode == 1
     assert done.stderr == f"Error: There is no order {'x' * 26}.\n"
 
@@ -259,3 +263,27 @@ def test_a_simulator_without_a_port_of_its_own_is_told_before_anything_starts(
     assert done.returncode == 1
     assert "ANTREAN_SIMULATOR_PORT" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_leaves_without_waiting_for_threads_that_are_not_its_own(tmp_path: Path) -> None:
+    """Where the interpreter is taken apart, a thread of the document store's library can abort the process."""
+    code = (
+        "import atexit, sys, threading, time, antrean.__main__ as program\n"
+        "def command(prog_name):\n"
+        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "    atexit.register(print, 'last words')\n"
+        "    print('said', prog_name)\n"
+        "    sys.exit({code})\n"
+        "program.main = command\n"
+        "program.run()\n"
+    )
+    for given, expected in (("3", 3), ("None", 0), ("'why'", 1)):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(code=given)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (expected, "said antrean\nlast words\n")
+        assert done.stderr.strip() == ("why" if given == "'why'" else "")

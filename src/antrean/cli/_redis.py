@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from antrean.config.settings import Settings
+    from antrean.orders.model import Order
+    from antrean.orders.store import OrderStore
 
 T = TypeVar("T")
 
@@ -62,3 +64,11 @@ def local_time(ms: int | float) -> str:
     from antrean.orders.view import LAST_S
 
     return datetime.fromtimestamp(min(ms / 1000, LAST_S), UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+async def existing_order(store: OrderStore, order_id: str) -> Order:
+    """The order of that id. Raises click.ClickException where there is none."""
+    order = await store.get(order_id)
+    if order is None:
+        raise click.ClickException(f"There is no order {order_id}.")
+    return order

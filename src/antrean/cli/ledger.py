@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from antrean.cli._redis import actor, with_redis
+from antrean.cli._redis import actor, existing_order, with_redis
 from antrean.cli._types import Reason
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ def refund(order_id: str, reason: str) -> None:
         from antrean.orders.ledger import Ledger
         from antrean.orders.model import IllegalMove
 
+        store = build_store(settings, redis)
+        await existing_order(store, order_id)
         try:
-            account = await Ledger(build_store(settings, redis)).refund(order_id, f"{actor()}: {reason}")
+            account = await Ledger(store).refund(order_id, f"{actor()}: {reason}")
         except IllegalMove as error:
             raise click.ClickException(f"{order_id}: {error}") from error
         click.echo(f"Rp 10,000 went from {account} to refunded")

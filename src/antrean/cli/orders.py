@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from antrean.cli._redis import actor, local_time, with_redis
+from antrean.cli._redis import actor, existing_order, local_time, with_redis
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from antrean.config.settings import Settings
     from antrean.orders.model import Order
-    from antrean.orders.store import OrderStore
-
-
-async def _order(store: OrderStore, order_id: str) -> Order:
-    order = await store.get(order_id)
-    if order is None:
-        raise click.ClickException(f"There is no order {order_id}.")
-    return order
 
 
 @click.group()
@@ -69,7 +61,7 @@ def show(order_id: str) -> None:
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
 
-        order = await _order(build_store(settings, redis), order_id)
+        order = await existing_order(build_store(settings, redis), order_id)
         rows = {
             "order": order.id,
             "office": order.office,
@@ -111,7 +103,7 @@ def replay(order_id: str, reason: str, decision: str) -> None:
         from antrean.orders.model import IllegalMove, SubmitRefused
 
         store = build_store(settings, redis)
-        await _order(store, order_id)
+        await existing_order(store, order_id)
         try:
             state = await store.replay(order_id, decision, f"{actor()}: {reason}")
         except (IllegalMove, SubmitRefused) as error:

@@ -90,9 +90,9 @@ def configure_logging(level: str = "INFO", log_format: str = "auto", stream: Tex
     out = sys.stderr if stream is None else stream
     numeric_level = logging.getLevelNamesMapping().get(level.upper())
     if numeric_level is None:
-        raise ValueError(f"unknown log level {level!r}")
+        raise ValueError("unknown log level: ANTREAN_LOG_LEVEL is DEBUG, INFO, WARNING or ERROR")
     if log_format not in {"auto", "json", "console"}:
-        raise ValueError(f"unknown log format {log_format!r}")
+        raise ValueError("unknown log format: ANTREAN_LOG_FORMAT is auto, json or console")
     readable = log_format == "console" or (log_format == "auto" and out.isatty())
 
     before: list[Processor] = [
