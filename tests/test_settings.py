@@ -108,3 +108,12 @@ def test_a_redis_url_that_can_be_read_is_taken(make_settings: Make, url: str) ->
 def test_a_wait_that_is_of_no_use_is_refused(make_settings: Make, seconds: float) -> None:
     with pytest.raises(ValidationError):
         make_settings(probe_interval_s=seconds)
+
+
+def test_download_urls_are_a_list_of_hosts_without_users(make_settings: Make) -> None:
+    made = make_settings(upstream_download_urls=" https://a.test , ,http://b.test:81/x")
+    assert made.upstream_download_urls == "https://a.test,http://b.test:81/x"
+    for wrong in ("ftp://a.test", "a.test", "https://a.test,https://u:geheim@b.test"):
+        with pytest.raises(ValidationError) as refused:
+            make_settings(upstream_download_urls=wrong)
+        assert "geheim" not in str(refused.value)

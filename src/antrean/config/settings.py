@@ -191,10 +191,10 @@ class Settings(BaseSettings):
     @field_validator("upstream_download_urls")
     @classmethod
     def _are_http(cls, value: str) -> str:
-        urls = [url for part in value.split(",") if (url := part.strip())]
-        if any("@" in urlsplit(_url(url, "http", "https")).netloc for url in urls):
+        urls = [_url(url, "http", "https") for part in value.split(",") if (url := part.strip())]
+        if any("@" in urlsplit(url).netloc for url in urls):
             raise ValueError("must name no user: what is fetched from there is asked for without one")
-        return ",".join(_url(url, "http", "https") for url in urls)
+        return ",".join(urls)
 
     @field_validator("pii_keys")
     @classmethod
