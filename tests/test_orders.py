@@ -446,6 +446,30 @@ async def test_a_stamped_pdf_is_held_for_a_store_that_is_away_for_a_while(world:
     assert world.upstream.calls["stamp"] == 1
 
 
+async def test_while_a_stamped_pdf_is_held_no_more_are_stamped_and_purchases_go_on(world: World) -> None:
+    worker, held, purchase = world.worker(), await world.affix(), await world.submit()
+    other = await world.affix()
+    for order in (held, other):
+        await worker.run(order.id)
+    refused, back = asyncio.Event(), asyncio.Event()
+    keep = world.documents.put_stamped
+
+    async def put_stamped(order_id: str, pdf: bytes) -> None:
+        if not back.is_set():
+            refused.set()
+            raise OSError("503")
+        await keep(order_id, pdf)
+
+    world.documents.put_stamped = put_stamped  # type: ignore[method-assign]
+    holding = asyncio.create_task(worker.run(held.id))
+    await refused.wait()
+    assert await worker.run(other.id) is Outcome.RELEASED
+    assert await worker.run(purchase.id) is Outcome.COMPLETED
+    back.set()
+    assert await holding is Outcome.COMPLETED
+    assert world.upstream.calls["stamp"] == 1
+
+
 async def test_a_store_that_stays_away_costs_the_order_none_of_its_attempts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,8 @@ class Fulfiller:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._ops = itertools.count(1)
         self._late: set[asyncio.Task[None]] = set()
+        #: Stamped PDFs in hand that the document store does not take.
+        self._unkept = 0
 
     async def run(self, order_id: str) -> Outcome:
         """One turn. Raises StoreUnavailable only where Redis stays away; the sweeper then takes over."""
@@ -320,6 +322,8 @@ class Fulfiller:
             pdf = await self._documents.get_upload(order.document_id)
             if pdf is None:
                 return await self._refuse(turn, "attend", "document-missing", "The uploaded PDF is gone.")
+            if self._unkept:
+                raise OSError("stamped PDFs wait for the document store already")
             try:
                 qr = await self._picture(turn, order.serial_number, None)
             except (Rejected, SerialUnusable) as error:
@@ -443,15 +447,23 @@ class Fulfiller:
         return await self._release(turn, "the document store is not available", wait_s)
 
     async def _keep_stamped(self, order_id: str, pdf: bytes) -> None:
-        """To give it up means to have it stamped again. Raises OSError after KEEP_MAX_S."""
-        await insist(
-            lambda: self._documents.put_stamped(order_id, pdf),
-            KEEP_MAX_S,
-            lambda error: isinstance(error, OSError),
-            self._rng,
-            pause_first_s=0.5,
-            pause_max_s=5.0,
-        )
+        """To give it up means to have it stamped again; while one is held, no more are stamped. Raises OSError."""
+        try:
+            return await self._documents.put_stamped(order_id, pdf)
+        except OSError as error:
+            log.warning("a stamped PDF waits for the document store", error=type(error).__name__)
+        self._unkept += 1
+        try:
+            await insist(
+                lambda: self._documents.put_stamped(order_id, pdf),
+                KEEP_MAX_S,
+                lambda error: isinstance(error, OSError),
+                self._rng,
+                pause_first_s=0.5,
+                pause_max_s=5.0,
+            )
+        finally:
+            self._unkept -= 1
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
         """Repeat a self-naming write until Redis answers. Raises StoreUnavailable after RECORD_MAX_S."""
