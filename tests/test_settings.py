@@ -55,6 +55,11 @@ def test_a_redis_url_that_can_not_be_read_is_refused_without_what_may_be_its_pas
         "rediss://valkey.example:6380/15?ssl_cert_reqs=none",
         "unix:///run/valkey/valkey.sock?db=1",
         "redis+sentinel://:p@one:26379,two:26379/antrean/0",
+        "redis+sentinel://u:p%2Fw@s1:26379,s2,[::1]:26379/antrean/0?sentinel_password=x",
+        "rediss+sentinel://s1:26379/antrean",
+        "unix:///run/valkey.sock?db=1",
+        "rediss://:pw@127.0.0.1:6379/0?ssl_cert_reqs=none",
+        "redis://127.0.0.1:6379/0?protocol=2&socket_timeout=3",
     ],
 )
 def test_a_redis_url_of_each_form_is_taken(make_settings: Make, url: str) -> None:
@@ -88,20 +93,6 @@ def test_what_an_upstream_needs_is_known(
     settings = make_settings(**urls)
     assert settings.upstream_urls.keys() == needed
     assert {part for part, url in settings.upstream_urls.items() if url} == needed & set(parts)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis+sentinel://u:p%2Fw@s1:26379,s2,[::1]:26379/antrean/0?sentinel_password=x",
-        "rediss+sentinel://s1:26379/antrean",
-        "unix:///run/valkey.sock?db=1",
-        "rediss://:pw@127.0.0.1:6379/0?ssl_cert_reqs=none",
-        "redis://127.0.0.1:6379/0?protocol=2&socket_timeout=3",
-    ],
-)
-def test_a_redis_url_that_can_be_read_is_taken(make_settings: Make, url: str) -> None:
-    assert make_settings(redis_url=url).redis_url == url
 
 
 @pytest.mark.parametrize("seconds", [0, 1e-9, 86_401, 1e12, float("nan")])

@@ -59,11 +59,9 @@ def actor() -> str:
 
 def local_time(ms: int | float) -> str:
     """A time for a person: the machine's own zone. One beyond what a calendar holds is shown as its last day."""
-    from datetime import UTC, datetime
+    from antrean.orders.model import moment
 
-    from antrean.orders.view import LAST_S
-
-    return datetime.fromtimestamp(min(ms / 1000, LAST_S), UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return moment(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 async def existing_order(store: OrderStore, order_id: str) -> Order:

@@ -51,12 +51,11 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
 
     from antrean.config.store import build_store
     from antrean.config.upstream import build_breakers
-    from antrean.orders import keys
     from antrean.orders.promises import Promises, Turned
 
     store = build_store(settings, redis)
     situation, by_office = await store.situation(), await store.lanes.by_office()
-    workers = await redis.zcount(keys.WORKERS, situation.now_ms - keys.WORKER_SILENT_MS, "+inf")
+    workers = await store.alive(situation.now_ms)
     breakers = build_breakers(settings, redis)
     states = Table("state", "orders", box=None)
     for state, count in situation.by_state.items():

@@ -233,15 +233,16 @@ class Launch:
     def _check_ports(self, plan: Plan) -> None:
         """Better told now, in one line, than by a child's traceback."""
         settings = self._settings
+        check_port_free(settings.http_host, settings.http_port, "ANTREAN_HTTP_PORT")
+        if plan.simulator is None:
+            return
         port = settings.effective_simulator_port
-        if plan.simulator is not None and (port == settings.http_port or port > PORT_MAX):
+        if port == settings.http_port or port > PORT_MAX:
             raise StartError(
                 f"Port {port} is none for the simulator beside the gateway on {settings.http_port}. "
                 "Set ANTREAN_SIMULATOR_PORT to another port."
             )
-        check_port_free(settings.http_host, settings.http_port, "ANTREAN_HTTP_PORT")
-        if plan.simulator is not None:
-            check_port_free("127.0.0.1", port, "ANTREAN_SIMULATOR_PORT")
+        check_port_free("127.0.0.1", port, "ANTREAN_SIMULATOR_PORT")
 
     async def _start(self, supervisor: Supervisor, plan: Plan) -> None:
         settings = self._settings

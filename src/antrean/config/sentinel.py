@@ -22,7 +22,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.retry import Retry
 
-SCHEMES: Final = ("redis+sentinel", "rediss+sentinel")
+from antrean.config.settings import SENTINEL_SCHEMES
+
 SENTINEL_PORT: Final = 26379
 #: Longest wait for one Sentinel, in seconds: the next one is asked after that.
 ASK_TIMEOUT_S: Final = 1.0
@@ -51,7 +52,7 @@ class SentinelUrl:
     def parse(cls, url: str) -> SentinelUrl | None:
         """None where the URL names one server. Raises ValueError where it names Sentinels and is not understood."""
         parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
+        if parts.scheme not in SENTINEL_SCHEMES:
             return None
         credentials, _, hosts = parts.netloc.rpartition("@")
         username, colon, password = credentials.partition(":")

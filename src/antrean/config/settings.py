@@ -26,7 +26,6 @@ _UNREADABLE = (
 Seconds = Annotated[float, Field(ge=0.001, le=86_400)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 
-
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 #: What may stand behind the hosts: a database, or a service and a database.
 _REDIS_PATHS = {name: re.compile(r"(?:/\d{0,5})?/?") for name in ("redis", "rediss")} | {

@@ -68,9 +68,7 @@ def build_adapter(settings: Settings, redis: Redis) -> PeruriAdapter:
         remote_dir=settings.adapter_remote_dir,
         fileupload_url=settings.upstream_fileupload_url,
         stampservice_url=settings.upstream_stampservice_url,
-        download_urls=tuple(settings.upstream_download_urls.split(","))
-        if settings.upstream_download_urls
-        else (),
+        download_urls=tuple(filter(None, settings.upstream_download_urls.split(","))),
         timeout_s=settings.upstream_timeout_s,
         probe_timeout_s=min(settings.upstream_timeout_s, max(settings.probe_interval_s, 1.0)),
         concurrency_max=settings.upstream_concurrency_max + settings.adapter_concurrency_max,

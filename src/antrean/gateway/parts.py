@@ -38,6 +38,7 @@ class GatewayParts:
     breakers: Mapping[str, BreakerView]
     #: Why orders can not be accepted durably just now; empty: they can.
     check_ready: Callable[[], Awaitable[list[str]]]
+    #: The same for documents.
     check_documents: Callable[[], Awaitable[list[str]]]
     #: What the upstream's limits allow just now, all workers together.
     throughput: Callable[[], Awaitable[Throughput]]

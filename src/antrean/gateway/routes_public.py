@@ -13,7 +13,6 @@ from antrean.gateway import exchange
 from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
 from antrean.gateway.services import SERVICES, Seen, Services
-from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.calls import read_calls
 from antrean.orders.ledger import Ledger, difference_idr
@@ -64,7 +63,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         asked(parts.throughput()),
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),
-        asked(parts.redis.zcount(keys.WORKERS, now_ms - keys.WORKER_SILENT_MS, "+inf")),
+        parts.store.alive(now_ms),
         services.readiness(),
         *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
     )

@@ -22,14 +22,13 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 import orjson
 
 from antrean.orders import ids
 from antrean.orders.lease import Lease
-from antrean.orders.model import Order, StoreUnavailable
+from antrean.orders.model import Order, StoreUnavailable, moment
 from antrean.orders.record import Record
 
 ROOT = "archive/orders"
@@ -42,8 +41,6 @@ TRIES = 3
 _NAME = re.compile(r"(\w{26})-(\w{26})-(\d+)-(\d+)-(\d+)\.jsonl\.gz")
 #: The one field that is no text: it is sealed.
 _SEALED = b"pii"
-#: The last moment that a date can name, in seconds.
-_LAST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 class Objects(Protocol):
@@ -278,8 +275,7 @@ def _away(error: OSError) -> StoreUnavailable:
 
 
 def _day(at_ms: int) -> str:
-    # An id that we never gave out may name any time of 48 bits.
-    return datetime.fromtimestamp(min(at_ms / 1000, _LAST_S), UTC).strftime("%Y-%m-%d")
+    return moment(at_ms).strftime("%Y-%m-%d")
 
 
 def _line(record: Record) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Literal, Self
 
@@ -16,6 +17,15 @@ Kind = Literal["purchase", "affix"]
 
 #: Stands for a text that was erased.
 ERASED = "erased"
+
+
+#: The last day that a calendar holds in every zone, in seconds since the epoch.
+_LAST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+def moment(ms: float) -> datetime:
+    """A time in ms since the epoch. What nobody ever gave out, such as an id, may name a later one than there is."""
+    return datetime.fromtimestamp(min(ms / 1000, _LAST_S), UTC)
 
 
 @dataclass(frozen=True, slots=True)

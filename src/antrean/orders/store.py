@@ -428,6 +428,11 @@ class OrderStore:
         """A worker's sign of life; answers the server's time in ms."""
         return int((await self._run("beat", worker))[1])
 
+    async def alive(self, now_ms: int) -> int:
+        """How many workers gave a sign of life lately, at the server's time `now_ms`."""
+        since_ms = now_ms - keys.WORKER_SILENT_MS
+        return int(await asked(self._redis.zcount(keys.WORKERS, since_ms, "+inf")))
+
     async def dispatch(
         self, plan: Iterable[tuple[str, int]], fairness: dict[str, str] | None = None
     ) -> list[str]:

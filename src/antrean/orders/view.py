@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from antrean.orders import eta as eta_rule
 from antrean.orders.holding import Holding, Language, Outlook, holding_of, text
-from antrean.orders.model import Order, Taxpayer
+from antrean.orders.model import Order, Taxpayer, moment
 from antrean.orders.place import InOrder, Spot
 from antrean.orders.states import State
 
 #: States in which the SN is on record, so that an earlier one is not shown with it.
-#: The last moments that a calendar holds in every zone, in seconds since the epoch.
-LAST_S = 253_402_128_000.0
 _WITH_SERIAL = frozenset(
     {State.BOUGHT, State.STAMPING, State.COMPLETED, State.REJECTED, State.ATTENTION, State.CANCELLED}
 )
@@ -68,8 +65,7 @@ class Look:
 @functools.lru_cache(maxsize=4096)
 def rfc3339(ms: int) -> str:
     """A time in ms since the epoch as `2024-09-03T01:02:03.456Z`; one that no calendar holds as its last day."""
-    stamp = datetime.fromtimestamp(min(ms / 1000, LAST_S), UTC)
-    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def spot_of(order: Order, rank: int | None, outlook: Outlook) -> Spot | InOrder | None:

@@ -99,15 +99,15 @@ class SharedToken:
     @property
     def ready(self) -> bool:
         """Whether this process holds a token that is still good."""
-        return self._held is not None and self._held[1] > self._now_s()
+        return self._in_memory() is not None
 
     async def held(self) -> str | None:
         """A token that is still good, ours or another worker's; None where somebody has to log in.
 
         Raises LoginFailed with Redis away: what cannot be shared is not asked for by every worker by itself.
         """
-        if self._held is not None and self._held[1] > self._now_s():
-            return self._held[0]
+        if (token := self._in_memory()) is not None:
+            return token
         try:
             stored: Any = await self._redis.hmget(self._key, ["token", "ends_ms"])  # type: ignore[misc, unused-ignore]
         except (RedisError, OSError) as error:
@@ -145,6 +145,11 @@ class SharedToken:
             await scripts.run(self._redis, "token_forget", (self._key,), token)
         except (RedisError, OSError) as error:
             raise LoginFailed("the shared token can not be changed") from error
+
+    def _in_memory(self) -> str | None:
+        if self._held is not None and self._held[1] > self._now_s():
+            return self._held[0]
+        return None
 
     async def _get_or_login(self, login: Login) -> str:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ local ready = false
 if not B.ov_state and NOW >= num(B, 'last_probe') + interval then
   if B.state == 'open' then
     -- Whoever opened it may have had another interval: no probe is further away than one of ours.
-    ready = NOW >= math.min(num(B, 'next_probe'), math.max(num(B, 'since'), num(B, 'last_probe')) + interval)
+    ready = NOW >= math.min(num(B, 'next_probe'), num(B, 'since') + interval)
   elseif B.state == 'half_open' then
     local patience = num(B, 'trials_failed') > 0 and 6 * interval or interval
     ready = redis.call('ZCARD', KEYS[3]) == 0
