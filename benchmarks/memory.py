@@ -16,6 +16,7 @@ import psutil
 from redis.asyncio import Redis
 
 from antrean.config.embedded_valkey import EmbeddedValkey
+from antrean.config.personal_keys import open_vault
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import build_store
@@ -25,7 +26,7 @@ from antrean.orders.commit import GroupCommit
 from antrean.orders.model import Document, NewOrder, StoreUnavailable, Taxpayer
 from antrean.orders.scripts import Arg
 from antrean.orders.store import Limits, OrderStore, key_digest
-from antrean.orders.vault import Vault, VaultKey
+from antrean.orders.vault import Vault
 from benchmarks.measure import Answer, Row
 from benchmarks.picture import curves
 from benchmarks.rig import Rig, rig
@@ -156,7 +157,7 @@ async def memory(quick: bool) -> Answer:
         await asyncio.sleep(3)
         small = [_rss_mb(pid) for pid in (r.gateway.pid, worker.pid)]
         r.stop(worker)
-        vault = Vault([VaultKey("bench", bytes(32))], bytes(32))
+        vault = await open_vault(r.settings, redis)
         store = build_store(r.settings, redis, vault=vault)
         filler = _Filler(store, vault)
         empty = await _used(redis)

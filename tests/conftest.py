@@ -23,7 +23,7 @@ from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.provider.transport import Http1Transport
-from orders_support import World
+from orders_support import World, note_vault
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -109,6 +109,12 @@ async def empty_redis(settings: Settings) -> AsyncIterator[Redis]:
     await client.flushdb()
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def noted(redis: Redis) -> None:
+    """The tests' own key is one that seals in that database."""
+    await note_vault(redis)
 
 
 @pytest.fixture(scope="session")

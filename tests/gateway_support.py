@@ -32,7 +32,7 @@ from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.uploads import Uploads
 from contract import assert_fits
-from orders_support import VAULT
+from orders_support import VAULT, note_vault
 from pdf_samples import pdf, stamped
 
 OFFICE, OTHER = "MDN-01", "JKT-07"
@@ -199,6 +199,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
     store = OrderStore(scripts, GroupCommit(scripts, "submit"), limits, vault=VAULT)
     documents = DocumentStore.from_url(settings.effective_document_store)
+    await note_vault(redis)
     ring = KeyRing(redis)
     keys = {
         (role.value, office): await ring.create(role, office) for role in Role for office in (OFFICE, OTHER)

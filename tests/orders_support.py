@@ -25,6 +25,11 @@ VAULT = Vault([VaultKey("test", bytes(32))], DIGEST_KEY)
 SETTLE_S = 120.0
 
 
+async def note_vault(redis: Redis, vault: Vault = VAULT) -> None:
+    """Note the vault's first key as one that seals here, as a start does."""
+    await redis.hset(keys.RING, vault.primary, vault.seal(DIGEST_KEY, "ring"))
+
+
 @dataclass
 class World:
     """A store, an upstream and a clock (ms) that stands still until it is moved."""
@@ -58,6 +63,7 @@ class World:
 
     async def submit(self, **changes: Any) -> Order:
         """Accept an order made from `new_order`."""
+        await note_vault(self.redis)
         order, *_ = await self.store.submit(new_order(**changes))
         return order
 
@@ -82,6 +88,7 @@ class World:
 
     async def beat(self, *workers: str) -> None:
         """Signs of life."""
+        await note_vault(self.redis)
         for worker in workers:
             await self.store.beat(worker)
 

@@ -28,6 +28,8 @@ from antrean.orders.store import OrderStore
 from antrean.orders.vault import Vault, VaultKey
 from orders_support import VAULT, World, new_order
 
+pytestmark = pytest.mark.usefixtures("noted")
+
 DAY_S = 86400
 
 

@@ -17,6 +17,8 @@ from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from orders_support import VAULT, World, new_order
 
+pytestmark = pytest.mark.usefixtures("noted")
+
 WAITAOF = Durability(waitaof=True)
 
 

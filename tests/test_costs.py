@@ -23,7 +23,7 @@ from antrean.config.store import build_store
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
 from antrean.orders.fulfil import Fulfiller, Outcome
 from antrean.orders.store import OrderStore
-from orders_support import VAULT, new_order
+from orders_support import VAULT, new_order, note_vault
 from simulated_upstream import PASSWORD, USER, Upstream, simulated
 from upstream_model import verify
 
@@ -79,6 +79,7 @@ async def shop(settings: Settings, make_settings: Callable[..., Settings], tmp: 
             build_store(own, worker, vault=VAULT), provider, build_documents(own), verify, "w1"
         )
         made = Shop(gateway, worker, build_store(own, gateway, vault=VAULT), fulfiller, upstream)
+        await note_vault(gateway)
         await made.warm()
         try:
             yield made

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from antrean.config.personal_keys import retire_keys, say_sealing
 from antrean.config.settings import Settings
 from antrean.gateway.access_log import AccessLog
 from antrean.gateway.keys import Principal, Role
@@ -21,7 +22,7 @@ from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable, Vault, VaultKey, sealing_key
 from gateway_support import NAME, NIK, OTHER, Gateway, affix, running_gateway
-from orders_support import DIGEST_KEY, VAULT, World, new_order
+from orders_support import DIGEST_KEY, VAULT, World, new_order, note_vault
 
 PERSON = Taxpayer("KTP", NIK, NAME)
 RETENTION_DAYS = 60
@@ -29,6 +30,7 @@ RETENTION_DAYS = 60
 
 @pytest.fixture(name="world")
 async def _world(redis: Redis) -> World:
+    await note_vault(redis)
     return World(redis)
 
 
@@ -108,6 +110,8 @@ async def test_records_in_clear_are_still_read_bought_for_and_masked(world: Worl
 async def test_a_change_of_keys_seals_every_record_anew_and_the_old_key_can_go(world: World) -> None:
     old, new = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
     before, both, after = store_with(world, old), store_with(world, new, old), store_with(world, new)
+    for store in (before, both):
+        await note_vault(world.redis, store.personal.vault)
     order, *_ = await before.submit(new_order(idempotency_key="the same"))
     clear, *_ = await before.submit(new_order())
     await as_version_0_1_wrote_it(world, clear)
@@ -133,6 +137,28 @@ async def test_a_change_of_keys_seals_every_record_anew_and_the_old_key_can_go(w
         assert (again.id, replayed) == (order.id, True)
         with pytest.raises(SubmitRefused):
             await store.submit(new_order(idempotency_key="the same", fingerprint="another"))
+
+
+async def test_no_order_is_sealed_with_a_key_that_was_retired_and_its_repeat_is_still_known(
+    world: World,
+) -> None:
+    old, new = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
+    before, both = store_with(world, old), store_with(world, new, old)
+    for store in (before, both):
+        await note_vault(world.redis, store.personal.vault)
+    order, *_ = await before.submit(new_order(idempotency_key="of before"))
+    await retire_keys(both.personal.vault, world.scripts, lambda _: None)
+    with pytest.raises(SubmitRefused) as refused:
+        await before.submit(new_order())
+    assert refused.value.reason == "not-ready"
+    assert (await before.submit(new_order(idempotency_key="of before"))).order.id == order.id
+    assert (await both.submit(new_order())).order.state is State.QUEUED
+    assert [len(await say_sealing(s.personal.vault, world.scripts)) for s in (before, both)] == [1, 0]
+    await world.redis.flushdb()
+    (said,) = await say_sealing(both.personal.vault, world.scripts)
+    assert "restore it first" in said
+    with pytest.raises(SubmitRefused):
+        await both.submit(new_order())
 
 
 async def test_a_worker_with_the_wrong_keys_buys_nothing_and_leaves_the_order_to_others(world: World) -> None:

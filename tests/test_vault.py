@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 
 from antrean.config.durability import Level
 from antrean.config.personal_keys import (
+    StillSealing,
     WrongRing,
     examine_ring,
     is_private,
@@ -30,10 +31,12 @@ from antrean.config.personal_keys import (
     load_vault,
     open_vault,
     retire_keys,
+    say_sealing,
     write_ring,
 )
 from antrean.config.settings import Settings
 from antrean.orders import keys
+from antrean.orders.scripts import Scripts
 from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring, sealing_key
 
 OLD, NEW = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
@@ -136,11 +139,43 @@ async def test_digests_outlive_a_change_of_keys(redis: Redis) -> None:
     both = await join_ring([NEW, OLD], redis, "here")
     with pytest.raises(WrongRing, match="key new"):
         await join_ring([OLD], redis, "here")
-    await retire_keys(both, redis)
+    await retire_keys(both, Scripts(redis), lambda _: None)
     after = await join_ring([NEW], redis, "here")
     assert first.digest("body") == both.digest("body") == after.digest("body")
     await redis.delete(keys.RING)
     assert (await join_ring([NEW], redis, "here")).digest("body") != first.digest("body")
+
+
+async def test_a_key_is_retired_only_when_no_gateway_seals_with_it_any_more(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms, waits = 1_800_000_000_000, []
+    scripts = Scripts(redis, lambda: now_ms)
+    before, after = await join_ring([OLD], redis, "here"), await join_ring([NEW, OLD], redis, "here")
+    for vault in (before, after):
+        assert await say_sealing(vault, scripts) == []
+    still_there = True
+
+    async def wait(seconds: float) -> None:
+        nonlocal now_ms
+        waits.append(seconds)
+        now_ms += int(seconds * 1000)
+        if still_there:
+            await say_sealing(before, scripts)
+
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    now_ms += 4_000
+    said: list[str] = []
+    with pytest.raises(StillSealing, match=r"encrypts with old\. Start every gateway again"):
+        await retire_keys(after, scripts, said.append)
+    assert waits == [16.0]
+    assert "old" in said[0]
+    assert set(await redis.hkeys(keys.RING)) == {b"old", b"new"}
+    still_there = False
+    await retire_keys(after, scripts, said.append)
+    assert waits == [16.0, 20.0]
+    assert await redis.hkeys(keys.RING) == [b"new"]
+    assert await redis.hkeys(keys.RING_SEEN) == [b"new"]
 
 
 async def test_many_that_start_at_once_have_one_digest_key(redis: Redis) -> None:

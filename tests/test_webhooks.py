@@ -26,8 +26,10 @@ from antrean.orders.vault import Unreadable, Vault, VaultKey
 from antrean.workers.outbound import Outbound
 from antrean.workers.webhooks import CONCURRENCY_MAX, LEASE_MS, PER_ENDPOINT_MAX, WebhookSender
 from gateway_support import NAME, NIK, OFFICE, Gateway, running_gateway
-from orders_support import VAULT, World
+from orders_support import VAULT, World, note_vault
 from receiver import Receiver, receiving, verifies
+
+pytestmark = pytest.mark.usefixtures("noted")
 
 HOUR_MS = 3600 * 1000
 
@@ -412,7 +414,11 @@ async def test_secrets_are_sealed_and_outlive_a_change_of_keys(world: Post) -> N
     assert sealed is not None
     assert secret.removeprefix("whsec_").encode() not in sealed
     new = VaultKey("new", b"n" * 32)
-    both = Outbox(world.scripts, Vault([new, VaultKey("test", bytes(32))]))
+    ring = Vault([new, VaultKey("test", bytes(32))])
+    both = Outbox(world.scripts, ring)
+    with pytest.raises(Unreadable, match="key new was retired"):
+        await both.rotate(OFFICE, HOUR_MS, world.now_ms)
+    await note_vault(world.redis, ring)
     assert [await both.reseal_secrets(), await both.reseal_secrets()] == [1, 0]
     assert (await Outbox(world.scripts, Vault([new])).secrets(OFFICE)).current == secret
     with pytest.raises(Unreadable):

@@ -67,6 +67,7 @@ class History:
         self.rng = random.Random(seed)
         self.client = client
         client.flushdb()
+        client.hset(keys.RING, VAULT.primary, b"")
         self.chance = Chance.draw(self.rng, FAULTS_UNTIL_S)
         self.upstream = SimulatedUpstream(
             client, self.chance, self.rng.choice((0.0, 2.0, SETTLE_S * 0.9)), self._state

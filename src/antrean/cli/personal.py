@@ -64,20 +64,20 @@ def reseal(retire: bool) -> None:
         outbox = Outbox(store.scripts, vault)
         changed = await reseal_all(store, outbox)
         if retire:
+            await retire_keys(vault, store.scripts, lambda text: click.echo(text, err=True))
             # What was written while the first walk was on its way; then nothing is left for the old keys.
             while again := await reseal_all(store, outbox):
                 changed += again
-            await retire_keys(vault, redis)
             if not settings.pii_keys.get_secret_value():
                 write_ring(key_file(settings), load_ring(settings)[:1], replace=True)
         return changed, vault.primary
 
-    from antrean.config.personal_keys import WrongRing
+    from antrean.config.personal_keys import StillSealing, WrongRing
     from antrean.orders.vault import Unreadable
 
     try:
         changed, primary = with_redis(work)
-    except (WrongRing, Unreadable) as error:
+    except (StillSealing, WrongRing, Unreadable) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{changed} records are sealed anew; all are sealed with {primary}")
     if retire:

@@ -6,9 +6,11 @@ that a process with another ring says so at its start and not at the first order
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -28,6 +30,10 @@ FILE_NAME = "personal.keys"
 _CONTEXT = "ring"
 #: Looks at what others have noted before a start is given up.
 _JOINS_MAX = 10
+
+
+class StillSealing(Exception):
+    """A key that is to be retired is in use. The message says what to do."""
 
 
 class WrongRing(Exception):
@@ -148,11 +154,40 @@ def _digest_key(vault: Vault, noted: dict[bytes, bytes], where: str) -> bytes | 
     return digest_key
 
 
-async def retire_keys(vault: Vault, redis: Redis) -> None:
-    """Nothing is sealed any more with another key than the first: no process needs them. Raises StoreUnavailable."""
-    known = await asked(redis.hkeys(keys.RING))
-    if retired := [key_id for key_id in known if key_id != vault.primary.encode()]:
-        await asked(redis.hdel(keys.RING, *retired))
+async def say_sealing(vault: Vault, scripts: Scripts) -> list[str]:
+    """Tell the others that this process seals with its first key; answers why it must not. Raises StoreUnavailable."""
+    code, *_ = await asked(scripts.run("ring_seen", vault.primary))
+    if code == Code.OK:
+        return []
+    return [
+        f"keys of personal data: {vault.primary} is not in use in this Redis. Either it was retired, then start this "
+        "process again with the keys of the orders; or what Redis kept is gone, then restore it first."
+    ]
+
+
+async def retire_keys(vault: Vault, scripts: Scripts, waiting: Callable[[str], None]) -> None:
+    """From now on nothing is sealed with another key than the first.
+
+    Waits, and says so to `waiting`, until no gateway has told for RING_SILENT_MS that it seals with another. Raises
+    StillSealing, StoreUnavailable.
+    """
+    key_id, waited = "", False
+    while sealing := await _still_sealing(vault, scripts):
+        key_id, silent_ms = sealing
+        if waited:
+            raise StillSealing(
+                f"A gateway encrypts with {key_id}. Start every gateway again with {vault.primary} first, then repeat "
+                "this."
+            )
+        wait_s = max(0.0, keys.RING_SILENT_MS - silent_ms) / 1000
+        waiting(f"a gateway encrypted with {key_id} just now: waiting {wait_s:.0f} s for its last sign")
+        await asyncio.sleep(wait_s)
+        waited = True
+
+
+async def _still_sealing(vault: Vault, scripts: Scripts) -> tuple[str, int] | None:
+    code, *sealing = await asked(scripts.run("ring_retire", vault.primary, keys.RING_SILENT_MS))
+    return None if code == Code.OK else (sealing[0].decode(), int(sealing[1]))
 
 
 async def examine_ring(settings: Settings, redis: Redis) -> Finding:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 
 from antrean.config.durability import check_durability, fails
-from antrean.config.personal_keys import open_vault
+from antrean.config.personal_keys import open_vault, say_sealing
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of, follow_durability
@@ -87,6 +87,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
             try:
                 await follow_durability(store, redis, settings)
                 uploads.durability = store.durability
+                reasons += await say_sealing(vault, store.scripts)
             except StoreUnavailable as error:
                 reasons.append(f"order store: {error}")
         return reasons

@@ -172,7 +172,9 @@ class Services:
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.
-        situation = (await self._look()).outlook.situation
+        # The readiness is asked for as well: a gateway without visitors, too, tells the others what it seals with.
+        seen, _ = await asyncio.gather(self._look(), self._ready.get())
+        situation = seen.outlook.situation
         pace = await self._pace_reader.read(situation.now_ms)
         limit = pace.throughput.limit
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))

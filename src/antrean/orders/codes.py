@@ -27,6 +27,7 @@ class Code(IntEnum):
     REFUNDED = 16  # the money was given back already
     UNFIT = 17  # that decision is none for this order
     NO_PERMIT = 18  # the call was not let through, so its intent is not noted
+    RETIRED = 19  # sealed with a key that this Redis does not know (any more)
 
 
 def lua_names() -> dict[str, str]:

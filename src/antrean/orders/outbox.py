@@ -12,7 +12,7 @@ from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.notices import DISABLE_MS, Endpoint, Notice, Secrets
 from antrean.orders.scripts import Scripts
-from antrean.orders.vault import Vault, sealing_key
+from antrean.orders.vault import Unreadable, Vault, sealing_key
 
 #: Notices that were given up and are kept for a replay; the oldest give way.
 DEAD_MAX = 10_000
@@ -129,8 +129,12 @@ class Outbox:
 
     async def _swap(self, office: str, old: bytes, fresh: Secrets) -> bool:
         sealed = self._vault.seal(orjson.dumps(asdict(fresh)), _place(office))
-        answer = await asked(self._scripts.run("swap", keys.WEBHOOK_SECRETS, office, old, sealed))
-        return bool(answer[0] == Code.OK)
+        (code,) = await asked(self._scripts.run("swap", keys.WEBHOOK_SECRETS, office, old, sealed))
+        if code == Code.RETIRED:
+            raise Unreadable(
+                f"key {self._vault.primary} was retired: start again with the keys of the orders"
+            )
+        return bool(code == Code.OK)
 
     def _open(self, office: str, sealed: bytes) -> Secrets:
         return Secrets(**orjson.loads(self._vault.open(sealed, _place(office))))

@@ -56,6 +56,10 @@ _REFUSALS: dict[Code, tuple[str, str]] = {
     Code.NO_PURCHASE: ("purchase-not-found", "purchase_order_id: no such purchase order in this office."),
     Code.PURCHASE_OPEN: ("purchase-not-completed", "purchase_order_id: that purchase is not completed yet."),
     Code.SERIAL_TAKEN: ("serial-in-use", "That serial number is used by another affix order already."),
+    Code.RETIRED: (
+        "not-ready",
+        "Orders can not be encrypted just now. Try again with the same Idempotency-Key.",
+    ),
     Code.SERIAL_FOREIGN: ("serial-not-found", "serial_number: not one of this office."),
 }
 

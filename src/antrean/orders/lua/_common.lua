@@ -21,6 +21,9 @@ local function mark_layout()
   if layout < LAYOUT.WRITES then redis.call('SET', K.LAYOUT, LAYOUT.WRITES) end
 end
 
+-- Whether the key that this was sealed with is one of this Redis. What is sealed with another nobody might open later.
+local function key_noted(sealed) return redis.call('HEXISTS', K.RING, string.match(sealed, '^[^.]*')) == 1 end
+
 local function int(n) return string.format('%.0f', n) end
 
 local FIELDS = {'state', 'fence', 'office', 'kind', 'score', 'owner', 'sn', 'own', 'ver', 'hist', 'last', 'given', 'refunded', 'hook', 'made'}

@@ -5,7 +5,7 @@
 --       who pays (sealed), webhook URL, SN of that purchase where it is archived and was made by this office
 -- Answer: {OK, number of the ticket, score, SN or '', now (ms), how many stand before it} ·
 --         {REPLAYED, id, packed or as text} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
---         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN}
+--         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN} · {RETIRED}
 local _, id, packed, office, digest, before, ttl, fingerprint, fingerprints_before, kind, body, reference, deadline,
   minute, token, document, own_sn, purchase, backlog_max, office_max, pii, hook, archived_sn = unpack(ARGV)
 
@@ -25,6 +25,7 @@ if earlier then
   return {CODE.REPLAYED, first}
 end
 
+if not key_noted(pii) then return {CODE.RETIRED} end
 if tonumber(redis.call('HGET', K.COUNTS, 'open') or '0') >= tonumber(backlog_max) then return {CODE.FULL} end
 if tonumber(redis.call('HGET', K.COUNTS_OFFICE .. office, 'open') or '0') >= tonumber(office_max) then
   return {CODE.OFFICE_FULL}
