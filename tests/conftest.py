@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 from redis import Redis as BlockingRedis
@@ -29,6 +30,12 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
 }
+# How long a case takes says how busy the machine is; whatever else the profile of the place (CI or not) asks for stays.
+hypothesis.settings.register_profile(
+    "antrean", hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name()), deadline=None
+)
+hypothesis.settings.load_profile("antrean")
+
 #: Longest stop of a test's Valkey, in seconds.
 STOP_S = 10
 

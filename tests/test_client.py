@@ -312,3 +312,33 @@ def test_a_file_that_can_not_be_sent_is_refused_before_anything_is(tmp_path: Pat
     done = CliRunner().invoke(main, ["send", str(file), "--key", "k", "--url", "http://127.0.0.1:1"])
     assert done.exit_code == 1
     assert "Line 1" in done.output
+
+
+def test_lines_end_at_line_feeds_alone_and_a_file_of_other_bytes_is_refused_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    for content, said in (
+        (
+            json.dumps({"idempotency_key": "k", "reference": "a\u2028b"}, ensure_ascii=False).encode(),
+            "http://",
+        ),
+        (b'{"idempotency_key": "k", "reference": "\xff"}', "Line 1 is no JSON object in UTF-8"),
+    ):
+        file.write_bytes(content)
+        done = CliRunner().invoke(main, ["send", str(file), "--key", "k", "--url", "counter:8080"])
+        assert (done.exit_code, said in done.output) == (1, True), done.output
+
+
+@pytest.mark.parametrize("url", ["counter:8080", "ftp://counter", "http://", "http://counter:port", "/v1"])
+def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|http"):
+        Client(url, "k")
+
+
+async def test_whoever_waits_is_told_what_for() -> None:
+    told: list[tuple[str, str]] = []
+    patience = Patience(total_s=0.2, pause_s=0.05, waiting=lambda what, last: told.append((what, last)))
+    async with Client("http://127.0.0.1:1", "k", patience=patience) as client:
+        with pytest.raises(GaveUp):
+            await client.order("x")
+    assert told
+    assert set(told) == {("GET /v1/orders/x", "ConnectError")}

@@ -19,7 +19,7 @@ from antrean.orders.promises import RATIOS_MAX, Promise, Promises, Turned
 from antrean.orders.states import State
 from antrean.workers.calibration import Calibration
 from antrean.workers.dispatcher import Capacity
-from orders_support import World, new_order
+from orders_support import World, new_order, note_vault
 
 NOW_MS = 1_800_000_000_000
 
@@ -168,6 +168,7 @@ def test_a_lane_that_is_held_has_no_pace_and_the_other_keeps_its_own() -> None:
 
 async def test_a_long_lane_is_sampled_and_the_samples_stand_for_all(redis: Redis) -> None:
     world = World(redis)
+    await note_vault(redis)
     for number in range(120):
         await world.store.submit(new_order(deadline_ms=NOW_MS + 60_000 * number))
     await world.store.submit(new_order())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from antrean.config.redis_link import LinkedRedis
 from antrean.config.settings import Settings
 from antrean.gateway.app import ROUTES
 from antrean.gateway.keys import Role
@@ -179,6 +182,30 @@ async def test_metrics_need_a_key_where_a_proxy_stands_between(gateway: Gateway)
     assert (await gateway.call("GET", "/metrics", role=None, headers=headers)).status == 401
     assert (await gateway.call("GET", "/metrics", role="terminal", headers=headers)).status == 403
     assert (await gateway.call("GET", "/metrics", role="ops", headers=headers)).status == 200
+
+
+async def test_with_redis_away_the_metrics_tell_what_the_gateway_knows_by_itself(gateway: Gateway) -> None:
+    assert (await gateway.submit()).status == 202
+    text = await (await gateway.call("GET", "/metrics", role=None)).text()
+    assert 'antrean_ready{what="orders"} 1.0' in text
+    assert "antrean_orders{" in text
+    redis = gateway.parts.redis
+    assert isinstance(redis, LinkedRedis)
+    assert redis.link._wire is not None
+    given = redis.connection_pool.connection_kwargs
+    there = given["path"]
+    given["path"] = f"{there}-away"
+    redis.link._wire.fail(RedisConnectionError("away"))
+    gateway.not_ready.append("reachable: it is away")
+    async with asyncio.timeout(5):  # what was seen of it is a second old at most
+        while 'antrean_ready{what="orders"} 0.0' not in text:
+            answer = await gateway.call("GET", "/metrics", role=None)
+            assert answer.status == 200
+            text = await answer.text()
+            await asyncio.sleep(0.1)
+    assert 'antrean_orders_accepted_total{kind="purchase"} 1.0' in text
+    assert "antrean_orders{" not in text
+    given["path"] = there
 
 
 async def test_every_answer_has_the_security_headers_and_a_request_id(gateway: Gateway) -> None:

@@ -223,6 +223,10 @@ async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one
     assert not key_file(alone).exists()
     vault = await open_vault(alone, redis)
     assert (await seen(alone))[0] is Level.OK
+    await redis.rename(keys.RING, "aside")
+    level, said = await seen(alone)
+    assert (level, "has lost them or is another one" in said) == (Level.WARN, True)
+    await redis.rename("aside", keys.RING)
     level, said = await seen(settings)
     assert (level, "ANTREAN_PII_KEYS" in said) == (Level.WARN, True)
     key_file(alone).chmod(0o644)

@@ -22,6 +22,20 @@ class BoundedFloat(click.FloatRange):
         return number
 
 
+class Office(click.ParamType[str]):
+    """An office's name, as the API takes it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        from antrean.gateway.keys import OFFICE_FORM
+
+        if not OFFICE_FORM.fullmatch(value):
+            self.fail("an office is 1 to 32 letters, digits, dots, dashes or underscores.", param, ctx)
+        return str(value)
+
+
 class Reason(click.ParamType[str]):
     """Why somebody did it; whoever reads the books must be able to."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import actor, existing_order, local_time, with_redis
+from antrean.cli._types import Office
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -22,7 +23,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--state", help="Only orders in this state.")
-@click.option("--office", help="Only orders of this office.")
+@click.option("--office", type=Office(), help="Only orders of this office.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
 def list_orders(state: str | None, office: str | None, limit: int) -> None:
     """The newest orders."""

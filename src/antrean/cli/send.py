@@ -30,33 +30,38 @@ def command(file: Path, url: str, key: str, wait: bool) -> None:
     """
     import asyncio
 
-    rows = [
-        _row(number, line) for number, line in enumerate(file.read_text().splitlines(), 1) if line.strip()
-    ]
+    # By line feeds alone: a text may hold what Python takes for the end of a line as well.
+    lines = file.read_bytes().split(b"\n")
+    rows = [_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not asyncio.run(_send(rows, url, key, wait)):
         raise SystemExit(1)
 
 
-def _row(number: int, line: str) -> tuple[str, NewOrder]:
+def _row(number: int, line: bytes) -> tuple[str, NewOrder]:
     try:
-        row: Any = json.loads(line)
+        row: Any = json.loads(line.decode())
         return row.pop("idempotency_key"), row
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise click.ClickException(f"Line {number} is no JSON object with an idempotency_key.") from error
+        raise click.ClickException(
+            f"Line {number} is no JSON object in UTF-8 with an idempotency_key."
+        ) from error
 
 
 async def _send(rows: list[tuple[str, NewOrder]], url: str, key: str, wait: bool) -> bool:
-    from antrean.client import AntreanError, Client
+    from antrean.client import AntreanError, Client, Patience
+
+    def waiting(_what: str, last: str) -> None:
+        click.echo(f"{url} does not answer yet ({last}): going on for two minutes at most", err=True)
 
     good = True
     try:
-        async with Client(url, key) as antrean:
+        async with Client(url, key, patience=Patience(waiting=waiting)) as antrean:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = rows[start : start + ROWS_AT_ONCE]
                 for (name, _), result in zip(part, await antrean.submit_batch(part), strict=True):
                     good &= "order" in result
                     click.echo(f"{name}  {await _outcome(antrean, result, wait)}")
-    except AntreanError as error:
+    except (AntreanError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     return good
 

@@ -31,4 +31,14 @@ def command(host: str, port: int | None, seed: int, quota: int, ready_fd: int | 
         adapter_root=settings.effective_shared_dir,
         books_path=settings.data_dir / "simulator.jsonl",
     )
-    run(config, host, port or settings.effective_simulator_port, announcer(ready_fd))
+    port = port or settings.effective_simulator_port
+    try:
+        run(config, host, port, announcer(ready_fd))
+    except BlockingIOError as error:
+        raise click.ClickException(
+            f"Another simulator, or `antrean up`, keeps its books in {settings.data_dir}: "
+            "set ANTREAN_DATA_DIR to another folder."
+        ) from error
+    except OSError as error:
+        where = error.filename or f"{host}:{port} (another by --port)"
+        raise click.ClickException(f"{where}: {error.strerror or error}") from error

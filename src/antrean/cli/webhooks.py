@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import local_time, with_redis
-from antrean.cli._types import BoundedFloat
+from antrean.cli._types import BoundedFloat, Office
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -40,7 +40,7 @@ def show() -> None:
 
 @command.command()
 @click.argument("notice_ids", nargs=-1)
-@click.option("--office", help="All that was given up for this office.")
+@click.option("--office", type=Office(), help="All that was given up for this office.")
 @click.option("--all", "everything", is_flag=True, help="All that was given up.")
 def replay(notice_ids: tuple[str, ...], office: str | None, everything: bool) -> None:
     """Send again what was given up: by id, of one office, or all."""
@@ -73,7 +73,7 @@ def enable(office: str, host: str) -> None:
 
 
 @command.command()
-@click.option("--office", required=True, help="Such as MDN-01.")
+@click.option("--office", type=Office(), required=True, help="Such as MDN-01.")
 @click.option("--rotate", is_flag=True, help="Make a new one; the old signs beside it for a while.")
 @click.option(
     "--overlap-hours", type=BoundedFloat(0, 720), default=24, show_default=True, help="How long it does."

@@ -53,10 +53,19 @@ class Client:
         language: str = "id",
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`language` of texts for people: `id` or `en`. `transport`: see httpx; for tests and proxies."""
+        """`language` of texts for people: `id` or `en`. `transport`: see httpx; for tests and proxies.
+
+        Raises ValueError where `base_url` is no address, or one of neither http nor https.
+        """
+        try:
+            given = httpx.URL(base_url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{base_url!r} is no URL: {error}") from None
+        if given.scheme not in ("http", "https") or not given.host:
+            raise ValueError(f"{base_url!r} must begin with http:// or https:// and name a host")
         self._patience = patience or Patience()
         self._http = httpx.AsyncClient(
-            base_url=base_url,
+            base_url=given,
             headers={"Authorization": f"Bearer {key}", "Accept-Language": language},
             timeout=httpx.Timeout(TIMEOUT_S),
             transport=transport,

@@ -26,11 +26,15 @@ LATER = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to go on. All in seconds; `pause_s` is the first pause's upper bound, doubled up to `pause_max_s`."""
+    """How long to go on. All in seconds; `pause_s` is the first pause's upper bound, doubled up to `pause_max_s`.
+
+    `waiting`: told, before each pause, what was asked for and how the last try ended.
+    """
 
     total_s: float = 120.0
     pause_s: float = 0.2
     pause_max_s: float = 15.0
+    waiting: Callable[[str, str], None] | None = None
 
 
 async def send(
@@ -56,6 +60,8 @@ async def send(
             pause_s = max(pause_s, retry_after_s(response))
         if time.monotonic() + pause_s > end_s:
             raise GaveUp(what, last)
+        if patience.waiting is not None:
+            patience.waiting(what, last)
         await asyncio.sleep(pause_s)
         bound_s = min(bound_s * 2, patience.pause_max_s)
 

@@ -292,6 +292,10 @@ class Launch:
             raise
         except (RedisError, StoreUnavailable) as error:
             raise StartError(f"Redis at {_shown(settings)} does not do its work: {error}") from error
+        except BrokenPipeError as error:
+            raise StartError(
+                "Nobody reads the output any more. Send it to a file, or run without the pipe."
+            ) from error
         except OSError as error:
             raise StartError(f"{error.strerror or error}: {error.filename or settings.data_dir}") from error
         finally:

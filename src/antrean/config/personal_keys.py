@@ -32,6 +32,13 @@ _CONTEXT = "ring"
 _JOINS_MAX = 10
 
 
+#: Whoever put a backup into the wrong folder, or lost Redis' files, sees a queue that is empty and otherwise well.
+_NOTHING_OF_THEIRS = (
+    "If orders were accepted here before, this Redis has lost them or is another one: stop, and restore "
+    "(docs/operations.md) before a counter repeats one of them."
+)
+
+
 class StillSealing(Exception):
     """A key that is to be retired is in use. The message says what to do."""
 
@@ -110,8 +117,11 @@ async def open_vault(settings: Settings, redis: Redis) -> Vault:
 
     Raises WrongRing, StoreUnavailable, OSError.
     """
-    if not has_ring(settings) and await asked(redis.exists(keys.RING)):
+    used = await asked(redis.exists(keys.RING))
+    if not has_ring(settings) and used:
         raise WrongRing(_advice(f"orders are encrypted, and {key_file(settings)} is not there"))
+    if has_ring(settings) and not settings.pii_keys.get_secret_value() and not used:
+        log.warning("the key file is older than all that Redis holds", advice=_NOTHING_OF_THEIRS)
     return await join_ring(load_ring(settings), redis, place_of(settings))
 
 
@@ -209,6 +219,10 @@ async def examine_ring(settings: Settings, redis: Redis) -> Finding:
     except (WrongRing, OSError) as error:
         return Finding(check, Level.FAIL, str(error), "Start all processes with the keys of the orders.")
     seen = f"{place_of(settings)}: {len(ring)}, {vault.primary} encrypts"
+    if not given and not known:
+        return Finding(
+            check, Level.WARN, f"{path} is there, and nothing in Redis is encrypted", _NOTHING_OF_THEIRS
+        )
     if not given and not is_private(path):
         return Finding(check, Level.WARN, f"{path} can be read by others", f"chmod 600 {path}")
     if not given and settings.redis_url:

@@ -31,7 +31,6 @@ class Facts:
     calls: Mapping[str, CallStats]
     retries: Mapping[str, RetryBudget]
     workers: int
-    ready: Mapping[str, bool]
 
 
 class _FactsCollector:
@@ -62,12 +61,6 @@ class _FactsCollector:
         ):
             if value is not None:
                 yield GaugeMetricFamily(name, text, value=value)
-        ready = GaugeMetricFamily(
-            "antrean_ready", "1 where it can be accepted durably: orders, documents", labels=["what"]
-        )
-        for what, able in facts.ready.items():
-            ready.add_metric([what], able)
-        yield ready
         calls = CounterMetricFamily(
             "antrean_upstream_calls", "Upstream calls ended", labels=["call", "outcome"]
         )
@@ -102,10 +95,11 @@ class Metrics:
     """The gateway's own counts, and the queue as it is when somebody reads."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        #: What is this process's own, and what is read from the store each time.
+        self._own, self._shared = CollectorRegistry(), CollectorRegistry()
         # Looking a child up by its labels costs more than counting; routes and statuses are few.
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        r = self._registry
+        r = self._own
         self._requests = Counter(
             "antrean_http_requests", "Requests answered", ["method", "route", "status"], registry=r
         )
@@ -118,6 +112,11 @@ class Metrics:
         )
         self._accepted = Counter("antrean_orders_accepted", "Orders answered with 202", ["kind"], registry=r)
         self._accepted_by_kind: dict[str, Counter] = {}
+        self._watches = Gauge("antrean_gateway_watches", "Clients that wait for a change", registry=r)
+        self._ready = Gauge(
+            "antrean_ready", "1 where it can be accepted durably: orders, documents", ["what"], registry=r
+        )
+        r = self._shared
         self._orders = Gauge("antrean_orders", "Orders by state", ["state"], registry=r)
         self._lane = Gauge("antrean_lane_orders", "Orders that wait, by lane", ["lane"], registry=r)
         self._held = Gauge("antrean_held_orders", "Orders that wait for a hold", ["reason"], registry=r)
@@ -136,7 +135,6 @@ class Metrics:
             ["state"],
             registry=r,
         )
-        self._watches = Gauge("antrean_gateway_watches", "Clients that wait for a change", registry=r)
 
     def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
         """One request was answered; `route` is the path with its placeholders."""
@@ -162,10 +160,15 @@ class Metrics:
         self._addresses.labels("failing").set(counts.failing)
         self._addresses.labels("disabled").set(counts.disabled)
 
-    def text(
-        self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], watches: int, facts: Facts
-    ) -> bytes:
-        """The exposition format, with the queue as given."""
+    def own_text(self, watches: int, ready: Mapping[str, bool]) -> bytes:
+        """The exposition format of what this process knows by itself. `ready`: what can be accepted durably."""
+        self._watches.set(watches)
+        for what, able in ready.items():
+            self._ready.labels(what).set(able)
+        return generate_latest(self._own)
+
+    def shared_text(self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], facts: Facts) -> bytes:
+        """The same of the queue, as given."""
         self._facts.now = facts
         situation = outlook.situation
         for state, count in situation.by_state.items():
@@ -179,5 +182,4 @@ class Metrics:
         for name, status in breakers.items():
             for known in ("closed", "open", "half_open"):
                 self._breaker.labels(name, known).set(status["state"] == known)
-        self._watches.set(watches)
-        return generate_latest(self._registry)
+        return generate_latest(self._shared)

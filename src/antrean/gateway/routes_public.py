@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -16,6 +17,9 @@ from antrean.gateway.services import SERVICES, Seen, Services
 from antrean.orders.asking import asked
 from antrean.orders.calls import read_calls
 from antrean.orders.ledger import Ledger, difference_idr
+from antrean.orders.model import StoreUnavailable
+
+log = structlog.get_logger(__name__)
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -33,12 +37,16 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus' text."""
+    """Prometheus' text. Without the store it lacks what is shared, and tells that this gateway accepts nothing."""
     services = request.app[SERVICES]
-    services.metrics.webhooks(await services.parts.outbox.counts())
-    seen = await services.seen()
-    facts = await _facts(services, seen)
-    text = services.metrics.text(seen.outlook, seen.breakers, services.parts.hub.watches, facts)
+    ready = {what: not reasons for what, reasons in (await services.readiness()).items()}
+    text = services.metrics.own_text(services.parts.hub.watches, ready)
+    try:
+        services.metrics.webhooks(await services.parts.outbox.counts())
+        seen = await services.seen()
+        text += services.metrics.shared_text(seen.outlook, seen.breakers, await _facts(services, seen))
+    except StoreUnavailable as error:
+        log.warning("the metrics lack what is shared", why=str(error))
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -54,7 +62,6 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         replication,
         free_bytes,
         workers,
-        ready,
         *retries,
     ) = await asyncio.gather(
         Ledger(parts.store).totals(),
@@ -64,7 +71,6 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),
         parts.store.alive(now_ms),
-        services.readiness(),
         *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
     )
     return Facts(
@@ -77,7 +83,6 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         calls=calls,
         retries=dict(zip(parts.breakers, retries, strict=True)),
         workers=workers,
-        ready={what: not reasons for what, reasons in ready.items()},
     )
 
 
