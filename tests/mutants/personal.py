@@ -59,6 +59,18 @@ FAULTS = (
         '        keyed = hmac.HMAC(b"", hashes.SHA256())\n',
     ),
     (
+        "an order is sealed with a key that was retired",
+        "orders/lua/submit.lua",
+        "if not key_noted(pii) then return {CODE.RETIRED} end\n",
+        "",
+    ),
+    (
+        "a key is retired while a gateway seals with it",
+        "orders/lua/ring_retire.lua",
+        "if latest then return",
+        "if false then return",
+    ),
+    (
         "an upload is deleted under an order that needs it",
         "orders/lua/let_go.lua",
         " and redis.call('HSETNX', noted, field, '1') == 1",
