@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
-from antrean.orders.model import Order, SubmitRefused
+from antrean.orders.ledger import Ledger
+from antrean.orders.model import IllegalMove, Order, SubmitRefused
 from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
 from antrean.provider.protocol import SerialPage
@@ -76,8 +77,8 @@ async def test_one_of_an_archived_order_that_ended_without_is_used_for_the_next(
     assert await redis.hkeys(keys.POOL) == [SERIAL.encode()]
 
 
-async def test_another_serial_number_for_a_purchase_leaves_an_affix_the_one_it_uses(world: World) -> None:
-    await in_pool(world)
+async def needs_a_person(world: World) -> Order:
+    """A purchase that has the SN "SN2", which can not be used."""
     await world.beat("w1")
     order = await world.submit()
     claim = await world.store.claim(order.id, "w1", "op")
@@ -85,10 +86,76 @@ async def test_another_serial_number_for_a_purchase_leaves_an_affix_the_one_it_u
     await world.store.begin(claim.order, "op2", State.BUYING, "asking", 1)
     await world.store.bought(claim.order, "op3", "SN2", 1)
     await world.store.refuse(claim.order, "op4", "attend", "92", "The SN can not be used.", 1)
+    return await world.order(order.id)
+
+
+async def test_one_of_a_purchase_that_waits_for_a_person_is_given_to_no_affix(world: World) -> None:
+    order = await needs_a_person(world)
+    with pytest.raises(SubmitRefused) as refused:
+        await world.affix(serial_number="SN2")
+    assert refused.value.reason == "purchase-not-completed"
+    assert await world.redis.hget(keys.SERIAL_USE, "SN2") is None
+    await world.store.replay(order.id, "auto", "ops")
+    await world.worker("w1").run(order.id)
+    assert (await world.order(order.id)).state is State.COMPLETED
+    assert (await world.affix(serial_number="SN2")).state is State.QUEUED
+
+
+@pytest.mark.parametrize("decide", ["refund", "new_serial"])
+async def test_a_purchase_whose_sn_an_affix_uses_is_neither_refunded_nor_given_another(
+    world: World, decide: str
+) -> None:
+    """No affix is let in to that any more; one of before is."""
+    await in_pool(world)
+    order = await needs_a_person(world)
     await world.redis.hset(keys.SERIAL_USE, "SN2", "an affix")
+    before = await world.totals()
+    refund = decide == "refund"
+    decided = Ledger(world.store).refund(order.id, "") if refund else world.store.replay(order.id, decide, "")
+    with pytest.raises(IllegalMove, match="used by another order"):
+        await decided
+    assert await world.totals() == before
+    assert await world.redis.hget(keys.SERIAL_USE, "SN2") == b"an affix"
+    assert await world.redis.hlen(keys.POOL) == 1
+
+
+async def test_one_that_was_replaced_stamps_nothing_and_the_book_names_both(world: World) -> None:
+    await in_pool(world)
+    order = await needs_a_person(world)
     await world.store.replay(order.id, "new_serial", "ops")
     assert (await world.order(order.id)).serial_number == SERIAL
-    assert await world.redis.hget(keys.SERIAL_USE, "SN2") == b"an affix"
+    await world.worker("w1").run(order.id)
+    with pytest.raises(SubmitRefused) as refused:
+        await world.affix(serial_number="SN2")
+    assert refused.value.reason == "serial-in-use"
+    rows = [e for e in await Ledger(world.store).entries(None, 100) if e.order_id == order.id]
+    assert [(e.source, e.target, e.serial_number) for e in rows] == [
+        ("", "held", ""),
+        ("held", "bought_unused", "SN2"),
+        ("bought_unused", "bought_unused", SERIAL),
+    ]
+    assert rows[-1].reason == "pool, in place of SN2"
+    assert (await world.totals())["bought_unused"] == 10_000
+
+
+async def test_an_affix_whose_own_sn_can_not_be_used_can_be_given_up_and_the_sn_is_free_again(
+    world: World,
+) -> None:
+    await world.beat("w1")
+    order = await world.affix(serial_number=SERIAL)
+    claim = await world.store.claim(order.id, "w1", "op")
+    assert claim is not None
+    await world.store.refuse(claim.order, "op2", "attend", "97", "The SN can not be used.", 1)
+    assert (await world.order(order.id)).decisions == ["auto", "cancel"]
+    before = await world.totals()
+    await world.store.cancel(order.id, "ops:1: the paper is lost")
+    ended = await world.order(order.id)
+    assert (ended.state, ended.history[-1].note) == (State.CANCELLED, "ops:1: the paper is lost")
+    assert await world.totals() == before
+    assert (await world.affix(serial_number=SERIAL)).state is State.QUEUED
+    bought = await needs_a_person(world)
+    with pytest.raises(IllegalMove):
+        await world.store.cancel(bought.id)
 
 
 async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk(

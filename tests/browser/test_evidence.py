@@ -20,7 +20,7 @@ NOTES = (
     "bought",
     "being stamped",
     "done",
-    "withdrawn at the counter",
+    "withdrawn",
     "an SN from the pool",
     "its worker went away",
     "the record stands otherwise than its worker left it",

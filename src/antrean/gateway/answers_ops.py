@@ -199,7 +199,7 @@ class Ledger(Answer):
 class AttentionOrder(Order):
     """An order that waits for a person, and what may be decided."""
 
-    decisions: list[Literal["auto", "ask", "not_bought", "new_serial", "refund"]]
+    decisions: list[Literal["auto", "ask", "not_bought", "new_serial", "refund", "cancel"]]
 
 
 class Attention(Answer):

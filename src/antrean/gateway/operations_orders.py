@@ -165,7 +165,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ORDERS,
         "Withdraw an order",
         {200: (JSON, answers.Order)},
-        about="Works while provably nothing was bought for it.",
+        about=(
+            "Works while provably nothing was bought for it, and for an affix in `attention` that brought its own SN, "
+            "which is free again then. Who did it, and why where that is said, is kept in the history."
+        ),
+        body={JSON: submissions.CancelIn},
+        body_required=False,
+        example={"reason": "the office has closed"},
         params=(LANGUAGE,),
         problems=("not-cancellable",),
     ),

@@ -234,8 +234,10 @@ async def _page(request: web.Request, wanted: listing.Filter, cursor: str | None
 async def cancel(request: web.Request) -> web.Response:
     """`POST /v1/orders/{id}/cancel`."""
     order = await own_order(request)
+    body = await exchange.read_json(request) if request.can_read_body else {}
+    reason = submissions.parse(submissions.CancelIn, body).reason
     try:
-        await request.app[SERVICES].parts.store.cancel(order.id)
+        await request.app[SERVICES].parts.store.cancel(order.id, f"{request[PRINCIPAL].actor}: {reason}")
     except IllegalMove:
         raise Problem("not-cancellable", "It is being bought, or was, or is at its end.") from None
     return exchange.json_response(await shown_order(request, await own_order(request)))

@@ -381,6 +381,12 @@ class PauseIn(StrictModel):
     reason: Text128
 
 
+class CancelIn(StrictModel):
+    """Withdraws an order."""
+
+    reason: Text128 = "withdrawn"
+
+
 class LiftIn(StrictModel):
     """Lifts what holds orders back or forces a breaker."""
 

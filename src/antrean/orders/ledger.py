@@ -156,6 +156,8 @@ class Ledger:
         answer = await asked(self._store.scripts.run("refund", order_id, note))
         if answer[0] == Code.REFUNDED:
             raise IllegalMove("the money was given back before", None)
+        if answer[0] == Code.SERIAL_TAKEN:
+            raise IllegalMove("its serial number is used by another order", None)
         if answer[0] != Code.OK:
             raise IllegalMove("only an order that came to nothing can be refunded", None)
         return str(answer[1].decode())

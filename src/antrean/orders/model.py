@@ -166,7 +166,7 @@ class Order:
         """What a person may decide of it while it waits for one. `auto` also where it is not named: it picks one."""
         if self.serial_number is None:
             return ["ask", "not_bought", "refund"]
-        return ["auto", "new_serial", "refund"] if self.owns_serial else ["auto"]
+        return ["auto", "new_serial", "refund"] if self.owns_serial else ["auto", "cancel"]
 
     @classmethod
     def accepted(

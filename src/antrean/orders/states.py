@@ -97,6 +97,7 @@ MOVES: tuple[Move, ...] = (
     Move("absent", _S.UNKNOWN, _S.QUEUED, False, "provably not bought"),
     Move("escalate", _S.UNKNOWN, _S.ATTENTION, False, "it cannot be told whether it was bought"),
     Move("cancel", _S.QUEUED, _S.CANCELLED, False, "withdrawn before anything was bought"),
+    Move("cancel", _S.ATTENTION, _S.CANCELLED, False, "an affix that brought its own SN is given up"),
     Move(
         "refund",
         _S.ATTENTION,

@@ -54,8 +54,14 @@ _REFUSALS: dict[Code, tuple[str, str]] = {
         "document_id: no such document in this office. Upload it first.",
     ),
     Code.NO_PURCHASE: ("purchase-not-found", "purchase_order_id: no such purchase order in this office."),
-    Code.PURCHASE_OPEN: ("purchase-not-completed", "purchase_order_id: that purchase is not completed yet."),
-    Code.SERIAL_TAKEN: ("serial-in-use", "That serial number is used by another affix order already."),
+    Code.PURCHASE_OPEN: (
+        "purchase-not-completed",
+        "The purchase of that serial number is not completed yet.",
+    ),
+    Code.SERIAL_TAKEN: (
+        "serial-in-use",
+        "That serial number is used by another affix order already, was replaced, or its money was given back.",
+    ),
     Code.RETIRED: (
         "not-ready",
         "Orders can not be encrypted just now. Try again with the same Idempotency-Key.",
@@ -234,9 +240,9 @@ class OrderStore:
         """The archived order that a ticket token stands for, or None. This costs some ms, for any token."""
         return await self.archive.find_by_ticket(token) if self.archive else None
 
-    async def cancel(self, order_id: str) -> None:
-        """Withdraw an order. Raises IllegalMove once something was or may have been bought."""
-        await self._step("cancel", order_id)
+    async def cancel(self, order_id: str, note: str = "withdrawn") -> None:
+        """Withdraw an order; `note` says who did. Raises IllegalMove once something was or may have been bought."""
+        await self._step("cancel", order_id, note)
 
     async def replay(self, order_id: str, decision: str, note: str) -> State:
         """Put an order that waits for a person back, as `replay.lua` says. Raises IllegalMove, SubmitRefused."""
@@ -246,7 +252,9 @@ class OrderStore:
         if code == Code.REFUNDED:
             raise IllegalMove("its money was given back", State.ATTENTION)
         if code == Code.UNFIT:
-            raise IllegalMove(f"{decision} is no decision for this order", State.ATTENTION)
+            raise IllegalMove(f"`{decision}` is no decision for this order", State.ATTENTION)
+        if code == Code.SERIAL_TAKEN:
+            raise IllegalMove("its serial number is used by another order", State.ATTENTION)
         if code != Code.OK:
             raise IllegalMove("only an order that waits for a person can be put back", None)
         return State(rest[0].decode())

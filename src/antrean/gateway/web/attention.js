@@ -55,8 +55,8 @@ export class Attention {
       title: `${t(`decision.${decision}`)}: ${t("order.title", { number: order.ticket.number })}, ${order.office}`,
       text: t(`decision.${decision}.more`),
       confirm: t(`decision.${decision}`),
-      send: ({ reason }) => decision === "refund"
-        ? call("POST", `/v1/orders/${order.id}/refund`, { json: { reason } })
+      send: ({ reason }) => decision === "refund" || decision === "cancel"
+        ? call("POST", `/v1/orders/${order.id}/${decision}`, { json: { reason } })
         : call("POST", `/v1/orders/${order.id}/replay`, { json: { reason, decision } }),
     });
     if (done) this.changed();

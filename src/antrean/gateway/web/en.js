@@ -364,6 +364,8 @@ export default {
   "decision.not_bought.more": "Only if you are sure that no stamp was bought for this order: it is bought again.",
   "decision.new_serial": "Use another SN",
   "decision.new_serial.more": "The old SN can not be used; the order goes on with a spare one.",
+  "decision.cancel": "Give it up",
+  "decision.cancel.more": "This order ends. Nothing was paid for it here, and its serial number may be given with another order.",
   "decision.refund": "Record a refund",
   "decision.refund.more": "The money was given back to the payer. This order ends.",
   "offices.title": "Offices",

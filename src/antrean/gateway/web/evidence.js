@@ -15,6 +15,7 @@ const FIXED = {
   "bought": "bought",
   "being stamped": "stamping",
   "done": "done",
+  "withdrawn": "withdrawn",
   "withdrawn at the counter": "withdrawn",
   "an SN from the pool": "pool",
   "its worker went away": "worker_gone",

@@ -353,6 +353,8 @@ export default {
   "decision.not_bought.more": "Hanya bila Anda yakin meterai untuk pesanan ini tidak terbeli: pesanan dibeli lagi.",
   "decision.new_serial": "Pakai SN lain",
   "decision.new_serial.more": "SN lama tidak dapat dipakai; pesanan dilanjutkan dengan SN cadangan.",
+  "decision.cancel": "Akhiri pesanan",
+  "decision.cancel.more": "Pesanan ini berakhir. Tidak ada yang dibayar untuknya di sini, dan nomor serinya boleh dipakai pesanan lain.",
   "decision.refund": "Catat pengembalian uang",
   "decision.refund.more": "Uang sudah dikembalikan kepada pembayar. Pesanan ini berakhir.",
   "offices.title": "Kantor",

@@ -17,7 +17,7 @@ export default {
   "evidence.bought": "bought",
   "evidence.stamping": "being stamped",
   "evidence.done": "done",
-  "evidence.withdrawn": "withdrawn at the counter",
+  "evidence.withdrawn": "withdrawn",
   "evidence.pool": "an SN from the pool",
   "evidence.worker_gone": "its worker went away",
   "evidence.record_otherwise": "the record stands otherwise than its worker left it",

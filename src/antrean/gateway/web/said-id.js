@@ -17,7 +17,7 @@ export default {
   "evidence.bought": "terbeli",
   "evidence.stamping": "sedang dibubuhkan",
   "evidence.done": "selesai",
-  "evidence.withdrawn": "dibatalkan di loket",
+  "evidence.withdrawn": "dibatalkan",
   "evidence.pool": "memakai SN cadangan",
   "evidence.worker_gone": "proses yang mengerjakannya berhenti",
   "evidence.record_otherwise": "catatannya berbeda dari yang ditinggalkan prosesnya",

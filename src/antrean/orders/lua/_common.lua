@@ -205,12 +205,25 @@ local function end_use(o)
   if redis.call('HGET', K.SERIAL_USE, o.sn) == o.id then redis.call('HDEL', K.SERIAL_USE, o.sn) end
 end
 
+-- The SN stays the order's for good: nobody may have it stamped for nothing. False where another order uses it.
+local function block_serial(o)
+  local user = redis.call('HGET', K.SERIAL_USE, o.sn)
+  if user and user ~= o.id then return false end
+  redis.call('HSET', K.SERIAL_USE, o.sn, o.id)
+  return true
+end
+
 -- The SN becomes the order's: names its owner and books the purchase. An order that had an SN already (one that
--- could not be stamped) was booked then; the one from the pool replaces it. `reason` is 'pool' where no money left.
+-- could not be stamped) was booked then; the one from the pool replaces it, and the book says so. `reason` is 'pool'
+-- where no money left.
 local function take_serial(o, sn, reason)
   redis.call('HSET', K.SERIAL_OWNER, sn, o.id)
   redis.call('HDEL', K.POOL, sn)
-  if o.own ~= '1' then book(o, 'held', 'bought_unused', sn, reason) end
+  if o.own == '1' then
+    book(o, 'bought_unused', 'bought_unused', sn, reason .. ', in place of ' .. o.sn)
+  else
+    book(o, 'held', 'bought_unused', sn, reason)
+  end
   if reason ~= 'pool' then redis.call('HINCRBY', K.BALANCE, 'bought', 1) end
   o.sn = sn
   o.own = '1'

@@ -1,7 +1,7 @@
 -- Ops put an order that waits for a person back.
 -- ARGV: now, id, decision: 'auto', 'ask' (the upstream, once more), 'not_bought' (a person has made sure) or
 --       'new_serial' (from the pool), note with who and why
--- Answer: {OK, state} · {MISSING} · {STATE} · {POOL_EMPTY} · {REFUNDED} · {UNFIT} (see `decisions` in model.py)
+-- Answer: {OK, state} · {MISSING} · {STATE} · {POOL_EMPTY} · {REFUNDED} · {SERIAL_TAKEN} · {UNFIT} (see `decisions` in model.py)
 local _, id, decision, note = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
@@ -27,9 +27,9 @@ else
 end
 local code = check(o, 'replay', target, '', '')
 if code ~= CODE.OK then return {code, o.state} end
+if sn and not block_serial(o) then return {CODE.SERIAL_TAKEN} end
 local set = {err = '', last = '', forgiven = redis.call('HGET', o.key, 'calls') or '0', fence = int(tonumber(o.fence) + 1)}
 if sn then
-  end_use(o)
   take_serial(o, sn, 'pool')
   if o.kind == 'affix' then redis.call('HSET', K.SERIAL_USE, sn, id) end
   set.sn = sn

@@ -49,8 +49,15 @@ if sn ~= '' then
   sn = as_booked(sn)
   local owner = redis.call('HGET', K.SERIAL_OWNER, sn)
   if owner then
-    local at = string.match(owner, '@(.+)$') or redis.call('HGET', K.ORDER .. owner, 'office')
+    local at, of = string.match(owner, '@(.+)$'), {}
+    if not at then
+      of = redis.call('HMGET', K.ORDER .. owner, 'office', 'state')
+      at = of[1]
+    end
     if at ~= office then return {CODE.SERIAL_FOREIGN} end
+    if redis.call('HEXISTS', K.SERIAL_USE, sn) == 1 then return {CODE.SERIAL_TAKEN} end
+    -- While a person may still decide of the purchase, its money may be given back, or its SN replaced.
+    if of[2] and of[2] ~= S.COMPLETED then return {CODE.PURCHASE_OPEN} end
   end
   -- One in the pool is for whoever pays for it.
   if redis.call('HEXISTS', K.POOL, sn) == 1 then return {CODE.SERIAL_FOREIGN} end
