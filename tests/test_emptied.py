@@ -6,8 +6,10 @@ import asyncio
 
 from redis.asyncio import Redis
 
+from antrean.config.personal_keys import join_ring, load_ring
 from antrean.config.settings import Settings
 from antrean.gateway.keys import KeyRing, Role
+from antrean.orders import keys
 from gateway_process import OFFICE, running_gateway_process
 from gateway_support import purchase
 
@@ -22,6 +24,17 @@ async def test_a_gateway_whose_redis_comes_back_empty_accepts_nothing_and_says_w
         async with gateway.client.post("/v1/orders", json=purchase(), headers=first) as answer:
             assert answer.status == 202
         await redis.flushdb()
+        # The keys are gone as well, and no counter is told that its own is wrong, once the gateway has looked.
+        async with asyncio.timeout(SEEN_S):
+            while True:
+                async with gateway.client.post("/v1/orders", json=purchase(), headers=first) as answer:
+                    assert answer.status in (401, 503)
+                    if answer.status == 503:
+                        break
+                await asyncio.sleep(0.1)
+        # Another gateway begins anew on the empty one.
+        (sealing,) = load_ring(settings)
+        await join_ring([sealing], redis, "elsewhere")
         key = await KeyRing(redis).create(Role.TERMINAL, OFFICE)
         again = {**first, "Authorization": f"Bearer {key}"}
         async with gateway.client.post("/v1/orders", json=purchase(), headers=again) as answer:
@@ -38,3 +51,14 @@ async def test_a_gateway_whose_redis_comes_back_empty_accepts_nothing_and_says_w
         async with gateway.client.get("/metrics") as answer:
             assert 'antrean_ready{what="orders"} 0.0' in await answer.text()
         gateway.assert_unharmed()
+
+
+async def test_a_gateway_that_nobody_asks_says_with_which_key_it_seals(
+    redis: Redis, settings: Settings
+) -> None:
+    async with running_gateway_process(redis, settings):
+        await redis.delete(keys.RING_SEEN)
+        async with asyncio.timeout(keys.RING_SILENT_MS / 1000):
+            while not await redis.hkeys(keys.RING_SEEN):
+                await asyncio.sleep(0.1)
+        assert await redis.hkeys(keys.RING_SEEN) == await redis.hkeys(keys.RING)

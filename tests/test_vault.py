@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
@@ -23,6 +23,7 @@ from antrean.config.durability import Level
 from antrean.config.personal_keys import (
     StillSealing,
     WrongRing,
+    changing_key_file,
     examine_ring,
     is_private,
     join_ring,
@@ -30,6 +31,8 @@ from antrean.config.personal_keys import (
     load_ring,
     load_vault,
     open_vault,
+    others_are_silent,
+    require_sealing,
     retire_keys,
     say_sealing,
     write_ring,
@@ -139,7 +142,7 @@ async def test_digests_outlive_a_change_of_keys(redis: Redis) -> None:
     both = await join_ring([NEW, OLD], redis, "here")
     with pytest.raises(WrongRing, match="key new"):
         await join_ring([OLD], redis, "here")
-    await retire_keys(both, Scripts(redis), lambda _: None)
+    assert await retire_keys(both, Scripts(redis)) == ["old"]
     after = await join_ring([NEW], redis, "here")
     assert first.digest("body") == both.digest("body") == after.digest("body")
     await redis.delete(keys.RING)
@@ -166,16 +169,71 @@ async def test_a_key_is_retired_only_when_no_gateway_seals_with_it_any_more(
     monkeypatch.setattr(asyncio, "sleep", wait)
     now_ms += 4_000
     said: list[str] = []
-    with pytest.raises(StillSealing, match=r"encrypts with old\. Start every gateway again"):
-        await retire_keys(after, scripts, said.append)
+    with pytest.raises(StillSealing, match=r"encrypts with old\. Start every gateway and worker again"):
+        await others_are_silent(after, scripts, said.append)
     assert waits == [16.0]
     assert "old" in said[0]
+    with pytest.raises(StillSealing):
+        await retire_keys(after, scripts)
     assert set(await redis.hkeys(keys.RING)) == {b"old", b"new"}
+    now_ms -= 3_600_000  # the server's clock is set back
     still_there = False
-    await retire_keys(after, scripts, said.append)
+    await others_are_silent(after, scripts, said.append)
     assert waits == [16.0, 20.0]
+    now_ms += 3_600_000
+    assert await retire_keys(after, scripts) == ["old"]
     assert await redis.hkeys(keys.RING) == [b"new"]
     assert await redis.hkeys(keys.RING_SEEN) == [b"new"]
+
+
+async def test_a_retired_key_does_not_come_back_with_a_gateway_that_was_overlooked(redis: Redis) -> None:
+    await join_ring([OLD], redis, "here")
+    both = await join_ring([NEW, OLD], redis, "here")
+    await retire_keys(both, Scripts(redis))
+    with pytest.raises(WrongRing, match="old was retired: put the key that came after it first"):
+        await join_ring([OLD, NEW], redis, "here")
+    assert await redis.hkeys(keys.RING) == [b"new"]
+
+
+async def test_two_that_retire_each_other_s_key_leave_the_ring_one(redis: Redis) -> None:
+    one, other = await join_ring([OLD, NEW], redis, "here"), await join_ring([NEW, OLD], redis, "there")
+    await retire_keys(one, Scripts(redis))
+    with pytest.raises(StillSealing, match="No gateway encrypts with new yet"):
+        await retire_keys(other, Scripts(redis))
+    assert await redis.hkeys(keys.RING) == [b"old"]
+
+
+async def test_a_gateway_knows_its_redis_again_whoever_began_anew_on_an_empty_one(redis: Redis) -> None:
+    vault, scripts = await join_ring([OLD], redis, "here"), Scripts(redis)
+    assert await say_sealing(vault, scripts) == []
+    await redis.flushdb()
+    (said,) = await say_sealing(vault, scripts)
+    assert "restore it before any is started" in said
+    anew = await join_ring([OLD], redis, "there")
+    assert await say_sealing(anew, scripts) == []
+    assert len(await say_sealing(vault, scripts)) == 1
+
+
+async def test_only_a_gateway_notes_its_key(redis: Redis, settings: Settings) -> None:
+    vault = await open_vault(settings, redis)
+    assert await redis.exists(keys.RING) == 0
+    with pytest.raises(StillSealing):
+        await require_sealing(vault, redis)
+    assert (await open_vault(settings, redis, seals=True)).primary == vault.primary
+    await require_sealing(await open_vault(settings, redis), redis)
+
+
+async def test_two_that_change_the_key_file_at_once_lose_no_key(settings: Settings) -> None:
+    kept = load_ring(settings)
+
+    def add() -> None:
+        with changing_key_file(settings) as ring:
+            ring.insert(0, VaultKey.new())
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(add) for _ in range(8)]:
+            done.result()
+    assert (len(load_ring(settings)), load_ring(settings)[-1]) == (9, kept[0])
 
 
 async def test_many_that_start_at_once_have_one_digest_key(redis: Redis) -> None:
@@ -221,8 +279,12 @@ async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one
     alone = settings.model_copy(update={"redis_url": ""})
     assert (await seen(alone))[0] is Level.OK
     assert not key_file(alone).exists()
-    vault = await open_vault(alone, redis)
+    vault = await open_vault(alone, redis, seals=True)
     assert (await seen(alone))[0] is Level.OK
+    ahead = alone.model_copy(update={"pii_keys": SecretStr(f"{NEW.text},{load_ring(alone)[0].text}")})
+    assert (await seen(ahead))[0] is Level.WARN
+    await redis.sadd(keys.RING_RETIRED, "new")
+    assert (await seen(ahead))[0] is Level.FAIL
     await redis.rename(keys.RING, "aside")
     level, said = await seen(alone)
     assert (level, "has lost them or is another one" in said) == (Level.WARN, True)

@@ -416,7 +416,7 @@ async def test_secrets_are_sealed_and_outlive_a_change_of_keys(world: Post) -> N
     new = VaultKey("new", b"n" * 32)
     ring = Vault([new, VaultKey("test", bytes(32))])
     both = Outbox(world.scripts, ring)
-    with pytest.raises(Unreadable, match="key new was retired"):
+    with pytest.raises(Unreadable, match="key new is not in use in this Redis"):
         await both.rotate(OFFICE, HOUR_MS, world.now_ms)
     await note_vault(world.redis, ring)
     assert [await both.reseal_secrets(), await both.reseal_secrets()] == [1, 0]

@@ -61,7 +61,7 @@ FAULTS = (
     (
         "an order is sealed with a key that was retired",
         "orders/lua/submit.lua",
-        "if not key_noted(pii) then return {CODE.RETIRED} end\n",
+        "if not key_noted(pii, mark) then return {CODE.RETIRED} end\n",
         "",
     ),
     (

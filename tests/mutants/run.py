@@ -113,7 +113,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the purchase is not booked",
         "orders/lua/_common.lua",
-        "  if o.own ~= '1' then book(o, 'held', 'bought_unused', sn, reason) end",
+        "    book(o, 'held', 'bought_unused', sn, reason)\n",
         "",
     ),
     Mutant(

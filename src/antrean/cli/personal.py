@@ -27,7 +27,7 @@ def command() -> None:
 )
 def new_key(install: bool) -> None:
     """Make a key for ANTREAN_PII_KEYS; it is kept nowhere unless --install is given."""
-    from antrean.config.personal_keys import WrongRing, key_file, load_ring, write_ring
+    from antrean.config.personal_keys import WrongRing, changing_key_file
     from antrean.orders.vault import VaultKey
 
     key = VaultKey.new()
@@ -38,7 +38,8 @@ def new_key(install: bool) -> None:
     if settings.pii_keys.get_secret_value():
         raise click.ClickException("ANTREAN_PII_KEYS is set: put the new key first there instead.")
     try:
-        write_ring(key_file(settings), [key, *load_ring(settings)], replace=True)
+        with changing_key_file(settings) as ring:
+            ring.insert(0, key)
     except WrongRing as error:
         raise click.ClickException(str(error)) from error
     click.echo(
@@ -54,22 +55,35 @@ def reseal(retire: bool) -> None:
     """Encrypt with the first key what another one has encrypted. Works beside a running gateway."""
 
     async def work(settings: Settings, redis: Redis) -> tuple[int, str]:
-        from antrean.config.personal_keys import key_file, load_ring, open_vault, retire_keys, write_ring
-        from antrean.config.store import build_store
+        from antrean.config import personal_keys
+        from antrean.config.durability import check_durability, fails
+        from antrean.config.store import build_store, confirm_on_disk
+        from antrean.orders.lease import alone
         from antrean.orders.outbox import Outbox
         from antrean.orders.resealing import reseal_all
 
-        vault = await open_vault(settings, redis)
+        vault = await personal_keys.open_vault(settings, redis)
+        await personal_keys.require_sealing(vault, redis)
         store = build_store(settings, redis, vault=vault)
         outbox = Outbox(store.scripts, vault)
-        changed = await reseal_all(store, outbox)
-        if retire:
-            await retire_keys(vault, store.scripts, lambda text: click.echo(text, err=True))
-            # What was written while the first walk was on its way; then nothing is left for the old keys.
-            while again := await reseal_all(store, outbox):
-                changed += again
-            if not settings.pii_keys.get_secret_value():
-                write_ring(key_file(settings), load_ring(settings)[:1], replace=True)
+        async with alone(store.scripts, "reseal"):
+            if retire:
+                if bad := fails(await check_durability(redis, replicas_min=settings.redis_replicas_min)):
+                    raise click.ClickException(f"{bad[0].check}: {bad[0].seen}. {bad[0].advice}")
+                await personal_keys.others_are_silent(
+                    vault, store.scripts, lambda text: click.echo(text, err=True)
+                )
+            changed = await reseal_all(store, outbox)
+            if retire:
+                retired = await personal_keys.retire_keys(vault, store.scripts)
+                # What was written while the first walk was on its way; then nothing is left for the old keys.
+                while again := await reseal_all(store, outbox):
+                    changed += again
+                # A primary that is lost now must not take with it what was sealed anew.
+                await confirm_on_disk(redis, settings)
+                if not settings.pii_keys.get_secret_value():
+                    with personal_keys.changing_key_file(settings) as ring:
+                        ring[:] = [key for key in ring if key.id not in retired]
         return changed, vault.primary
 
     from antrean.config.personal_keys import StillSealing, WrongRing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def command(file: Path, url: str, key: str, wait: bool) -> None:
     import asyncio
 
     # By line feeds alone: a text may hold what Python takes for the end of a line as well.
-    lines = file.read_bytes().split(b"\n")
+    lines = file.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     rows = [_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not asyncio.run(_send(rows, url, key, wait)):
         raise SystemExit(1)
@@ -50,18 +51,22 @@ def _row(number: int, line: bytes) -> tuple[str, NewOrder]:
 async def _send(rows: list[tuple[str, NewOrder]], url: str, key: str, wait: bool) -> bool:
     from antrean.client import AntreanError, Client, Patience
 
-    def waiting(_what: str, last: str) -> None:
-        click.echo(f"{url} does not answer yet ({last}): going on for two minutes at most", err=True)
+    def waiting(what: str, last: str) -> None:
+        click.echo(f"{what}: not taken yet ({last}), tried again for two minutes at most", err=True)
 
     good = True
     try:
-        async with Client(url, key, patience=Patience(waiting=waiting)) as antrean:
+        client = Client(url, key, patience=Patience(waiting=waiting))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        async with client as antrean:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = rows[start : start + ROWS_AT_ONCE]
                 for (name, _), result in zip(part, await antrean.submit_batch(part), strict=True):
                     good &= "order" in result
                     click.echo(f"{name}  {await _outcome(antrean, result, wait)}")
-    except (AntreanError, ValueError) as error:
+    except AntreanError as error:
         raise click.ClickException(str(error)) from error
     return good
 

@@ -55,7 +55,7 @@ def replay(notice_ids: tuple[str, ...], office: str | None, everything: bool) ->
 
 
 @command.command()
-@click.argument("office")
+@click.argument("office", type=Office())
 @click.argument("host")
 def enable(office: str, host: str) -> None:
     """Ask a disabled address again. HOST as `show` has it."""

@@ -55,14 +55,21 @@ class Client:
     ) -> None:
         """`language` of texts for people: `id` or `en`. `transport`: see httpx; for tests and proxies.
 
-        Raises ValueError where `base_url` is no address, or one of neither http nor https.
+        Raises ValueError where `base_url` is no address, or one of neither http nor https, and where `key` is no key.
         """
+        if not (key.isascii() and key.isprintable()) or " " in key or not key:
+            raise ValueError("that is no key: one has letters, digits and underscores alone")
         try:
             given = httpx.URL(base_url)
         except httpx.InvalidURL as error:
-            raise ValueError(f"{base_url!r} is no URL: {error}") from None
-        if given.scheme not in ("http", "https") or not given.host:
-            raise ValueError(f"{base_url!r} must begin with http:// or https:// and name a host")
+            raise ValueError(f"that is no URL: {error}") from None
+        if (
+            given.scheme not in ("http", "https")
+            or not given.host
+            or given.userinfo
+            or (given.port or 1) > 65535
+        ):
+            raise ValueError("the URL must begin with http:// or https:// and name a host, and no user")
         self._patience = patience or Patience()
         self._http = httpx.AsyncClient(
             base_url=given,
@@ -103,9 +110,11 @@ class Client:
         end_s = time.monotonic() + self._patience.total_s
         pause_s = self._patience.pause_s
         while missing := [i for i, row in enumerate(results) if row is None or row["status"] in LATER]:
-            if results[missing[0]] is not None:
+            if (first := results[missing[0]]) is not None:
                 if time.monotonic() + pause_s > end_s:
                     break
+                if self._patience.waiting is not None:
+                    self._patience.waiting(f"{len(missing)} orders", f"status {first['status']}")
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, self._patience.pause_max_s)
             body = {"orders": [rows[i] for i in missing]}

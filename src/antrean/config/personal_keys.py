@@ -7,10 +7,12 @@ that a process with another ring says so at its start and not at the first order
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -112,17 +114,22 @@ def is_private(path: Path) -> bool:
     return not stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
-async def open_vault(settings: Settings, redis: Redis) -> Vault:
+async def open_vault(settings: Settings, redis: Redis, *, seals: bool = False) -> Vault:
     """The ring of these settings, checked against what is sealed in this Redis; a first start makes the key file.
 
-    Raises WrongRing, StoreUnavailable, OSError.
+    `seals`: a gateway begins, and its key is noted as one that seals. Nobody else notes one: on a Redis that has lost
+    what it kept, that would look to the gateways that still run as if all were well. Raises WrongRing,
+    StoreUnavailable, OSError.
     """
-    used = await asked(redis.exists(keys.RING))
-    if not has_ring(settings) and used:
+    noted = await asked(redis.hgetall(keys.RING))
+    if not has_ring(settings) and noted:
         raise WrongRing(_advice(f"orders are encrypted, and {key_file(settings)} is not there"))
-    if has_ring(settings) and not settings.pii_keys.get_secret_value() and not used:
+    if has_ring(settings) and not settings.pii_keys.get_secret_value() and not noted:
         log.warning("the key file is older than all that Redis holds", advice=_NOTHING_OF_THEIRS)
-    return await join_ring(load_ring(settings), redis, place_of(settings))
+    ring, where = load_ring(settings), place_of(settings)
+    return (
+        await join_ring(ring, redis, where) if seals else Vault(ring, _digest_key(Vault(ring), noted, where))
+    )
 
 
 def has_ring(settings: Settings) -> bool:
@@ -140,12 +147,15 @@ async def join_ring(ring: list[VaultKey], redis: Redis, where: str) -> Vault:
         noted = await asked(redis.hgetall(keys.RING))
         digest_key = _digest_key(Vault(ring), noted, where) or os.urandom(KEY_BYTES)
         vault = Vault(ring, digest_key)
-        if vault.primary.encode() in noted:
-            return vault
-        sealed = vault.seal(digest_key, _CONTEXT)
-        code, *_ = await asked(Scripts(redis).run("ring", vault.primary, sealed, *noted))
+        primary = vault.primary
+        if (note := noted.get(primary.encode())) is not None:
+            return Vault(ring, digest_key, note)
+        note = vault.seal(digest_key, _CONTEXT)
+        code, *_ = await asked(Scripts(redis).run("ring", primary, note, *noted))
         if code == Code.OK:
-            return vault
+            return Vault(ring, digest_key, note)
+        if code == Code.RETIRED:
+            raise WrongRing(f"key {primary} was retired: put the key that came after it first in {where}")
     raise WrongRing("other processes change the keys all the time: start again")
 
 
@@ -166,38 +176,78 @@ def _digest_key(vault: Vault, noted: dict[bytes, bytes], where: str) -> bytes | 
 
 async def say_sealing(vault: Vault, scripts: Scripts) -> list[str]:
     """Tell the others that this process seals with its first key; answers why it must not. Raises StoreUnavailable."""
-    code, *_ = await asked(scripts.run("ring_seen", vault.primary))
+    code, *_ = await asked(scripts.run("ring_seen", vault.primary, vault.note))
     if code == Code.OK:
         return []
     return [
         f"keys of personal data: {vault.primary} is not in use in this Redis. Either it was retired, then start this "
-        "process again with the keys of the orders; or what Redis kept is gone, then restore it first."
+        "process again with the keys of the orders; or what Redis kept is gone, then restore it before any is started."
     ]
 
 
-async def retire_keys(vault: Vault, scripts: Scripts, waiting: Callable[[str], None]) -> None:
-    """From now on nothing is sealed with another key than the first.
+async def others_are_silent(vault: Vault, scripts: Scripts, waiting: Callable[[str], None]) -> None:
+    """Wait, and say so to `waiting`, until no gateway has told for RING_SILENT_MS that it seals with an older key.
 
-    Waits, and says so to `waiting`, until no gateway has told for RING_SILENT_MS that it seals with another. Raises
-    StillSealing, StoreUnavailable.
+    Raises StillSealing, StoreUnavailable.
     """
-    key_id, waited = "", False
-    while sealing := await _still_sealing(vault, scripts):
+    if sealing := await _retire(vault, scripts, look=True):
         key_id, silent_ms = sealing
-        if waited:
-            raise StillSealing(
-                f"A gateway encrypts with {key_id}. Start every gateway again with {vault.primary} first, then repeat "
-                "this."
-            )
-        wait_s = max(0.0, keys.RING_SILENT_MS - silent_ms) / 1000
+        wait_s = (keys.RING_SILENT_MS - silent_ms) / 1000
         waiting(f"a gateway encrypted with {key_id} just now: waiting {wait_s:.0f} s for its last sign")
         await asyncio.sleep(wait_s)
-        waited = True
+        _none_seals(vault, await _retire(vault, scripts, look=True))
 
 
-async def _still_sealing(vault: Vault, scripts: Scripts) -> tuple[str, int] | None:
-    code, *sealing = await asked(scripts.run("ring_retire", vault.primary, keys.RING_SILENT_MS))
-    return None if code == Code.OK else (sealing[0].decode(), int(sealing[1]))
+async def retire_keys(vault: Vault, scripts: Scripts) -> list[str]:
+    """From now on nothing is sealed with the older keys of this ring; answers which.
+
+    Raises StillSealing, StoreUnavailable.
+    """
+    _none_seals(vault, await _retire(vault, scripts, look=False))
+    return [key_id for key_id in vault.key_ids if key_id != vault.primary]
+
+
+async def _retire(vault: Vault, scripts: Scripts, *, look: bool) -> tuple[str, int] | None:
+    others = [key_id for key_id in vault.key_ids if key_id != vault.primary]
+    answer = await asked(scripts.run("ring_retire", vault.primary, keys.RING_SILENT_MS, int(look), *others))
+    if answer[0] == Code.RETIRED:
+        raise StillSealing(
+            f"No gateway encrypts with {vault.primary} yet. Start every gateway and worker again with it first."
+        )
+    return None if answer[0] == Code.OK else (answer[1].decode(), int(answer[2]))
+
+
+def _none_seals(vault: Vault, sealing: tuple[str, int] | None) -> None:
+    if sealing is not None:
+        raise StillSealing(
+            f"A gateway encrypts with {sealing[0]}. Start every gateway and worker again with {vault.primary} first, "
+            "then repeat this."
+        )
+
+
+async def require_sealing(vault: Vault, redis: Redis) -> None:
+    """Raises StillSealing where no gateway has begun with the first key: then some process may not have it."""
+    if not await asked(redis.hexists(keys.RING, vault.primary)):
+        raise StillSealing(
+            f"No gateway encrypts with {vault.primary} yet. Start every gateway and worker again with it first."
+        )
+
+
+@contextmanager
+def changing_key_file(settings: Settings) -> Iterator[list[VaultKey]]:
+    """The file's keys, to be changed in place; written back at the end. Nobody else changes them meanwhile.
+
+    Raises WrongRing, OSError.
+    """
+    load_ring(settings)  # makes it where there is none
+    folder = os.open(key_file(settings).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        ring = load_ring(settings)
+        yield ring
+        write_ring(key_file(settings), ring, replace=True)
+    finally:
+        os.close(folder)
 
 
 async def examine_ring(settings: Settings, redis: Redis) -> Finding:
@@ -223,6 +273,14 @@ async def examine_ring(settings: Settings, redis: Redis) -> Finding:
         return Finding(
             check, Level.WARN, f"{path} is there, and nothing in Redis is encrypted", _NOTHING_OF_THEIRS
         )
+    if known and vault.primary.encode() not in known:
+        if await asked(redis.sismember(keys.RING_RETIRED, vault.primary)):
+            advice = f"Put the key that came after it first in {place_of(settings)}."
+            return Finding(check, Level.FAIL, f"{vault.primary} was retired", advice)
+        advice = "Start every gateway and worker again, then `antrean personal reseal --retire`."
+        return Finding(check, Level.WARN, f"{vault.primary} encrypts from the next start on", advice)
+    if not known:
+        seen += "; nothing in this Redis is encrypted yet"
     if not given and not is_private(path):
         return Finding(check, Level.WARN, f"{path} can be read by others", f"chmod 600 {path}")
     if not given and settings.redis_url:

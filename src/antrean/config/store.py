@@ -11,6 +11,7 @@ from antrean.orders.archive import Archive
 from antrean.orders.asking import asked
 from antrean.orders.commit import Durability, GroupCommit
 from antrean.orders.lease import alone
+from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 from antrean.orders.store import Limits, OrderStore
 from antrean.orders.vault import Vault
@@ -41,6 +42,15 @@ async def durability_of(redis: Redis, settings: Settings) -> Durability:
     always = config.get("appendonly") == "yes" and config.get("appendfsync") == "always"
     timeout_ms = int(settings.redis_timeout_s * 1000 * 0.6)
     return Durability(waitaof=not always, replicas=settings.redis_replicas_min, timeout_ms=timeout_ms)
+
+
+async def confirm_on_disk(redis: Redis, settings: Settings) -> None:
+    """Wait until all written on this connection is where an accepted order would be. Raises StoreUnavailable."""
+    durability = await asked(durability_of(redis, settings))
+    for command in durability.tail:
+        counts = await asked(redis.execute_command(*command))  # type: ignore[no-untyped-call]
+        if not durability.confirmed(counts):
+            raise StoreUnavailable("Redis does not confirm that it is on disk")
 
 
 async def follow_durability(store: OrderStore, redis: Redis, settings: Settings) -> bool:

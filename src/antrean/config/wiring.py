@@ -71,7 +71,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     redis = connect(settings.effective_redis_url, settings)
     await require_known_layout(redis)
     durability = await durability_of(redis, settings)
-    vault = await open_vault(settings, redis)
+    vault = await open_vault(settings, redis, seals=True)
     store = build_store(settings, redis, durability, vault)
     ring = KeyRing(redis)
     await api_keys.register_given_keys(ring, settings)

@@ -68,7 +68,7 @@ async def verify(services: Services, request: web.Request, text: str) -> Princip
     """Whose key this is. Raises Problem 401, or 429 where too many wrong ones came from that address."""
     principal = await services.parts.keys.verify(text)
     if principal is None:
-        raise _wrong(services, request, "The key is not known, was revoked, or has expired.")
+        raise await _wrong(services, request, "The key is not known, was revoked, or has expired.")
     return principal
 
 
@@ -89,14 +89,19 @@ async def _authenticate(services: Services, request: web.Request) -> Principal:
     session = await services.sessions.find(token)
     principal = None if session is None else await services.parts.keys.verify_digest(session.key_digest)
     if principal is None:
-        raise _wrong(services, request, "The session is at its end. Sign in again.")
+        raise await _wrong(services, request, "The session is at its end. Sign in again.")
     if request.method not in _SAFE and sessions.PAGE_HEADER not in request.headers:
         raise Problem("not-our-page", f"With a session cookie, send the header {sessions.PAGE_HEADER}: 1.")
     return principal
 
 
-def _wrong(services: Services, request: web.Request, message: str) -> Problem:
-    """What a wrong key is answered. Right ones are never slowed for it: behind a proxy all come from one address."""
+async def _wrong(services: Services, request: web.Request, message: str) -> Problem:
+    """What a wrong key is answered. Right ones are never slowed for it: behind a proxy all come from one address.
+
+    A Redis that has lost what it kept has lost the keys as well: a counter is not told then that its key is wrong.
+    """
+    if not await services.keeps_orders():
+        return Problem("not-ready", "Keys can not be judged just now. Try again with the same one.")
     tries = services.wrong_keys.take(request.remote or "")
     if tries.allowed:
         return Problem("unauthorized", message, headers=_CHALLENGE)

@@ -38,6 +38,7 @@ from antrean.gateway.services import SERVICES, Services
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.ledger_archive import LedgerDamaged
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.vault import Unreadable
 
 log = structlog.get_logger(__name__)
 
@@ -187,6 +188,11 @@ async def _answer(
     except DocumentStoreUnavailable as error:
         log.warning("the document store is away", why=str(error))
         raise Problem("unavailable", "The document store does not answer. Try again.") from None
+    except Unreadable as error:
+        log.error("what is encrypted is not for the keys of this process", why=str(error))
+        raise Problem(
+            "not-ready", "The keys of this gateway are not in use here. Ops: see `/readyz`."
+        ) from None
     except (Problem, asyncio.CancelledError, ConnectionError):
         raise
     except Exception:

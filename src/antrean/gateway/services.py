@@ -119,6 +119,10 @@ class Services:
             return ["this gateway is stopping"]
         return [reason for reasons in (await self.readiness()).values() for reason in reasons]
 
+    async def keeps_orders(self) -> bool:
+        """Whether the order store keeps what is accepted, and is the one that this gateway began with."""
+        return not await self._ready.get()
+
     async def readiness(self) -> dict[str, list[str]]:
         """The same for `orders` and for `documents`."""
         orders, documents = await asyncio.gather(self._ready.get(), self._documents_ready.get())

@@ -69,6 +69,7 @@ UPLOADS = ROOT + "uploads"  # zset: document id by the time when an upload that 
 ACCESS = ROOT + "access:"  # + order id → list: who looked at personal data, the newest first
 LEASE = ROOT + "lease:"  # + name of some work → who does it just now, with expiry
 RING = ROOT + "ring"  # hash: key id → the digest key sealed with it; so a wrong ring is noticed, too
+RING_RETIRED = ROOT + "ring:retired"  # set: ids of keys with which nothing is sealed again
 RING_SEEN = ROOT + "ring:seen"  # hash: key id → when (ms) a gateway last said that it seals with it
 #: A gateway says so every ten seconds at least; after so many ms of silence none of that key is alive.
 RING_SILENT_MS = 20_000

@@ -132,7 +132,8 @@ class Outbox:
         (code,) = await asked(self._scripts.run("swap", keys.WEBHOOK_SECRETS, office, old, sealed))
         if code == Code.RETIRED:
             raise Unreadable(
-                f"key {self._vault.primary} was retired: start again with the keys of the orders"
+                f"key {self._vault.primary} is not in use in this Redis: "
+                "it was retired, or no gateway has begun with it yet"
             )
         return bool(code == Code.OK)
 

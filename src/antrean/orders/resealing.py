@@ -9,6 +9,7 @@ from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.outbox import Outbox
 from antrean.orders.store import OrderStore
+from antrean.orders.vault import Unreadable
 
 #: Orders read in one go, and of these resealed at one time.
 PAGE = 500
@@ -28,6 +29,8 @@ async def reseal(store: OrderStore, order_id: str) -> bool:
     code, *_ = await asked(
         store.scripts.run("reseal", order_id, old if isinstance(old, bytes) else "", *anew)
     )
+    if code == Code.RETIRED:
+        raise Unreadable(f"{store.personal.vault.primary} was retired while this went on")
     return bool(code == Code.OK)
 
 

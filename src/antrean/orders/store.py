@@ -196,6 +196,7 @@ class OrderStore:
                 self._limits.office_backlog_max,
                 sealed,
                 new.webhook_url or "",
+                self.personal.vault.mark,
                 archived_serial,
             )
 

@@ -69,13 +69,19 @@ def parse_ring(text: str) -> list[VaultKey]:
 class Vault:
     """A ring at work. Sealing and opening take a few microseconds and never wait."""
 
-    def __init__(self, ring: Sequence[VaultKey], digest_key: bytes | None = None) -> None:
-        """`digest_key`: outlives the ring's keys, sealed with them; None where no digest is made."""
+    def __init__(self, ring: Sequence[VaultKey], digest_key: bytes | None = None, note: bytes = b"") -> None:
+        """`digest_key`: outlives the ring's keys, sealed with them; None where no digest is made.
+
+        `note`: that, sealed with the first key, as Redis keeps it; by it a gateway knows its Redis again.
+        """
         if not ring:
             raise ValueError("the ring has no key")
         self._ciphers = {key.id: AESGCM(key.secret) for key in ring}
         self._digest = None if digest_key is None else hmac.HMAC(digest_key, hashes.SHA256())
         self.primary = ring[0].id
+        self.note = note
+        #: How the note begins, its nonce included: no two are alike.
+        self.mark = note[: len(self.primary) + 1 + NONCE_BYTES]
 
     @property
     def key_ids(self) -> Iterable[str]:

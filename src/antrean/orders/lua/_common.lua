@@ -22,7 +22,11 @@ local function mark_layout()
 end
 
 -- Whether the key that this was sealed with is one of this Redis. What is sealed with another nobody might open later.
-local function key_noted(sealed) return redis.call('HEXISTS', K.RING, string.match(sealed, '^[^.]*')) == 1 end
+-- `mark`: how its note begins, of one who was here before; '' of anybody else.
+local function key_noted(sealed, mark)
+  local note = redis.call('HGET', K.RING, string.match(sealed, '^[^.]*'))
+  return note and string.sub(note, 1, #mark) == mark
+end
 
 local function int(n) return string.format('%.0f', n) end
 

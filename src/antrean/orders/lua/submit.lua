@@ -2,12 +2,12 @@
 -- ARGV: now, id, id packed, office, digest of office and idempotency key, digest of the key as in layout 1, ttl of it (s),
 --       fingerprint of the body, those that layout 1 may have of it, kind, body, reference, deadline (ms or ''), score
 --       prefix (deadline minute), ticket token, document id, own SN, purchase order id, backlog max, office backlog max,
---       who pays (sealed), webhook URL, SN of that purchase where it is archived and was made by this office
+--       who pays (sealed), webhook URL, mark of this Redis as the gateway found it, SN of that purchase where it is archived and was made by this office
 -- Answer: {OK, number of the ticket, score, SN or '', now (ms), how many stand before it} ·
 --         {REPLAYED, id, packed or as text} · {KEY_REUSED} · {FULL} · {OFFICE_FULL} · {NO_DOCUMENT} · {NO_PURCHASE} ·
 --         {PURCHASE_OPEN} · {SERIAL_TAKEN} · {SERIAL_FOREIGN} · {RETIRED}
 local _, id, packed, office, digest, before, ttl, fingerprint, fingerprints_before, kind, body, reference, deadline,
-  minute, token, document, own_sn, purchase, backlog_max, office_max, pii, hook, archived_sn = unpack(ARGV)
+  minute, token, document, own_sn, purchase, backlog_max, office_max, pii, hook, mark, archived_sn = unpack(ARGV)
 
 local idem = K.IDEMPOTENCY .. digest
 local earlier = redis.call('GET', idem)
@@ -25,7 +25,7 @@ if earlier then
   return {CODE.REPLAYED, first}
 end
 
-if not key_noted(pii) then return {CODE.RETIRED} end
+if not key_noted(pii, mark) then return {CODE.RETIRED} end
 if tonumber(redis.call('HGET', K.COUNTS, 'open') or '0') >= tonumber(backlog_max) then return {CODE.FULL} end
 if tonumber(redis.call('HGET', K.COUNTS_OFFICE .. office, 'open') or '0') >= tonumber(office_max) then
   return {CODE.OFFICE_FULL}
