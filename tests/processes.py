@@ -32,6 +32,8 @@ def lives(pid: int) -> bool:
 
 
 READY = "import os, sys; os.write(int(sys.argv[1]), b'ready\\n');"
+#: Ends, and not before its first word was read: the reader hangs up then.
+UNTIL_HEARD = "exec('try:\\n while True: os.write(int(sys.argv[1]), b\".\")\\nexcept BrokenPipeError: pass')"
 SLEEP = "import time; time.sleep(60)"
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from receiver import receiving, verifies
 from stack import OPS_KEY, TERMINAL_KEY, Stack, pdf_bytes, purchase, running_stack
@@ -148,6 +149,8 @@ async def test_keys_change_under_a_running_stack_and_no_order_notices() -> None:
         await stack.submit(purchase(taxpayer=PERSON))
         await antrean(stack, "personal", "new-key", "--install")
         assert first in key_file.read_text()
+        with pytest.raises(AssertionError, match="No gateway encrypts with"):
+            await antrean(stack, "personal", "reseal", "--retire")
         await restart(stack)
         await stack.submit(purchase(taxpayer=PERSON))
         assert await antrean(stack, "personal", "reseal", "--retire") == "no other key is needed any more"

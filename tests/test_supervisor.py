@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from antrean.config import supervisor as supervisor_module
 from antrean.config.supervisor import ChildFailed, Supervisor
-from processes import READY, SLEEP, lives, python, until
+from processes import READY, SLEEP, UNTIL_HEARD, lives, python, until
 
 
 @pytest.fixture
@@ -49,6 +50,18 @@ async def test_a_child_that_dies_is_replaced_and_a_ready_one_counts_anew(supervi
     assert child.starts == 2
 
 
+async def test_a_successor_is_told_that_it_is_one(supervisor: Supervisor, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    note = f"open({str(told)!r}, 'a').write(' '.join(sys.argv[2:]) + ';')\n"
+    spec = python("mortal", f"import sys\n{note}" + READY + SLEEP)
+    child = await supervisor.start(dataclasses.replace(spec, again=["--again"]))
+    first = child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: child.pid not in {None, first} and told.read_text().count(";") == 2, "a successor")
+    assert [line.split() for line in told.read_text().split(";")] == [[], ["--again"], []]
+
+
 async def test_the_pause_before_a_replacement_doubles_up_to_its_bound(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +69,7 @@ async def test_the_pause_before_a_replacement_doubles_up_to_its_bound(
     monkeypatch.setattr(supervisor_module, "BACKOFF_MAX_S", 0.2)
     starts = tmp_path / "starts"
     note = f"import time; open({str(starts)!r}, 'a').write(f'{{time.monotonic()}}\\n');"
-    await supervisor.start(python("hopeless", note + READY))
+    await supervisor.start(python("hopeless", note + READY + UNTIL_HEARD))
     await until(lambda: len(starts.read_text().split()) >= 6, "six starts")
 
     at = [float(line) for line in starts.read_text().split()]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from antrean.config.durability import Level
 from antrean.config.personal_keys import (
@@ -221,6 +222,19 @@ async def test_only_a_gateway_notes_its_key(redis: Redis, settings: Settings) ->
         await require_sealing(vault, redis)
     assert (await open_vault(settings, redis, seals=True)).primary == vault.primary
     await require_sealing(await open_vault(settings, redis), redis)
+
+
+async def test_one_that_is_begun_again_does_not_begin_anew_on_an_empty_redis(
+    redis: Redis, settings: Settings
+) -> None:
+    await open_vault(settings, redis, seals=True)
+    await open_vault(settings, redis, seals=True, again=True)
+    await redis.flushdb()
+    with pytest.raises(WrongRing, match="Redis is empty, and was not"):
+        await open_vault(settings, redis, seals=True, again=True)
+    with capture_logs() as logs:
+        await open_vault(settings, redis, seals=True)
+    assert [line["log_level"] for line in logs] == ["warning"]
 
 
 async def test_two_that_change_the_key_file_at_once_lose_no_key(settings: Settings) -> None:

@@ -466,6 +466,11 @@ async def test_ops_see_replay_and_enable_over_http(gateway: Gateway, receiver: R
 
 async def test_ops_read_and_rotate_an_offices_secret(gateway: Gateway) -> None:
     path = f"/v1/ops/webhook-secrets/{OFFICE}"
+    note = await gateway.parts.redis.hget(keys.RING, VAULT.primary)
+    await gateway.parts.redis.delete(keys.RING)
+    refused = await gateway.call("GET", path, role="ops")
+    assert (refused.status, (await refused.json())["type"]) == (503, "/problems/unavailable")
+    await gateway.parts.redis.hset(keys.RING, VAULT.primary, note)
     first = await (await gateway.call("GET", path, role="ops")).json()
     assert await (await gateway.call("GET", path, role="ops")).json() == first
     rotated = await (await gateway.call("POST", path, role="ops", json={"overlap_s": 60})).json()

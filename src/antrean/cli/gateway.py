@@ -10,10 +10,11 @@ from antrean.cli._process import announcer, ending_plainly, ready_fd_option, red
 @click.command()
 @ready_fd_option
 @redis_wait_option
-def command(ready_fd: int | None, redis_wait_s: float) -> None:
+@click.option("--again", is_flag=True, hidden=True, help="One before it worked on this Redis.")
+def command(ready_fd: int | None, redis_wait_s: float, again: bool) -> None:
     """Run the gateway alone: it accepts orders and serves the console."""
     settings = start_process()
     from antrean.gateway.server import run
 
     with ending_plainly():
-        run(settings, announcer(ready_fd), redis_wait_s)
+        run(settings, announcer(ready_fd), redis_wait_s, again=again)

@@ -104,6 +104,7 @@ def make_plan(settings: Settings) -> Plan:
             name,
             # The gateway loads its code while Valkey reads its file; one begun again while Redis is away waits for it.
             [*antrean_command(), command, "--ready-fd", READY_FD, "--redis-wait-s", f"{READY_TIMEOUT_S:g}"],
+            again=["--again"] if command == "gateway" else [],
             env=env,
             ready_timeout_s=READY_TIMEOUT_S + CHILD_READY_S,
             stop_timeout_s=stop_timeout_s,

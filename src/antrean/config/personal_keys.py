@@ -114,14 +114,16 @@ def is_private(path: Path) -> bool:
     return not stat.S_IMODE(path.stat().st_mode) & 0o077
 
 
-async def open_vault(settings: Settings, redis: Redis, *, seals: bool = False) -> Vault:
+async def open_vault(settings: Settings, redis: Redis, *, seals: bool = False, again: bool = False) -> Vault:
     """The ring of these settings, checked against what is sealed in this Redis; a first start makes the key file.
 
     `seals`: a gateway begins, and its key is noted as one that seals. Nobody else notes one: on a Redis that has lost
-    what it kept, that would look to the gateways that still run as if all were well. Raises WrongRing,
-    StoreUnavailable, OSError.
+    what it kept, that would look to the gateways that still run as if all were well. `again`: something was noted here
+    before. Raises WrongRing, StoreUnavailable, OSError.
     """
     noted = await asked(redis.hgetall(keys.RING))
+    if again and not noted:
+        raise WrongRing(f"Redis is empty, and was not. {_NOTHING_OF_THEIRS}")
     if not has_ring(settings) and noted:
         raise WrongRing(_advice(f"orders are encrypted, and {key_file(settings)} is not there"))
     if has_ring(settings) and not settings.pii_keys.get_secret_value() and not noted:

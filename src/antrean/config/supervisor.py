@@ -55,12 +55,14 @@ class ChildSpec:
     """What to start and how to tell that it is ready.
 
     `argv` may hold READY_FD: then the child is ready when it has written READY_LINE there; otherwise when
-    `wait_ready` returns. `prepare` runs before each start. `output_path`: a file that its output is appended
-    to (None: ours). `stop_timeout_s`: seconds from SIGTERM to SIGKILL.
+    `wait_ready` returns. `again`: what its successors are told as well. `prepare` runs before each
+    start. `output_path`: a file that its output is appended to (None: ours). `stop_timeout_s`: seconds from SIGTERM to
+    SIGKILL.
     """
 
     name: str
     argv: Sequence[str]
+    again: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     wait_ready: Callable[[], Awaitable[None]] | None = None
     prepare: Callable[[], None] | None = None
@@ -202,7 +204,7 @@ class Child:
     async def _spawn(self) -> tuple[asyncio.subprocess.Process, int | None]:
         ready_fd: int | None = None
         passed = self._inherited_fds
-        argv = list(self.spec.argv)
+        argv = [*self.spec.argv, *(self.spec.again if self.starts else ())]
         with contextlib.ExitStack() as ours:
             if READY_FD in argv:
                 ready_fd, child_end = os.pipe()

@@ -62,8 +62,8 @@ class BreakerPort:
         return RetryBudget(limit.retry_tokens, limit.retries, limit.retries_refused)
 
 
-async def gateway_parts(settings: Settings) -> GatewayParts:
-    """All that a gateway works with.
+async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayParts:
+    """All that a gateway works with. `again`: one before it worked on this Redis.
 
     Raises RedisError or StoreUnavailable where the server cannot be asked how it keeps things, WrongRing where its
     orders are encrypted with other keys, NewerLayout where a later release wrote them.
@@ -71,7 +71,7 @@ async def gateway_parts(settings: Settings) -> GatewayParts:
     redis = connect(settings.effective_redis_url, settings)
     await require_known_layout(redis)
     durability = await durability_of(redis, settings)
-    vault = await open_vault(settings, redis, seals=True)
+    vault = await open_vault(settings, redis, seals=True, again=again)
     store = build_store(settings, redis, durability, vault)
     ring = KeyRing(redis)
     await api_keys.register_given_keys(ring, settings)

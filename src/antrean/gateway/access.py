@@ -101,7 +101,7 @@ async def _wrong(services: Services, request: web.Request, message: str) -> Prob
     A Redis that has lost what it kept has lost the keys as well: a counter is not told then that its key is wrong.
     """
     if not await services.keeps_orders():
-        return Problem("not-ready", "Keys can not be judged just now. Try again with the same one.")
+        return Problem("unavailable", "Keys can not be judged just now. Try again with the same one.")
     tries = services.wrong_keys.take(request.remote or "")
     if tries.allowed:
         return Problem("unauthorized", message, headers=_CHALLENGE)

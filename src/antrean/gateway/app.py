@@ -191,7 +191,7 @@ async def _answer(
     except Unreadable as error:
         log.error("what is encrypted is not for the keys of this process", why=str(error))
         raise Problem(
-            "not-ready", "The keys of this gateway are not in use here. Ops: see `/readyz`."
+            "unavailable", "The keys of this gateway are not in use here. Ops: see `/readyz`."
         ) from None
     except (Problem, asyncio.CancelledError, ConnectionError):
         raise

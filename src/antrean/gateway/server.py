@@ -34,15 +34,18 @@ HEADER_BYTES_MAX = 4096
 HEADERS_MAX = 64
 
 
-def run(settings: Settings, ready: Callable[[], None], redis_wait_s: float = 0.0) -> None:
+def run(
+    settings: Settings, ready: Callable[[], None], redis_wait_s: float = 0.0, *, again: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered within `settings.drain_s` seconds.
 
-    `redis_wait_s`: how long Redis may take to give its first answer. Raises TimeoutError.
+    `redis_wait_s`: how long Redis may take to give its first answer. `again`: a gateway of before worked on this Redis.
+    Raises TimeoutError, WrongRing.
     """
-    uvloop.run(_run(settings, ready, redis_wait_s))
+    uvloop.run(_run(settings, ready, redis_wait_s, again))
 
 
-async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: float) -> None:
+async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: float, again: bool) -> None:
     # The wiring builds gateways, so it knows this room; it is asked for only here, where a process starts.
     from antrean.config.wiring import gateway_parts
 
@@ -52,7 +55,7 @@ async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: floa
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(await gateway_parts(settings), stop, ready)
+    await serve(await gateway_parts(settings, again=again), stop, ready)
 
 
 async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], None]) -> None:
