@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from antrean.orders import keys, lease, listing
 from antrean.orders.archive import Archive
 from antrean.orders.archiver import Archiver
+from antrean.orders.completeness import Completeness, Gap, find_gaps
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
 from antrean.orders.ids import new_names
@@ -547,3 +548,24 @@ async def test_a_lease_is_kept_though_redis_fails_once(redis: Redis, monkeypatch
             while renewals < 6:
                 await asyncio.sleep(0.02)
         assert await redis.exists(keys.LEASE + "archive")
+
+
+async def test_an_order_that_is_neither_in_redis_nor_in_a_segment_is_missed(shelf: Shelf) -> None:
+    await shelf.finished()
+    shelf.later()
+    await shelf.move()
+    young = [await shelf.world.submit() for _ in range(2)]
+    assert await find_gaps(shelf.store) == Completeness(6, [])
+    shelf.later()
+    for order in young:
+        await shelf.world.store.cancel(order.id)
+    shelf.later()
+    await shelf.move()
+    assert await find_gaps(shelf.store) == Completeness(6, [])
+    first = min(await shelf.objects.paths("archive"), key=lambda path: int(path.split("-")[-3]))
+    await shelf.objects.delete(first)
+    shelf.archive._kept.clear()
+    assert await find_gaps(shelf.store) == Completeness(6, [Gap(1, 4)])
+    held = await shelf.world.submit()
+    await shelf.world.redis.zrem(keys.INDEX_ALL, held.id)
+    assert (await find_gaps(shelf.store)).gaps == [Gap(1, 4), Gap(7, 7)]

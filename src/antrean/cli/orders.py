@@ -112,3 +112,24 @@ def replay(order_id: str, reason: str, decision: str) -> None:
         click.echo(f"{order_id} is {state.value}")
 
     with_redis(work)
+
+
+@command.command()
+def check() -> None:
+    """Is every order that was ever accepted still to be had? Reads the whole archive. Exit code 1 where one is gone."""
+
+    async def work(settings: Settings, redis: Redis) -> int:
+        from antrean.config.store import build_store
+        from antrean.orders.completeness import find_gaps
+
+        found = await find_gaps(build_store(settings, redis))
+        for gap in found.gaps:
+            click.echo(
+                f"number {gap.first} to {gap.last}: {gap.orders:,} orders are neither in Redis nor in the archive"
+            )
+        gone = sum(gap.orders for gap in found.gaps)
+        click.echo(f"{found.accepted:,} orders accepted, {f'{gone:,} gone' if gone else 'none is gone'}")
+        return gone
+
+    if with_redis(work):
+        raise SystemExit(1)

@@ -380,7 +380,7 @@ export default {
   "money.held": "Dibayar, belum dibelikan",
   "money.right": "Jumlahnya cocok",
   "money.wrong": "Selisih {amount}",
-  "rejected.orders": "{n} pesanan ditolak. Uangnya masih harus dikembalikan sampai dicatat sebagai dikembalikan.",
+  "rejected.orders": "{n} pesanan ditolak. Yang uangnya masih harus dikembalikan ada di sini.",
   "rejected.none": "Tidak ada lagi yang harus dikembalikan.",
   "money.csv": "Unduh buku besar (CSV)",
   "miss.title": "Akan lewat tenggat",
