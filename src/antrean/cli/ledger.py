@@ -64,6 +64,31 @@ def csv() -> None:
 
 
 @command.command()
+def check() -> None:
+    """Read the whole book: do its entries give the totals, and no order more than it paid? Exit code 1 where not.
+
+    Work may go on meanwhile. Takes some 0.4 kB of memory for each order that is held or whose SN is not used, and
+    0.1 kB for each other SN.
+    """
+
+    async def work(settings: Settings, redis: Redis) -> int:
+        from antrean.config.store import build_store
+        from antrean.orders.ledger_check import check_ledger
+
+        found = await check_ledger(build_store(settings, redis))
+        for fault in found.faults:
+            click.echo(f"{fault.where}  {fault.what}")
+        if found.untold:
+            click.echo(f"… and {found.untold:,} more")
+        faults = len(found.faults) + found.untold
+        click.echo(f"{found.entries:,} entries, {f'{faults:,} faults' if faults else 'no fault'}")
+        return faults
+
+    if with_redis(work):
+        raise SystemExit(1)
+
+
+@command.command()
 def reconcile() -> None:
     """Compare our books with the account's list upstream. Exit code 1 where they differ, or the list has no end."""
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+from redis.asyncio.client import Pipeline
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
@@ -64,6 +67,15 @@ class DayTotals:
     totals_idr: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the book, with the totals, in rupiah, of the very moment at which it was read."""
+
+    totals_idr: dict[str, int]
+    days: list[DayTotals]
+    entries: list[Entry]
+
+
 class Ledger:
     """Reads the books. Every method raises StoreUnavailable when Redis does not answer."""
 
@@ -74,20 +86,30 @@ class Ledger:
 
     async def totals(self) -> dict[str, int]:
         """Rupiah in each account, and paid."""
-        raw = await asked(self._redis.hgetall(keys.LEDGER_TOTALS))
-        found = {k.decode(): int(v) for k, v in raw.items()}
-        return {account: found.get(account, 0) for account in (PAID, *PARTS)}
+        return accounts_of(await asked(self._redis.hgetall(keys.LEDGER_TOTALS)))
+
+    async def page(self, after: str | None, limit: int, until: date | None) -> Page:
+        """Totals, entries as from `entries` and, where none went before, days as from `days`: all of one moment."""
+        shown = [] if after else await self._days_shown(until)
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hgetall(keys.LEDGER_TOTALS)
+        _ask_for_entries(pipe, after, limit)
+        _ask_for_days(pipe, shown)
+        totals, names, recent, *days = await asked(pipe.execute())
+        entries = await self._entries(names, recent, after, limit)
+        return Page(accounts_of(totals), _day_totals(shown, days), entries)
 
     async def entries(self, after: str | None, limit: int) -> list[Entry]:
         """Entries in the order in which they were written, those after the entry id `after`, archived or not."""
-        limit = min(limit, PAGE_MAX)
-        passed = sortable(after) if after else ""
         pipe = self._redis.pipeline(transaction=True)
-        # "~" stands behind every character of a name. Two whole segments hold more than is asked for.
-        beyond = f"({passed}~" if passed else "-"
-        pipe.zrangebylex(keys.LEDGER_SEGMENTS, beyond, "+", start=0, num=SEGMENTS_MAX)
-        pipe.xrange(keys.LEDGER, f"({after}" if after else "-", "+", count=limit)
+        _ask_for_entries(pipe, after, limit)
         names, recent = await asked(pipe.execute())
+        return await self._entries(names, recent, after, limit)
+
+    async def _entries(
+        self, names: list[bytes], recent: list[Row], after: str | None, limit: int
+    ) -> list[Entry]:
+        passed = sortable(after) if after else ""
         rows: list[Row] = []
         for name in names:
             if len(rows) < limit:
@@ -95,7 +117,7 @@ class Ledger:
                 rows += [r for r in segment if sortable(r[0].decode()) > passed]
         if len(names) < SEGMENTS_MAX:
             rows += recent
-        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows[:limit]]
+        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows[: min(limit, PAGE_MAX)]]
 
     async def _segment(self, name: str) -> list[Row]:
         if self._archive is None:
@@ -120,35 +142,23 @@ class Ledger:
 
         Fewer where those hold too much; the rest is asked for with the day before the oldest.
         """
+        shown = await self._days_shown(until)
+        pipe = self._redis.pipeline(transaction=False)
+        _ask_for_days(pipe, shown)
+        return _day_totals(shown, await asked(pipe.execute()))
+
+    async def _days_shown(self, until: date | None) -> list[int]:
+        """Numbers of the days that one answer bears, the newest first."""
         if until is None:
-            now_ms = (await self._store.situation()).now_ms
-            until = datetime.fromtimestamp(now_ms / 1000, WIB).date()
+            until = wib_day((await self._store.situation()).now_ms)
         newest = (until - EPOCH).days
         wanted = range(newest, newest - DAYS_MAX, -1)
         pipe = self._redis.pipeline(transaction=False)
         for day in wanted:
             pipe.hlen(f"{keys.LEDGER_DAY}{day}")
         sizes = itertools.accumulate(await asked(pipe.execute()))
-        shown = [
-            day for day, size in zip(wanted, sizes, strict=True) if size <= DAYS_FIELDS_MAX or day == newest
-        ]
-        pipe = self._redis.pipeline(transaction=False)
-        for day in shown:
-            pipe.hgetall(f"{keys.LEDGER_DAY}{day}")
-        pipe.hgetall(keys.LEDGER_DAYS)
-        *each, before = await asked(pipe.execute())
-        found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys((PAID, *PARTS), 0))
-        for day, raw in zip(shown, each, strict=True):
-            for name, amount in raw.items():
-                office, account = name.decode().rsplit("|", 1)
-                found[day, office][account] += int(amount)
-        for name, amount in before.items():
-            office, day_then, account = name.decode().rsplit("|", 2)
-            if int(day_then) in shown:
-                found[int(day_then), office][account] += int(amount)
         return [
-            DayTotals(office, EPOCH + timedelta(days=day), totals)
-            for (day, office), totals in sorted(found.items())
+            day for day, size in zip(wanted, sizes, strict=True) if size <= DAYS_FIELDS_MAX or day == newest
         ]
 
     async def refund(self, order_id: str, note: str) -> str:
@@ -161,6 +171,45 @@ class Ledger:
         if answer[0] != Code.OK:
             raise IllegalMove("only an order that came to nothing can be refunded", None)
         return str(answer[1].decode())
+
+
+def accounts_of(raw: Mapping[bytes, bytes]) -> dict[str, int]:
+    """Rupiah in each account, and paid, of a hash of Redis."""
+    found = {k.decode(): int(v) for k, v in raw.items()}
+    return {account: found.get(account, 0) for account in (PAID, *PARTS)}
+
+
+def _ask_for_entries(pipe: Pipeline, after: str | None, limit: int) -> None:
+    # "~" stands behind every character of a name. Two whole segments hold more than is asked for.
+    beyond = f"({sortable(after)}~" if after else "-"
+    pipe.zrangebylex(keys.LEDGER_SEGMENTS, beyond, "+", start=0, num=SEGMENTS_MAX)
+    pipe.xrange(keys.LEDGER, f"({after}" if after else "-", "+", count=min(limit, PAGE_MAX))
+
+
+def _ask_for_days(pipe: Pipeline, days: Sequence[int]) -> None:
+    for day in days:
+        pipe.hgetall(f"{keys.LEDGER_DAY}{day}")
+    if days:
+        pipe.hgetall(keys.LEDGER_DAYS)
+
+
+def _day_totals(days: Sequence[int], answers: Sequence[Any]) -> list[DayTotals]:
+    """Of the answers to `_ask_for_days`."""
+    found: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys((PAID, *PARTS), 0))
+    if days:
+        *each, before = answers
+        for day, raw in zip(days, each, strict=True):
+            for name, amount in raw.items():
+                office, account = name.decode().rsplit("|", 1)
+                found[day, office][account] += int(amount)
+        for name, amount in before.items():
+            office, day_then, account = name.decode().rsplit("|", 2)
+            if int(day_then) in days:
+                found[int(day_then), office][account] += int(amount)
+    return [
+        DayTotals(office, EPOCH + timedelta(days=day), totals)
+        for (day, office), totals in sorted(found.items())
+    ]
 
 
 def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:
@@ -181,3 +230,8 @@ def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:
 def entry_time(entry: Entry) -> datetime:
     """When the entry was written."""
     return datetime.fromtimestamp(entry.at_ms / 1000, UTC)
+
+
+def wib_day(at_ms: int) -> date:
+    """The day of the books in which this moment is: Jakarta's."""
+    return datetime.fromtimestamp(at_ms / 1000, WIB).date()

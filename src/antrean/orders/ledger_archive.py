@@ -40,6 +40,12 @@ def sortable(entry_id: str) -> str:
     return f"{int(ms):020d}.{int(number):020d}"
 
 
+def newest_of(name: str) -> str:
+    """The id of the last entry of a segment."""
+    ms, number = name.partition("-")[0].split(".")
+    return f"{int(ms)}-{int(number)}"
+
+
 class LedgerDamaged(StoreUnavailable):
     """A part of the books is gone or damaged. It does not come back by itself: somebody has to look for a copy."""
 
