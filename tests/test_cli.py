@@ -22,6 +22,7 @@ from antrean.config import checkup
 from antrean.config.checkup import check_document_store, examine, judge_clock
 from antrean.config.durability import Level
 from antrean.config.settings import Settings
+from antrean.orders import keys
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.view import rfc3339
 from simulated_upstream import PASSWORD, USER, simulated
@@ -137,6 +138,26 @@ async def test_an_order_that_there_is_not_is_told_as_that(
     done = await asyncio.to_thread(antrean, *words, "x" * 26, cwd=tmp_path, **url)
     assert done.returncode == 1
     assert done.stderr == f"Error: There is no order {'x' * 26}.\n"
+
+
+@pytest.mark.parametrize(
+    ("totals", "told"),
+    [
+        ({}, None),
+        ({"paid": 20_000, "held": 10_000, "stamped": 10_000}, None),
+        ({"paid": 20_000, "held": 10_000}, "paid is Rp 10,000 more than the sum of its parts"),
+        ({"paid": 10_000, "held": -10_000, "stamped": 20_000}, "held is Rp -10,000"),
+    ],
+)
+async def test_the_doctor_adds_up_the_books(
+    redis: Redis, settings: Settings, totals: dict[str, int], told: str | None
+) -> None:
+    for account, amount in totals.items():
+        await redis.hset(keys.LEDGER_TOTALS, account, str(amount))
+    found = {f.check: f for f in await examine(settings)}["books"]
+    assert found.level is (Level.FAIL if told else Level.OK)
+    assert told is None or found.seen == told
+    assert ("antrean ledger check" in found.advice) == bool(told)
 
 
 async def test_the_doctor_names_what_of_the_upstream_is_not_set(

@@ -9,7 +9,7 @@ from antrean.cli._process import start_process
 
 @click.command()
 def command() -> None:
-    """Check Redis, upstream, clock, disk and document store; say what to change. Exit code 1 where a check fails."""
+    """Check Redis, books, upstream, clock, disk and documents; say what to change. Exit code 1 where a check fails."""
     import asyncio
 
     from rich.console import Console

@@ -19,8 +19,10 @@ from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.upstream import build_adapter
-from antrean.orders import layout
+from antrean.orders import keys, layout
+from antrean.orders.asking import asked
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.ledger import PAID, accounts_of, difference_idr
 from antrean.orders.model import StoreUnavailable
 from antrean.provider.errors import ProviderError
 
@@ -58,6 +60,7 @@ async def _redis(settings: Settings) -> list[Finding]:
             await _layout(client),
             await _redis_clock(client),
             await _ring(settings, client),
+            await _books(client),
         ]
     finally:
         await client.aclose()
@@ -83,6 +86,22 @@ async def _ring(settings: Settings, client: redis.asyncio.Redis) -> Finding:
         return await examine_ring(settings, client)
     except StoreUnavailable as error:
         return Finding("keys of personal data", Level.WARN, str(error), "Ask again when Redis answers.")
+
+
+async def _books(client: redis.asyncio.Redis) -> Finding:
+    """The totals alone: `antrean ledger check` reads the entries."""
+    check = "books"
+    try:
+        totals = accounts_of(await asked(client.hgetall(keys.LEDGER_TOTALS)))
+    except StoreUnavailable as error:
+        return Finding(check, Level.WARN, str(error), "Ask again when Redis answers.")
+    below = [f"{account} is Rp {amount:,}" for account, amount in totals.items() if amount < 0]
+    if difference := difference_idr(totals):
+        below.insert(0, f"paid is Rp {difference:,} more than the sum of its parts")
+    if below:
+        advice = "Stop draining (PUT /v1/ops/pause) and run `antrean ledger check`: it says which entries are wrong."
+        return Finding(check, Level.FAIL, "; ".join(below), advice)
+    return Finding(check, Level.OK, f"Rp {totals[PAID]:,} paid is the sum of its parts, none below 0")
 
 
 async def _redis_clock(client: redis.asyncio.Redis) -> Finding:
