@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from antrean.config.settings import Settings
 
 
+#: Exit code of a comparison that could not be made, or not to the end.
+NOT_ASKED = 4
+
+
+class _NotAsked(click.ClickException):
+    exit_code = NOT_ASKED
+
+
 @click.group(invoke_without_command=True)
 @click.option(
     "--until",
@@ -90,7 +98,11 @@ def check() -> None:
 
 @command.command()
 def reconcile() -> None:
-    """Compare our books with the account's list upstream. Exit code 1 where they differ, or the list has no end."""
+    """Compare our books with the account's list upstream.
+
+    Exit code 1 where they differ; 4 where the upstream can not be asked, or the list has no end and what was read of it
+    does not differ.
+    """
 
     async def work(settings: Settings, redis: Redis) -> int:
         from antrean.config.launch import with_upstream
@@ -104,7 +116,7 @@ def reconcile() -> None:
         try:
             found = await reconcile(build_store(settings, redis), provider)
         except ProviderError as error:
-            raise click.ClickException(f"The upstream cannot be asked: {error.message}") from error
+            raise _NotAsked(f"The upstream cannot be asked: {error.message}") from error
         finally:
             await provider.aclose()
         for difference in found.differences:
@@ -116,10 +128,15 @@ def reconcile() -> None:
         if not found.complete:
             click.echo("The list is too long to be read to its end: nothing is said of what it does not show")
         click.echo(f"{len(found.differences)} differences")
-        return len(found.differences) + (not found.complete)
+        ours = found.ours
+        click.echo(
+            f"Of our serial numbers on the list {ours.stamped:,} are stamped, {ours.unused:,} with a citizen, "
+            f"{ours.pooled:,} in the pool, {ours.written_off:,} written off (refunded or replaced)"
+        )
+        return 1 if found.differences else 0 if found.complete else NOT_ASKED
 
-    if with_redis(work):
-        raise SystemExit(1)
+    if code := with_redis(work):
+        raise SystemExit(code)
 
 
 @command.command()

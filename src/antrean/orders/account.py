@@ -42,6 +42,18 @@ class AccountBooks:
                 held.setdefault(serial, POOLED)
         return held
 
+    async def users(self, serial_numbers: Sequence[str]) -> dict[str, str]:
+        """The id of the order that puts each of these SNs on its PDF, or keeps others from it. None: left out."""
+        asked_for = [(serial, each) for serial in serial_numbers for each in spellings(serial)]
+        if not asked_for:
+            return {}
+        users = await asked(self._redis.hmget(keys.SERIAL_USE, [each for _, each in asked_for]))
+        return {
+            serial: user.decode()
+            for (serial, _), user in zip(asked_for, users, strict=True)
+            if user is not None
+        }
+
     async def read(self) -> Account:
         """The last explained balance, and what was bought since."""
         raw = await asked(self._redis.hgetall(keys.BALANCE))

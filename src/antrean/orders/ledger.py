@@ -38,6 +38,10 @@ PAGE_MAX = SEGMENT_ENTRIES
 SEGMENTS_MAX = 2
 
 
+#: Stands in an exchange's reason before the SN that was replaced.
+IN_PLACE_OF = ", in place of "
+
+
 def difference_idr(totals: Mapping[str, int]) -> int:
     """Rupiah paid less the sum of its parts: 0 while the books add up."""
     return totals[PAID] - sum(totals[part] for part in PARTS)
@@ -56,6 +60,11 @@ class Entry:
     amount_idr: int
     serial_number: str
     reason: str
+
+    @property
+    def replaced(self) -> str:
+        """The SN in whose place this one came, as take_serial in _common.lua writes it; '' where there is none."""
+        return self.reason.rpartition(IN_PLACE_OF)[2] if self.source == self.target else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from antrean.orders import keys
 from antrean.orders.account import POOLED, spellings
 from antrean.orders.account_list import PAGE_SIZE, ZERO_FAILED_MAX, AccountList, Reading, Take, order_id_of
 from antrean.orders.asking import asked
-from antrean.orders.ledger import PAGE_MAX
+from antrean.orders.ledger import PAGE_MAX, Ledger
 from antrean.orders.model import Order
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -29,14 +30,26 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Ours:
+    """Counts of SNs. `unused`: a citizen has it, not stamped; `written_off`: replaced, or its money was given back."""
+
+    stamped: int = 0
+    unused: int = 0
+    pooled: int = 0
+    written_off: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """`others`: SNs on the list whose file name is not of our making. Other users of the account have bought them.
 
+    `ours`: the SNs on the list that are on our books, counted by where those have them.
     `complete`: the list was read to its end. Where it was not, nothing is said of what it does not show.
     """
 
     differences: list[Difference]
     others: int
+    ours: Ours
     complete: bool = True
 
 
@@ -49,29 +62,41 @@ async def reconcile(
     owners = await _owners(store)
     differences: list[Difference] = []
     strays: dict[str, str] = {}
+    ours: dict[str, str] = {}
     others = 0
 
     async def compare(rows: list[SerialRecord]) -> None:
         nonlocal others
-        holders = await store.account.holders([r.serial_number for r in rows])
+        serials = [r.serial_number for r in rows]
+        holders, users = await store.account.holders(serials), await store.account.users(serials)
         for row in rows:
             # One of them: were it there in two spellings, two orders would have it.
             owners.pop(next((each for each in spellings(row.serial_number) if each in owners), ""), None)
-            holder, ours = holders.get(row.serial_number), order_id_of(row.file)
-            if holder is None:
-                if ours is None:
-                    others += 1
-                else:
-                    strays[row.serial_number] = ours
-            elif holder != POOLED and row.status != "STAMP":
-                order = await store.get(holder)
-                if order is not None and _stamped_before(order, started_ms):
+            holder, named = holders.get(row.serial_number), order_id_of(row.file)
+            if holder is not None:
+                ours[row.serial_number] = holder
+            elif named is None:
+                others += 1
+            else:
+                strays[row.serial_number] = named
+            # A purchase's SN, or one that was bought elsewhere, is stamped by an affix that does not own it.
+            user = users.get(row.serial_number, holder)
+            if user == POOLED:
+                if row.status == "STAMP":
+                    what = "in the pool, and stamped upstream"
+                    differences.append(Difference(row.serial_number, None, what))
+            elif user is not None and row.status != "STAMP":
+                order = await store.get(user)
+                if order is not None and _stamped_before(order, row.serial_number, started_ms):
                     what = "stamped by us, NOTSTAMP upstream"
-                    differences.append(Difference(row.serial_number, holder, what))
+                    differences.append(Difference(row.serial_number, user, what))
 
     reading = Reading()
     await _read(AccountList(provider, page_size, pages_max), reading, compare)
-    differences += await _not_on_our_books(store, strays)
+    ours |= await _noted_meanwhile(store, strays)
+    differences += [
+        Difference(serial, named, "sold, and not on our books") for serial, named in strays.items()
+    ]
     if reading.complete:
         differences += [
             Difference(
@@ -79,7 +104,7 @@ async def reconcile(
             )
             for serial, holder in sorted(owners.items())
         ]
-    return Reconciliation(differences, others, reading.complete)
+    return Reconciliation(differences, others, await _count(store, ours), reading.complete)
 
 
 async def _read(account_list: AccountList, reading: Reading, compare: Take) -> None:
@@ -93,9 +118,10 @@ async def _read(account_list: AccountList, reading: Reading, compare: Take) -> N
                 raise
 
 
-def _stamped_before(order: Order, at_ms: int) -> bool:
-    """What was stamped while the list was read may stand on it as it was before."""
-    return order.kind == "affix" and order.state is State.COMPLETED and order.updated_ms < at_ms
+def _stamped_before(order: Order, serial: str, at_ms: int) -> bool:
+    """What was stamped while the list was read may stand on it as it was before. An SN that was replaced never was."""
+    done = order.kind == "affix" and order.state is State.COMPLETED and order.updated_ms < at_ms
+    return done and order.serial_number in [*spellings(serial)]
 
 
 async def _owners(store: OrderStore) -> dict[str, str]:
@@ -110,10 +136,27 @@ async def _owners(store: OrderStore) -> dict[str, str]:
     return owners
 
 
-async def _not_on_our_books(store: OrderStore, strays: dict[str, str]) -> list[Difference]:
-    """Those that still are not: one that was being bought when its page was read has come to its order by now."""
+async def _noted_meanwhile(store: OrderStore, strays: dict[str, str]) -> dict[str, str]:
+    """Takes out those that were being bought when their page was read, and have come to our books by now."""
     serials = list(strays)
+    noted: dict[str, str] = {}
     for start in range(0, len(serials), PAGE_MAX):
-        for serial in await store.account.holders(serials[start : start + PAGE_MAX]):
-            del strays[serial]
-    return [Difference(serial, order_id, "sold, and not on our books") for serial, order_id in strays.items()]
+        noted |= await store.account.holders(serials[start : start + PAGE_MAX])
+    for serial in noted:
+        del strays[serial]
+    return noted
+
+
+async def _count(store: OrderStore, ours: dict[str, str]) -> Ours:
+    """Where the ledger has these SNs: asking for their orders would cost a look into the archive for each."""
+    # In one spelling, since the list may have another than the ledger.
+    accounts = {
+        serial.upper(): "pooled" if holder == POOLED else "bought_unused" for serial, holder in ours.items()
+    }
+
+    async for entry in Ledger(store).all_entries():
+        for serial, account in ((entry.serial_number, entry.target), (entry.replaced, "refunded")):
+            if serial.upper() in accounts:
+                accounts[serial.upper()] = account
+    counts = Counter(accounts.values())
+    return Ours(counts["stamped"], counts["bought_unused"], counts["pooled"], counts["refunded"])
