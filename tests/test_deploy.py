@@ -94,7 +94,7 @@ NOTHING = Situation(
 
 def metric_names() -> set[str]:
     calls = {"generate": CallStats({"ok": 1}, (("0.1", 1), ("+Inf", 1)), 0.1)}
-    facts = Facts({"paid": 0}, 0, None, 1, 1, 0, calls, {"provider": RetryBudget(2.5, 3, 1)}, 1)
+    facts = Facts({"paid": 0}, 0, None, 1, 1, 0, calls, {"provider": RetryBudget(2.5, 3, 1)}, 1, 0)
     metrics = Metrics()
     metrics.answered("GET", "/healthz", 200, 0.001)
     metrics.accepted("purchase")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 from redis.asyncio import Redis
 
+from antrean.config.settings import Settings
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
 from antrean.orders.ledger import Ledger
@@ -17,8 +19,10 @@ from antrean.orders.model import IllegalMove, Order, SubmitRefused
 from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
 from antrean.provider.protocol import SerialPage
+from gateway_support import running_gateway
 from orders_support import World
 from test_archive import Shelf
+from test_cli import antrean
 from test_resolve import asked_about, look
 from upstream_model import Sold
 
@@ -240,3 +244,23 @@ async def test_an_archived_order_s_sn_in_other_letters_is_its_own(redis: Redis, 
     await redis.delete(keys.SERIAL_OWNER, keys.SERIAL_USE)
     assert await shelf.store.found(completed.id, completed.serial_number.lower(), "found") is Code.MISSING
     assert await redis.hlen(keys.POOL) == 0
+
+
+async def test_what_is_in_the_pool_is_told(redis: Redis, settings: Settings, tmp_path: Path) -> None:
+    world = World(redis)
+
+    async def told() -> tuple[str, str]:
+        env = {"ANTREAN_REDIS_URL": settings.effective_redis_url}
+        backlog = await asyncio.to_thread(antrean, "backlog", cwd=tmp_path, **env)
+        assert backlog.returncode == 0, backlog.stderr
+        async with running_gateway(redis, settings) as gateway:
+            metrics = await (await gateway.call("GET", "/metrics", role=None)).text()
+        return backlog.stdout, metrics
+
+    backlog, metrics = await told()
+    assert "pool" not in backlog
+    assert "antrean_pool_serials 0.0" in metrics
+    await in_pool(world)
+    backlog, metrics = await told()
+    assert "1 serial numbers in the pool" in backlog
+    assert "antrean_pool_serials 1.0" in metrics

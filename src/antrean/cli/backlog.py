@@ -81,6 +81,8 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
         lines.append(
             Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow")
         )
+    if pooled := await store.account.pooled():
+        lines.append(Text(f"{pooled:,} serial numbers in the pool: bought, and for the next orders"))
     kept = await Promises(redis).kept()
     if told := sum(kept.values()):
         lines.append(Text(f"promised times that held: {kept[Turned.WITHIN] / told:.0%} of {told:,}"))

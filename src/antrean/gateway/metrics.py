@@ -31,6 +31,7 @@ class Facts:
     calls: Mapping[str, CallStats]
     retries: Mapping[str, RetryBudget]
     workers: int
+    pool_serials: int
 
 
 class _FactsCollector:
@@ -58,6 +59,11 @@ class _FactsCollector:
             ("antrean_disk_free_bytes", "Free space where the data dir is", facts.disk_free_bytes),
             ("antrean_redis_replicas", "Replicas connected to the primary", facts.redis_replicas),
             ("antrean_workers", "Workers that are alive", facts.workers),
+            (
+                "antrean_pool_serials",
+                "Serial numbers that are ours and belong to no order",
+                facts.pool_serials,
+            ),
         ):
             if value is not None:
                 yield GaugeMetricFamily(name, text, value=value)

@@ -62,6 +62,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         replication,
         free_bytes,
         workers,
+        pool_serials,
         *retries,
     ) = await asyncio.gather(
         Ledger(parts.store).totals(),
@@ -71,6 +72,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         asked(parts.redis.info("replication")),
         asyncio.to_thread(_free_bytes, parts.settings.data_dir),
         parts.store.alive(now_ms),
+        parts.store.account.pooled(),
         *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
     )
     return Facts(
@@ -83,6 +85,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         calls=calls,
         retries=dict(zip(parts.breakers, retries, strict=True)),
         workers=workers,
+        pool_serials=pool_serials,
     )
 
 

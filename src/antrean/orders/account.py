@@ -54,6 +54,10 @@ class AccountBooks:
             if user is not None
         }
 
+    async def pooled(self) -> int:
+        """How many SNs are ours and belong to no order."""
+        return int(await asked(self._redis.hlen(keys.POOL)))
+
     async def read(self) -> Account:
         """The last explained balance, and what was bought since."""
         raw = await asked(self._redis.hgetall(keys.BALANCE))
