@@ -262,6 +262,9 @@ def test_a_store_s_fault_is_told_in_a_line(
         ("breaker", "open", "provider", "--reason", " "),
         ("personal", "erase", "x", "--reason", ""),
         ("ledger", "refund", "x", "--reason", "y" * 129),
+        ("orders", "replay", "x", "--reason", ""),
+        ("orders", "replay", "x", "--reason", "asked for by 1271010101900001"),
+        ("breaker", "open", "provider", "--reason", "01.234.567.8-901.000"),
     ],
 )
 def test_an_option_beyond_its_bounds_is_refused_before_anything_is_done(words: tuple[str, ...]) -> None:

@@ -354,3 +354,39 @@ async def test_a_purchase_can_be_stamped_by_its_id_and_only_once_it_is_there(gat
     elsewhere = await (await gateway.upload(office=OTHER)).json()
     theirs = await gateway.submit(affix(elsewhere["id"], purchase_order_id=bought["id"]), office=OTHER)
     assert (theirs.status, (await theirs.json())["type"]) == (422, "/problems/purchase-not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/orders/{id}/refund", {}),
+        ("POST", "/v1/orders/{id}/replay", {}),
+        ("POST", "/v1/orders/{id}/cancel", {}),
+        ("POST", "/v1/orders/{id}/erase", {}),
+        ("PUT", "/v1/ops/breaker/provider/override", {"state": "open", "expires_in_s": 60}),
+        ("DELETE", "/v1/ops/breaker/provider/override", {}),
+        ("PUT", "/v1/ops/pause", {}),
+        ("DELETE", "/v1/ops/pause", {}),
+        ("DELETE", "/v1/ops/holds/balance_unexplained", {}),
+        ("POST", "/v1/ops/deadlines", {"from": _day(1), "to": _day(2)}),
+    ],
+)
+async def test_a_reason_that_would_keep_an_identity_number_for_good_is_refused(
+    gateway: Gateway, method: str, path: str, body: dict[str, Any]
+) -> None:
+    order = await gateway.order()
+    path = path.replace("{id}", order["id"])
+    number = "1271 0101 0190 0001"
+    answer = await gateway.call(method, path, role="ops", json=body | {"reason": f"paid to {number}"})
+    assert answer.status == 422
+    assert (await answer.json())["errors"] == [
+        {
+            "field": "reason",
+            "rule": "no-identity-number",
+            "message": "must not hold an identity number: reasons are kept for good",
+        }
+    ]
+    assert number not in await answer.text()
+    # Without the number nothing is said of the reason.
+    answer = await gateway.call(method, path, role="ops", json=body | {"reason": "paid to order 12345"})
+    assert answer.status != 422, await answer.text()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from antrean.orders import eta
 from antrean.orders.holding import Glance, Holding, Outlook, held, holding_of
-from antrean.orders.masking import mask_name, mask_number
+from antrean.orders.masking import holds_identity_number, mask_name, mask_number
 from antrean.orders.model import Document, HistoryEntry, Order, Placement, Taxpayer
 from antrean.orders.place import InOrder
 from antrean.orders.situation import Hold, OfficeLane, Situation
@@ -262,3 +262,24 @@ def test_no_time_is_told_for_an_affix_while_the_stamping_service_is_away() -> No
 def test_no_time_that_is_told_lies_in_the_past() -> None:
     later = Outlook(dataclasses.replace(SITUATION, now_ms=NOW_MS + 900), CLOSED, CLOSED)
     assert render(ORDER, 0, later, BUSY, Look())["eta"]["earliest"] == rfc3339(NOW_MS + 900)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("paid to 1271010101900001", True),
+        ("nik:1271010101900001.", True),
+        ("012345678901000", True),
+        ("01.234.567.8-901.000", True),
+        ("1271 0101 0190 0001", True),
+        ("1271 - 0101 - 0190 - 0001", True),
+        ("7 1271010101900001", True),
+        ("12710101019000", False),
+        ("12710101019000017", False),
+        ("389UY343AP0GE9A40000A9 in place of 489UY343AP0GE9A40000B0", False),
+        ("Rp 10.000, +62 812 3456 7890", False),
+        ("moved from 2024-09-06 to 2024-09-10", False),
+    ],
+)
+def test_an_identity_number_in_a_reason_is_seen_however_it_is_grouped(text: str, holds: bool) -> None:
+    assert holds_identity_number(text) is holds

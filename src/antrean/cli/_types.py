@@ -43,7 +43,11 @@ class Reason(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text, without spaces around it."""
+        from antrean.orders import masking
+
         text = str(value).strip()
         if not (0 < len(text) <= REASON_CHARS_MAX and text.isprintable()):
             self.fail(f"say why, in 1 to {REASON_CHARS_MAX} printable characters.", param, ctx)
+        if masking.holds_identity_number(text):
+            self.fail(f"it {masking.NO_IDENTITY_NUMBER}.", param, ctx)
         return text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import actor, existing_order, local_time, with_redis
-from antrean.cli._types import Office
+from antrean.cli._types import Office, Reason
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -87,7 +87,11 @@ def show(order_id: str) -> None:
 @command.command()
 @click.argument("order_id")
 @click.option(
-    "--reason", default="put back by ops", show_default=True, help="Why; kept in the order's history."
+    "--reason",
+    type=Reason(),
+    default="put back by ops",
+    show_default=True,
+    help="Why; kept in the order's history.",
 )
 @click.option(
     "--decision",

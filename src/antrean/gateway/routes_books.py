@@ -52,14 +52,14 @@ When = Annotated[
 class ReplayIn(submissions.StrictModel):
     """Puts an order back. `decision`: see `POST /v1/orders/{id}/replay`."""
 
-    reason: submissions.Text128 = "put back by ops"
+    reason: submissions.Reason = "put back by ops"
     decision: Decision = "auto"
 
 
 class RefundIn(submissions.StrictModel):
     """Records that the money was given back."""
 
-    reason: submissions.Text128
+    reason: submissions.Reason
 
 
 class DeadlinesIn(submissions.StrictModel):
@@ -71,7 +71,7 @@ class DeadlinesIn(submissions.StrictModel):
     from_: Annotated[When, Field(alias="from")]
     to: When
     office: submissions.Office | None = None
-    reason: submissions.Text128 = "deadline moved by ops"
+    reason: submissions.Reason = "deadline moved by ops"
 
 
 async def ledger(request: web.Request) -> web.Response:

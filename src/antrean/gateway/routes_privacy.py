@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from aiohttp import web
-from pydantic import Field
 
 from antrean.gateway import exchange, submissions
 from antrean.gateway.keys import Role
@@ -23,7 +20,7 @@ from antrean.orders.view import rfc3339
 class EraseIn(submissions.StrictModel):
     """Why personal data is erased before its time."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=128)]
+    reason: submissions.Reason
 
 
 async def access(request: web.Request) -> web.Response:

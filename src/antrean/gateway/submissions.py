@@ -32,7 +32,7 @@ from antrean.gateway import identity, webhook_url
 from antrean.gateway.faults import problem_of
 from antrean.gateway.keys import OFFICE_FORM
 from antrean.gateway.problems import Problem
-from antrean.orders import ids
+from antrean.orders import ids, masking
 from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
 
 #: Stamp duty of this law's kind is older than any paper we will see.
@@ -71,6 +71,12 @@ def _printable(value: str) -> str:
         _refuse("not_blank", "must not be blank")
     if _UNSEEN.search(value):
         _refuse("printable", "must hold printable characters only")
+    return value
+
+
+def _impersonal(value: str) -> str:
+    if masking.holds_identity_number(value):
+        _refuse("no_identity_number", masking.NO_IDENTITY_NUMBER)
     return value
 
 
@@ -172,6 +178,12 @@ Text64 = Annotated[
 ]
 Text128 = Annotated[
     str, Field(min_length=1, max_length=128, json_schema_extra=_PRINTABLE), AfterValidator(_printable)
+]
+#: Why somebody did something: it stays in history, ledger or log when personal data is erased.
+Reason = Annotated[
+    Text128,
+    AfterValidator(_impersonal),
+    Field(json_schema_extra={"description": "Kept for good: it must not hold an identity number."}),
 ]
 #: JSON knows no difference between 1 and 1.0.
 Whole = BeforeValidator(
@@ -371,26 +383,26 @@ class OverrideIn(StrictModel):
     """Forces a breaker."""
 
     state: Literal["open", "closed"]
-    reason: Text128
+    reason: Reason
     expires_in_s: Annotated[float, Field(ge=1, le=7 * 24 * 3600)]
 
 
 class PauseIn(StrictModel):
     """Stops draining."""
 
-    reason: Text128
+    reason: Reason
 
 
 class CancelIn(StrictModel):
     """Withdraws an order."""
 
-    reason: Text128 = "withdrawn"
+    reason: Reason = "withdrawn"
 
 
 class LiftIn(StrictModel):
     """Lifts what holds orders back or forces a breaker."""
 
-    reason: Text128 | None = None
+    reason: Reason | None = None
 
 
 def parse(model: type[M], body: Any) -> M:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+#: 15 or 16 digits (an NPWP, a NIK), written together or in groups.
+_IDENTITY_NUMBER = re.compile(r"(?<!\d)\d(?:[\s.-]{0,3}\d){14,15}(?!\d)")
+#: What is said of a reason that holds one.
+NO_IDENTITY_NUMBER = "must not hold an identity number: reasons are kept for good"
 #: Words of a name that leave a trace; the rest leaves none.
 WORDS_MAX = 4
+
+
+def holds_identity_number(text: str) -> bool:
+    """Whether digits in it look like an identity number: they would outlive the erasure of who it belongs to."""
+    return _IDENTITY_NUMBER.search(text) is not None
 
 
 def mask_number(identity_number: str) -> str:
