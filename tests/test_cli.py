@@ -25,6 +25,7 @@ from antrean.config.settings import Settings
 from antrean.orders import keys
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.view import rfc3339
+from orders_support import World
 from simulated_upstream import PASSWORD, USER, simulated
 
 
@@ -311,3 +312,21 @@ def test_a_command_leaves_without_waiting_for_threads_that_are_not_its_own(tmp_p
         )
         assert (done.returncode, done.stdout) == (expected, "said antrean\nlast words\n")
         assert done.stderr.strip() == ("why" if given == "'why'" else "")
+
+
+async def test_days_and_times_say_of_which_zone_they_are(
+    redis: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    world = World(redis)
+    env = {"ANTREAN_REDIS_URL": settings.effective_redis_url, "TZ": "Asia/Makassar"}
+    empty = await asyncio.to_thread(antrean, "ledger", cwd=tmp_path, **env)
+    assert "changes by day" not in empty.stdout
+    order = await world.submit(deadline_ms=world.now_ms)
+    # 2027-01-15, 15:00 in Jakarta and 16:00 in Makassar.
+    books = await asyncio.to_thread(antrean, "ledger", "--until", "2027-01-15", cwd=tmp_path, **env)
+    *_, heading, day = books.stdout.splitlines()
+    assert heading == "changes by day (Jakarta) and office"
+    assert day.startswith("2027-01-15  MDN-01 ")
+    shown = await asyncio.to_thread(antrean, "orders", "show", order.id, cwd=tmp_path, **env)
+    assert "deadline        2027-01-15 16:00:00 WITA\n" in shown.stdout
+    assert "  2027-01-15 16:00:00 WITA  queued " in shown.stdout

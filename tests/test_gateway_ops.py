@@ -243,6 +243,9 @@ async def test_the_ledger_is_read_page_by_page_and_as_a_file_with_the_same_rows(
     lines = list(csv.DictReader(io.StringIO(await answer.text())))
     assert [line["id"] for line in lines] == [row["id"] for row in rows]
     assert all(line["amount_idr"] == "10000" for line in lines)
+    assert {line["day"] for line in lines} <= {
+        day["day"] for day in (await _json(gateway, "GET", "/v1/ops/ledger"))["days"]
+    }
     for query in ("cursor=x", "cursor=1-", f"cursor={2**64}-0", "limit=0", "limit=1001", "limit=1.5"):
         assert (await gateway.call("GET", f"/v1/ops/ledger?{query}", role="ops")).status == 422
 
@@ -390,3 +393,28 @@ async def test_a_reason_that_would_keep_an_identity_number_for_good_is_refused(
     # Without the number nothing is said of the reason.
     answer = await gateway.call(method, path, role="ops", json=body | {"reason": "paid to order 12345"})
     assert answer.status != 422, await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("path", "named", "known"),
+    [
+        ("ledger?office=MDN-01", "office", "cursor, limit, until"),
+        ("ledger?limit=1&since=2026-01-01", "since", "cursor, limit, until"),
+        ("ledger?Limit=1", "Limit", "cursor, limit, until"),
+        ("ledger?1271010101900001=x", "(unnamed)", "cursor, limit, until"),
+        ("ledger.csv?until=2026-01-01", "until", "none"),
+    ],
+)
+async def test_a_filter_that_the_ledger_does_not_know_is_refused_and_not_passed_over(
+    gateway: Gateway, path: str, named: str, known: str
+) -> None:
+    answer = await gateway.call("GET", f"/v1/ops/{path}", role="ops")
+    assert answer.status == 422
+    [error] = (await answer.json())["errors"]
+    assert error == {
+        "field": named,
+        "rule": "unknown-parameter",
+        "message": f"is not a query parameter here; known: {known}",
+    }
+    plain = path.partition("?")[0]
+    assert (await gateway.call("GET", f"/v1/ops/{plain}", role="ops")).status == 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis.asyncio import Redis
 
@@ -138,3 +140,25 @@ async def test_a_refund_of_what_was_never_bought_ends_the_order(redis: Redis) ->
     assert await Ledger(world.store).refund(order.id, "ops: paid back") == "held"
     assert (await world.order(order.id)).state is State.CANCELLED
     await world.assert_books_balance()
+
+
+async def test_totals_days_and_entries_of_one_page_agree_while_orders_come_in(redis: Redis) -> None:
+    world = World(redis)
+    books = Ledger(world.store)
+    done = asyncio.Event()
+
+    async def others() -> None:
+        for _ in range(100):
+            await world.submit()
+        done.set()
+
+    coming = asyncio.create_task(others())
+    seen: set[int] = set()
+    while not done.is_set():
+        page = await books.page(None, 1000, None)
+        paid = page.totals_idr[PAID]
+        seen.add(paid)
+        assert paid == page.totals_idr["held"] == sum(entry.amount_idr for entry in page.entries)
+        assert paid == sum(day.totals_idr[PAID] for day in page.days)
+    await coming
+    assert len(seen) > 3

@@ -64,6 +64,13 @@ def local_time(ms: int | float) -> str:
     return moment(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def zoned_time(ms: int) -> str:
+    """The same with the name of the zone, where it is compared with other machines'."""
+    from antrean.orders.model import moment
+
+    return f"{local_time(ms)} {moment(ms).astimezone():%Z}"
+
+
 async def existing_order(store: OrderStore, order_id: str) -> Order:
     """The order of that id. Raises click.ClickException where there is none."""
     order = await store.get(order_id)

@@ -48,7 +48,10 @@ def _totals(until: datetime | None) -> None:
         for account in (PAID, *PARTS):
             click.echo(f"{account:<14} Rp {totals[account]:>15,}")
         click.echo(f"{'difference':<14} Rp {difference_idr(totals):>15,}")
-        for day in await ledger.days(until.date() if until else None):
+        days = await ledger.days(until.date() if until else None)
+        if days:
+            click.echo("changes by day (Jakarta) and office")
+        for day in days:
             amounts = "  ".join(f"{a} {day.totals_idr[a]:,}" for a in (PAID, *PARTS))
             click.echo(f"{day.day}  {day.office:<12} {amounts}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from antrean.cli._redis import actor, existing_order, local_time, with_redis
+from antrean.cli._redis import actor, existing_order, local_time, with_redis, zoned_time
 from antrean.cli._types import Office, Reason
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def show(order_id: str) -> None:
             "ticket": str(order.ticket_number),
             "serial number": order.serial_number or "-",
             "upstream calls": str(order.calls),
-            "deadline": local_time(order.deadline_ms) if order.deadline_ms else "-",
+            "deadline": zoned_time(order.deadline_ms) if order.deadline_ms else "-",
             "reference": order.reference or "-",
         }
         if order.error:
@@ -79,7 +79,7 @@ def show(order_id: str) -> None:
         for name, value in rows.items():
             click.echo(f"{name:<15} {value}")
         for entry in order.history:
-            click.echo(f"  {local_time(entry.at_ms)}  {entry.state.value:<9} {entry.note}")
+            click.echo(f"  {zoned_time(entry.at_ms)}  {entry.state.value:<9} {entry.note}")
 
     with_redis(work)
 

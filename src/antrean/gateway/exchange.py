@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.multipart import MultipartReader
 from aiohttp.web_protocol import RequestPayloadError
 
+from antrean.gateway.faults import FIELD_NAME
 from antrean.gateway.operations import JSON
 from antrean.gateway.problems import Problem, invalid
 from antrean.orders.holding import Language
@@ -144,6 +145,15 @@ def known_tags(request: web.Request) -> frozenset[str]:
     lines = request.headers.getall("If-None-Match", [])
     tags = (tag.strip().removeprefix("W/") for line in lines for tag in line.split(","))
     return frozenset(tag for tag in tags if tag)
+
+
+def only_query(request: web.Request, *known: str) -> None:
+    """Refuse what this route does not know: a filter that is passed over makes a wrong answer. Raises Problem."""
+    for name in request.query:
+        if name not in known:
+            shown = name if FIELD_NAME.fullmatch(name) else "(unnamed)"
+            takes = ", ".join(known) or "none"
+            raise invalid(shown, "unknown-parameter", f"is not a query parameter here; known: {takes}")
 
 
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:

@@ -10,7 +10,8 @@ from pydantic_core import ErrorDetails, core_schema
 
 from antrean.gateway.problems import Problem, invalid_fields
 
-_FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
+#: A name that may be shown to whoever sent it.
+FIELD_NAME = re.compile(r"[A-Za-z_]{1,40}")
 
 #: pydantic's error types whose messages speak of the rule alone; all others get words of ours.
 _OWN_WORDS = {
@@ -54,7 +55,7 @@ def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
         field, _, rule = kind.partition(":")
         place.append(field)
     # A field's name may have been invented by who sent it, and may be anything.
-    names = [str(p) if isinstance(p, int) or _FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
+    names = [str(p) if isinstance(p, int) or FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
     speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
     message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")
     return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}

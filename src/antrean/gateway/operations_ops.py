@@ -141,7 +141,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         BOOKS,
         "Totals, days, and entries in the order written",
         {200: (JSON, answers_ops.Ledger)},
-        about="paid = stamped + bought_unused + refunded + held, at every moment. Days come with the first page.",
+        about=(
+            "paid = stamped + bought_unused + refunded + held, at every moment. Days come with the first page. "
+            "Totals, days and entries of one answer are of one moment. A parameter that is not known here is refused."
+        ),
         params=(
             query(
                 "until",
@@ -164,7 +167,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
     ),
     ("GET", "/v1/ops/ledger.csv"): Operation(
-        "getLedgerCsv", BOOKS, "The whole book as CSV", {200: (CSV, PLAIN)}
+        "getLedgerCsv",
+        BOOKS,
+        "The whole book as CSV",
+        {200: (CSV, PLAIN)},
+        about="The last column is the day of the books, which turn over at midnight in Jakarta. No parameter is taken.",
+        problems=("validation",),
     ),
     ("GET", "/v1/ops/keys"): Operation(
         "listKeys", KEYS, "All keys, without their secrets", {200: (JSON, answers_ops.Keys)}

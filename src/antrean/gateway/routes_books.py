@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
@@ -76,20 +75,20 @@ class DeadlinesIn(submissions.StrictModel):
 
 async def ledger(request: web.Request) -> web.Response:
     """`GET /v1/ops/ledger?cursor=&limit=`: totals, entries in the order written, and with the first page
-    the last days' totals by office."""
-    books = _books(request)
+    the last days' totals by office. All of one moment."""
+    exchange.only_query(request, "cursor", "limit", "until")
     cursor = request.query.get("cursor") or None
     if cursor is not None and not _is_entry_id(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     limit = exchange.query_integer(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX)
-    totals, rows = await asyncio.gather(books.totals(), books.entries(cursor, limit))
-    days = await books.days(_last_day(request)) if cursor is None else []
+    page = await _books(request).page(cursor, limit, _last_day(request))
+    rows = page.entries
     return exchange.json_response(
         {
-            "totals_idr": totals,
-            "difference_idr": difference_idr(totals),
+            "totals_idr": page.totals_idr,
+            "difference_idr": difference_idr(page.totals_idr),
             "days": [
-                {"day": d.day.isoformat(), "office": d.office, "totals_idr": d.totals_idr} for d in days
+                {"day": d.day.isoformat(), "office": d.office, "totals_idr": d.totals_idr} for d in page.days
             ],
             "rows": [_row(entry) for entry in rows],
             "next_cursor": rows[-1].id if len(rows) == limit else None,
@@ -99,6 +98,7 @@ async def ledger(request: web.Request) -> web.Response:
 
 async def ledger_file(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/ledger.csv`: the whole book, read and sent page by page; cut off where it can not be read on."""
+    exchange.only_query(request)
     pages = _books(request).pages()
     first: list[Entry] = await anext(pages, [])  # what fails at once is answered by a problem
     response = web.StreamResponse(

@@ -99,6 +99,7 @@ class Ledger:
 
     async def page(self, after: str | None, limit: int, until: date | None) -> Page:
         """Totals, entries as from `entries` and, where none went before, days as from `days`: all of one moment."""
+        limit = min(limit, PAGE_MAX)
         shown = [] if after else await self._days_shown(until)
         pipe = self._redis.pipeline(transaction=True)
         pipe.hgetall(keys.LEDGER_TOTALS)
@@ -110,6 +111,7 @@ class Ledger:
 
     async def entries(self, after: str | None, limit: int) -> list[Entry]:
         """Entries in the order in which they were written, those after the entry id `after`, archived or not."""
+        limit = min(limit, PAGE_MAX)
         pipe = self._redis.pipeline(transaction=True)
         _ask_for_entries(pipe, after, limit)
         names, recent = await asked(pipe.execute())
@@ -126,7 +128,7 @@ class Ledger:
                 rows += [r for r in segment if sortable(r[0].decode()) > passed]
         if len(names) < SEGMENTS_MAX:
             rows += recent
-        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows[: min(limit, PAGE_MAX)]]
+        return [_entry(entry_id.decode(), fields) for entry_id, fields in rows[:limit]]
 
     async def _segment(self, name: str) -> list[Row]:
         if self._archive is None:
@@ -192,7 +194,7 @@ def _ask_for_entries(pipe: Pipeline, after: str | None, limit: int) -> None:
     # "~" stands behind every character of a name. Two whole segments hold more than is asked for.
     beyond = f"({sortable(after)}~" if after else "-"
     pipe.zrangebylex(keys.LEDGER_SEGMENTS, beyond, "+", start=0, num=SEGMENTS_MAX)
-    pipe.xrange(keys.LEDGER, f"({after}" if after else "-", "+", count=min(limit, PAGE_MAX))
+    pipe.xrange(keys.LEDGER, f"({after}" if after else "-", "+", count=limit)
 
 
 def _ask_for_days(pipe: Pipeline, days: Sequence[int]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from antrean.orders.ledger import Entry, entry_time
+from antrean.orders.ledger import Entry, entry_time, wib_day
 
-COLUMNS = ("id", "at", "order_id", "office", "from", "to", "amount_idr", "serial_number", "reason")
+COLUMNS = ("id", "at", "order_id", "office", "from", "to", "amount_idr", "serial_number", "reason", "day")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -17,7 +17,7 @@ def safe_cell(text: str) -> str:
 
 
 def row_line(entry: Entry) -> str:
-    """One entry as a line of CSV."""
+    """One entry as a line of CSV. `at` is UTC; `day` is the day of the books, Jakarta's."""
     return _line(
         [
             entry.id,
@@ -29,6 +29,7 @@ def row_line(entry: Entry) -> str:
             str(entry.amount_idr),
             entry.serial_number,
             entry.reason,
+            wib_day(entry.at_ms).isoformat(),
         ]
     )
 
