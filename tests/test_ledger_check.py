@@ -12,10 +12,11 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.orders import keys, ledger_check
 from antrean.orders.ledger import Entry, Ledger, wib_day
-from antrean.orders.ledger_archive import SEGMENT_ENTRIES
-from antrean.orders.ledger_check import Check, check_ledger
+from antrean.orders.ledger_archive import ROOT, SEGMENT_ENTRIES
+from antrean.orders.ledger_check import Check, Fault, check_ledger
 from antrean.orders.ledger_trail import Trail
 from antrean.orders.model import Order
+from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
 from orders_support import World
 from test_cli import antrean
@@ -92,6 +93,23 @@ async def test_old_entries_count_wherever_they_are(redis: Redis, tmp_path: Path)
     assert await check_ledger(books.store) == Check(entries=SEGMENT_ENTRIES)
     where = await write(books.world, f"{7:026d}", "", "held")
     assert await told(books.world) == [(where, "the order is paid a second time")]
+
+
+async def test_a_part_of_the_book_that_is_lost_is_a_fault_and_keeps_no_other_back(
+    redis: Redis, tmp_path: Path
+) -> None:
+    books = Books(redis, tmp_path)
+    twice = [await write(books.world, "a", "", "held") for _ in range(2 * SEGMENT_ENTRIES)]
+    books.later()
+    assert await moved(books) == 2
+    first, second = sorted(await books.objects.paths(ROOT))
+    await books.objects.delete(second)
+    found = await check_ledger(books.store)
+    assert found.entries == SEGMENT_ENTRIES
+    assert found.faults[0] == Fault(twice[1], "the order is paid a second time")
+    assert (found.faults[-1].where, second in found.faults[-1].what) == ("book", True)
+    await books.objects.delete(first)
+    assert (await reconcile(books.store, books.world.upstream)).ours is None
 
 
 async def test_what_is_written_while_it_reads_is_no_fault(

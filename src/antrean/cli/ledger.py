@@ -131,11 +131,15 @@ def reconcile() -> None:
         if not found.complete:
             click.echo("The list is too long to be read to its end: nothing is said of what it does not show")
         click.echo(f"{len(found.differences)} differences")
-        ours = found.ours
-        click.echo(
-            f"Of our serial numbers on the list {ours.stamped:,} are stamped, {ours.unused:,} with a citizen, "
-            f"{ours.pooled:,} in the pool, {ours.written_off:,} written off (refunded or replaced)"
-        )
+        if ours := found.ours:
+            click.echo(
+                f"Of our serial numbers on the list {ours.stamped:,} are stamped, {ours.unused:,} with a citizen, "
+                f"{ours.pooled:,} in the pool, {ours.written_off:,} written off (refunded or replaced)"
+            )
+        else:
+            click.echo(
+                "A part of the ledger is lost, so ours on the list are not counted: `antrean ledger check`"
+            )
         return 1 if found.differences else 0 if found.complete else NOT_ASKED
 
     if code := with_redis(work):

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.ledger import EPOCH, PAGE_MAX, PAID, PARTS, Ledger, accounts_of, difference_idr
-from antrean.orders.ledger_archive import newest_of, sortable
+from antrean.orders.ledger_archive import LedgerDamaged, newest_of, sortable
 from antrean.orders.ledger_trail import Trail
 from antrean.orders.store import OrderStore
 
@@ -43,9 +43,15 @@ class Check:
 async def check_ledger(store: OrderStore) -> Check:
     """Read every entry, while work goes on. Memory: see Trail.
 
-    Raises StoreUnavailable, and LedgerDamaged where a part of the book is lost.
+    A part of the book that is lost is a fault, and the end of the reading. Raises StoreUnavailable.
     """
-    return await _Reading(store).run()
+    reading = _Reading(store)
+    try:
+        await reading.run()
+    except LedgerDamaged as error:
+        reading.check.add("book", f"{error}. Nothing after it was compared, nor the totals")
+    reading.check.entries = reading.trail.entries
+    return reading.check
 
 
 class _Reading:
@@ -54,23 +60,21 @@ class _Reading:
     def __init__(self, store: OrderStore) -> None:
         self._redis = store.scripts.redis
         self._books = Ledger(store)
-        self._trail = Trail()
-        self._check = Check()
+        self.trail = Trail()
+        self.check = Check()
         self._after: str | None = None
 
-    async def run(self) -> Check:
-        """The whole comparison. Raises StoreUnavailable."""
+    async def run(self) -> None:
+        """The whole comparison. Raises StoreUnavailable, LedgerDamaged."""
         totals, last = await self._with_last(keys.LEDGER_TOTALS)
         await self._read_to(last)
         noted = accounts_of(totals)
         for account in (PAID, *PARTS):
-            self._compare(account, noted[account], self._trail.totals[account])
+            self._compare(account, noted[account], self.trail.totals[account])
         if difference := difference_idr(noted):
-            self._check.add("difference", f"paid is Rp {difference:,} more than the sum of its parts")
-        if self._trail.days:
-            await self._days(min(self._trail.days), max(self._trail.days))
-        self._check.entries = self._trail.entries
-        return self._check
+            self.check.add("difference", f"paid is Rp {difference:,} more than the sum of its parts")
+        if self.trail.days:
+            await self._days(min(self.trail.days), max(self.trail.days))
 
     async def _days(self, first: date, newest: date) -> None:
         raw: dict[bytes, bytes] = await asked(self._redis.hgetall(keys.LEDGER_DAYS))
@@ -91,7 +95,7 @@ class _Reading:
                 self._compare_day(EPOCH + timedelta(days=number), noted)
 
     def _compare_day(self, day: date, noted: dict[str, dict[str, int]]) -> None:
-        found = self._trail.days.pop(day, {})
+        found = self.trail.days.pop(day, {})
         for office in sorted({*noted, *found}):
             for account in (PAID, *PARTS):
                 there, summed = (each.get(office, {}).get(account, 0) for each in (noted, found))
@@ -99,7 +103,7 @@ class _Reading:
 
     def _compare(self, where: str, noted: int, summed: int) -> None:
         if noted != summed:
-            self._check.add(where, f"Rp {noted:,} by the totals, Rp {summed:,} by the entries")
+            self.check.add(where, f"Rp {noted:,} by the totals, Rp {summed:,} by the entries")
 
     async def _with_last(self, name: str) -> tuple[dict[bytes, bytes], str | None]:
         """A hash of Redis, and the id of the last entry that had been written by that very moment."""
@@ -117,11 +121,11 @@ class _Reading:
         while last is not None and (self._after is None or sortable(self._after) < sortable(last)):
             page = await self._books.entries(self._after, PAGE_MAX)
             if not page:
-                self._check.add(last, "the entry was there, and can not be read any more")
+                self.check.add(last, "the entry was there, and can not be read any more")
                 return
             for entry in page:
                 if sortable(entry.id) > sortable(last):
                     return
-                for what in self._trail.take(entry):
-                    self._check.add(f"{entry.id} {entry.order_id or '-'}", what)
+                for what in self.trail.take(entry):
+                    self.check.add(f"{entry.id} {entry.order_id or '-'}", what)
                 self._after = entry.id

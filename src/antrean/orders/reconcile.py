@@ -10,6 +10,7 @@ from antrean.orders.account import POOLED, spellings
 from antrean.orders.account_list import PAGE_SIZE, ZERO_FAILED_MAX, AccountList, Reading, Take, order_id_of
 from antrean.orders.asking import asked
 from antrean.orders.ledger import PAGE_MAX, Ledger
+from antrean.orders.ledger_archive import LedgerDamaged
 from antrean.orders.model import Order
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -43,13 +44,13 @@ class Ours:
 class Reconciliation:
     """`others`: SNs on the list whose file name is not of our making. Other users of the account have bought them.
 
-    `ours`: the SNs on the list that are on our books, counted by where those have them.
+    `ours`: the SNs on the list that are on our books, counted by where those have them; None where a part is lost.
     `complete`: the list was read to its end. Where it was not, nothing is said of what it does not show.
     """
 
     differences: list[Difference]
     others: int
-    ours: Ours
+    ours: Ours | None
     complete: bool = True
 
 
@@ -104,7 +105,11 @@ async def reconcile(
             )
             for serial, holder in sorted(owners.items())
         ]
-    return Reconciliation(differences, others, await _count(store, ours), reading.complete)
+    try:
+        counted = await _count(store, ours)
+    except LedgerDamaged:  # what was found is told all the same
+        counted = None
+    return Reconciliation(differences, others, counted, reading.complete)
 
 
 async def _read(account_list: AccountList, reading: Reading, compare: Take) -> None:
