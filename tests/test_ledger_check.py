@@ -249,3 +249,12 @@ async def test_the_command_says_what_is_wrong_and_fails(
     assert wrong.returncode == 1
     assert wrong.stdout.splitlines()[0] == f"{where}  the order is paid a second time"
     assert wrong.stdout.splitlines()[-1].endswith("entries, 1 faults")
+
+
+def test_an_sn_that_was_replaced_is_used_by_nobody_any_more() -> None:
+    trail = Trail()
+    moves = [("", "held", ""), ("held", "bought_unused", "OLD"), ("bought_unused", "bought_unused", "NEW")]
+    for source, target, serial in moves:
+        assert trail.take(Entry("1-0", 0, "a", "MDN-01", source, target, 10_000, serial, "")) == []
+    used = Entry("2-0", 0, "b", "MDN-01", "bought_unused", "stamped", 10_000, "OLD", "")
+    assert trail.take(used) == ["the SN OLD leaves bought_unused a second time"]
