@@ -94,13 +94,13 @@ NOTHING = Situation(
 
 def metric_names() -> set[str]:
     calls = {"generate": CallStats({"ok": 1}, (("0.1", 1), ("+Inf", 1)), 0.1)}
-    facts = Facts({"paid": 0}, 0, None, 1, 1, 0, calls, {"provider": RetryBudget(2.5, 3, 1)}, 1, 0)
+    facts = Facts({"paid": 0}, 0, None, 1, 0, calls, {"provider": RetryBudget(2.5, 3, 1)}, 1, 0)
     metrics = Metrics()
     metrics.answered("GET", "/healthz", 200, 0.001)
     metrics.accepted("purchase")
     outlook = Outlook(NOTHING, Glance(False, 0), Glance(False, 0))
     shared = metrics.shared_text(outlook, {"provider": {"state": "closed"}}, facts)
-    text = (metrics.own_text(0, {"orders": True}) + shared).decode()
+    text = (metrics.own_text(0, {"orders": True}, 1) + shared).decode()
     return set(re.findall(r"^(antrean_\w+)", text, re.MULTILINE)) | set(
         re.findall(r"^# TYPE (antrean_\w+)", text, re.MULTILINE)
     )

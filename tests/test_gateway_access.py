@@ -204,6 +204,7 @@ async def test_with_redis_away_the_metrics_tell_what_the_gateway_knows_by_itself
             text = await answer.text()
             await asyncio.sleep(0.1)
     assert 'antrean_orders_accepted_total{kind="purchase"} 1.0' in text
+    assert "antrean_disk_free_bytes" in text
     assert "antrean_orders{" not in text
     given["path"] = there
 

@@ -213,9 +213,7 @@ async def _retire(vault: Vault, scripts: Scripts, *, look: bool) -> tuple[str, i
     others = [key_id for key_id in vault.key_ids if key_id != vault.primary]
     answer = await asked(scripts.run("ring_retire", vault.primary, keys.RING_SILENT_MS, int(look), *others))
     if answer[0] == Code.RETIRED:
-        raise StillSealing(
-            f"No gateway encrypts with {vault.primary} yet. Start every gateway and worker again with it first."
-        )
+        raise _not_begun(vault)
     return None if answer[0] == Code.OK else (answer[1].decode(), int(answer[2]))
 
 
@@ -230,9 +228,13 @@ def _none_seals(vault: Vault, sealing: tuple[str, int] | None) -> None:
 async def require_sealing(vault: Vault, redis: Redis) -> None:
     """Raises StillSealing where no gateway has begun with the first key: then some process may not have it."""
     if not await asked(redis.hexists(keys.RING, vault.primary)):
-        raise StillSealing(
-            f"No gateway encrypts with {vault.primary} yet. Start every gateway and worker again with it first."
-        )
+        raise _not_begun(vault)
+
+
+def _not_begun(vault: Vault) -> StillSealing:
+    return StillSealing(
+        f"No gateway encrypts with {vault.primary} yet. Start every gateway and worker again with it first."
+    )
 
 
 @contextmanager

@@ -26,7 +26,6 @@ class Facts:
     ledger_difference_idr: int
     oldest_age_s: float | None
     concurrency_limit: int
-    disk_free_bytes: int | None
     redis_replicas: int
     calls: Mapping[str, CallStats]
     retries: Mapping[str, RetryBudget]
@@ -56,7 +55,6 @@ class _FactsCollector:
             ),
             ("antrean_oldest_order_age_seconds", "Age of the oldest open order", facts.oldest_age_s or 0),
             ("antrean_concurrency_limit", "Upstream calls that may be in flight", facts.concurrency_limit),
-            ("antrean_disk_free_bytes", "Free space where the data dir is", facts.disk_free_bytes),
             ("antrean_redis_replicas", "Replicas connected to the primary", facts.redis_replicas),
             ("antrean_workers", "Workers that are alive", facts.workers),
             (
@@ -97,6 +95,18 @@ class _FactsCollector:
         yield retries
 
 
+class _DiskCollector:
+    """The free space of this reading; nothing where there is no folder yet."""
+
+    free_bytes: int | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by prometheus_client."""
+        if self.free_bytes is not None:
+            text = "Free space where the data dir is"
+            yield GaugeMetricFamily("antrean_disk_free_bytes", text, value=self.free_bytes)
+
+
 class Metrics:
     """The gateway's own counts, and the queue as it is when somebody reads."""
 
@@ -122,6 +132,8 @@ class Metrics:
         self._ready = Gauge(
             "antrean_ready", "1 where it can be accepted durably: orders, documents", ["what"], registry=r
         )
+        self._disk = _DiskCollector()
+        r.register(self._disk)
         r = self._shared
         self._orders = Gauge("antrean_orders", "Orders by state", ["state"], registry=r)
         self._lane = Gauge("antrean_lane_orders", "Orders that wait, by lane", ["lane"], registry=r)
@@ -166,8 +178,9 @@ class Metrics:
         self._addresses.labels("failing").set(counts.failing)
         self._addresses.labels("disabled").set(counts.disabled)
 
-    def own_text(self, watches: int, ready: Mapping[str, bool]) -> bytes:
+    def own_text(self, watches: int, ready: Mapping[str, bool], disk_free_bytes: int | None) -> bytes:
         """The exposition format of what this process knows by itself. `ready`: what can be accepted durably."""
+        self._disk.free_bytes = disk_free_bytes
         self._watches.set(watches)
         for what, able in ready.items():
             self._ready.labels(what).set(able)

@@ -40,7 +40,8 @@ async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text. Without the store it lacks what is shared, and tells that this gateway accepts nothing."""
     services = request.app[SERVICES]
     ready = {what: not reasons for what, reasons in (await services.readiness()).items()}
-    text = services.metrics.own_text(services.parts.hub.watches, ready)
+    free_bytes = await asyncio.to_thread(_free_bytes, services.parts.settings.data_dir)
+    text = services.metrics.own_text(services.parts.hub.watches, ready, free_bytes)
     try:
         services.metrics.webhooks(await services.parts.outbox.counts())
         seen = await services.seen()
@@ -60,7 +61,6 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         oldest_ms,
         throughput,
         replication,
-        free_bytes,
         workers,
         pool_serials,
         *retries,
@@ -70,7 +70,6 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         parts.store.lanes.oldest_ms(),
         asked(parts.throughput()),
         asked(parts.redis.info("replication")),
-        asyncio.to_thread(_free_bytes, parts.settings.data_dir),
         parts.store.alive(now_ms),
         parts.store.account.pooled(),
         *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
@@ -80,7 +79,6 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         ledger_difference_idr=difference_idr(totals),
         oldest_age_s=None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000),
         concurrency_limit=throughput.limit,
-        disk_free_bytes=free_bytes,
         redis_replicas=int(replication.get("connected_slaves", 0)),
         calls=calls,
         retries=dict(zip(parts.breakers, retries, strict=True)),

@@ -180,7 +180,11 @@ class Ledger:
         if answer[0] == Code.SERIAL_TAKEN:
             raise IllegalMove("its serial number is used by another order", None)
         if answer[0] != Code.OK:
-            raise IllegalMove("only an order that came to nothing can be refunded", None)
+            raise IllegalMove(
+                "only an order that was refused, or waits for a person, and was paid here can be refunded: "
+                "a withdrawn one was booked as paid back then, one with its own serial number paid nothing",
+                None,
+            )
         return str(answer[1].decode())
 
 
