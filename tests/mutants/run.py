@@ -159,6 +159,30 @@ MUTANTS: tuple[Mutant, ...] = (
         "    return Verdict.AGREES",
     ),
 )
+_SERIALS = (("tests/test_serials.py",),)
+MUTANTS += (
+    Mutant(
+        "an affix is given the SN of a purchase that may be refunded",
+        "orders/lua/submit.lua",
+        "if of[2] and of[2] ~= S.COMPLETED then return {CODE.PURCHASE_OPEN} end",
+        "",
+        _SERIALS,
+    ),
+    Mutant(
+        "an SN that was replaced may be used again",
+        "orders/lua/replay.lua",
+        "if sn and not block_serial(o) then return {CODE.SERIAL_TAKEN} end\n",
+        "",
+        _SERIALS,
+    ),
+    Mutant(
+        "a purchase whose SN an affix uses is refunded",
+        "orders/lua/refund.lua",
+        "if o.own == '1' and not block_serial(o) then return {CODE.SERIAL_TAKEN} end\n",
+        "",
+        _SERIALS,
+    ),
+)
 MUTANTS += tuple(Mutant(*fault, suites=personal.SUITES) for fault in personal.FAULTS)
 MUTANTS += tuple(Mutant(*fault, suites=old_orders.SUITES) for fault in old_orders.FAULTS)
 
