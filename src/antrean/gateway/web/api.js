@@ -24,12 +24,19 @@ export class Problem extends Error {
 export class Unreachable extends Error {}
 
 const TIMEOUT_MS = 20_000;
+let owner = null;
+
+/** From now on every call says whose page this is: the cookie, which all tabs share, may become another office's. */
+export function speakFor(session) {
+  owner = `${session.role}:${session.office}`;
+}
 
 /** One call. Answers JSON, or the Response where `raw`; `heard(headers)` first. Throws Problem, Unreachable. */
 export async function call(method, path, { json, body, type, headers = {}, raw = false, heard, timeoutMs = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeoutMs);
   const given = { "X-Antrean-Page": "1", "Accept-Language": language, ...headers };
+  if (owner !== null) given["X-Antrean-Session-Of"] = owner;
   if (json !== undefined) given["Content-Type"] = "application/json";
   if (type) given["Content-Type"] = type;
   try {

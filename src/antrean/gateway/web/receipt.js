@@ -25,7 +25,7 @@ export class Receipt {
     outbox.addEventListener("rekeyed", ({ detail }) => {
       if (detail.from === this.#key) this.#key = detail.to;
     });
-    outbox.addEventListener("line", ({ detail }) => this.#key && !detail.reached && this.#unsent());
+    outbox.addEventListener("line", ({ detail }) => this.#key && (detail.ended ? this.#ended() : !detail.reached && this.#unsent()));
   }
 
   #wait(key) {
@@ -46,6 +46,11 @@ export class Receipt {
     clearTimeout(this.#timer);
     if (this.element.querySelector(".held")) return; // Not read out again at every try.
     this.#say("held", "send", h("p", {}, h("b", {}, t("receipt.unsent")), " ", t("receipt.unsent.more")));
+  }
+
+  #ended() {
+    clearTimeout(this.#timer);
+    this.#say("held", "send", h("p", {}, h("b", {}, t("receipt.unsent")), " ", t("receipt.ended")));
   }
 
   refused() {
