@@ -31,7 +31,7 @@ export function speakFor(session) {
   owner = `${session.role}:${session.office}`;
 }
 
-/** One call. Answers JSON, or the Response where `raw`; `heard(headers)` first. Throws Problem, Unreachable. */
+/** One call. Answers JSON, or the Response where `raw`; `heard(answer)` first. Throws Problem, Unreachable. */
 export async function call(method, path, { json, body, type, headers = {}, raw = false, heard, timeoutMs = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeoutMs);
@@ -47,7 +47,7 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
       credentials: "same-origin",
       signal: abort.signal,
     });
-    if (answer.ok) heard?.(answer.headers);
+    if (answer.ok) heard?.(answer);
     if (answer.ok) return raw ? answer : answer.status === 204 ? null : await answer.json();
     const problem = new Problem(answer.status, await answer.json().catch(() => null));
     if (answer.status === 401 && path !== "/v1/session") dispatchEvent(new CustomEvent("session-ended"));
@@ -58,6 +58,13 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Send a paper; answers what the gateway made of it. */
+export async function upload(pdf) {
+  const made = await call("POST", "/v1/documents", { body: pdf, type: "application/pdf", timeoutMs: 60_000 });
+  if (typeof made?.id !== "string") throw new Unreachable("no answer of the gateway's");
+  return made;
 }
 
 /** The words for one field's error, ours where we have them. */

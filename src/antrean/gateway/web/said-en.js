@@ -1,4 +1,4 @@
-// English: sentences of the record, and about what is kept on this computer.
+// English: sentences of the record, about what is kept on this computer, and about a file.
 export default {
   "line.ended": "Sign-in needed",
   "receipt.ended": "Not sent yet; sign in again first. Do not type it again.",
@@ -7,6 +7,9 @@ export default {
   "kept.not.draft": "What is typed could not be kept on this computer. Do not close this page before it is sent.",
   "kept.unread": "What is kept on this computer can not be read.",
   "kept.aside": "Not sent.",
+  "batch.same": "{n} rows are the same as an earlier one and are not sent. Rows:",
+  "batch.same.one": "1 row is the same as an earlier one and is not sent. Row:",
+  "batch.same.also": "Send them too",
   "evidence.refused": "{a} connections in a row were refused",
   "evidence.failed_in_row": "{a} calls in a row failed",
   "evidence.failed": "{a} of {b} calls failed",

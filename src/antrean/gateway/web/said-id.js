@@ -1,4 +1,4 @@
-// Bahasa Indonesia: kalimat dari catatan sistem, dan tentang yang disimpan di komputer ini.
+// Bahasa Indonesia: kalimat dari catatan sistem, tentang yang disimpan di komputer ini, dan tentang berkas.
 export default {
   "line.ended": "Perlu masuk lagi",
   "receipt.ended": "Belum terkirim; masuklah lagi dahulu. Jangan diketik ulang.",
@@ -7,6 +7,8 @@ export default {
   "kept.not.draft": "Isian tidak dapat disimpan di komputer ini. Jangan tutup halaman ini sebelum terkirim.",
   "kept.unread": "Yang disimpan di komputer ini tidak dapat dibaca.",
   "kept.aside": "Belum dikirim.",
+  "batch.same": "{n} baris sama persis dengan baris sebelumnya dan tidak ikut dikirim. Baris:",
+  "batch.same.also": "Kirim juga",
   "evidence.refused": "{a} sambungan berturut-turut ditolak",
   "evidence.failed_in_row": "{a} panggilan berturut-turut gagal",
   "evidence.failed": "{a} dari {b} panggilan gagal",
