@@ -95,7 +95,9 @@ async def _authenticate(services: Services, request: web.Request) -> Principal:
     owner = request.headers.get(sessions.OWNER_HEADER)
     if owner is not None and owner != f"{principal.role}:{principal.office}":
         # No guess at a key, and not counted as one: the cookie is good, the page is another's.
-        raise Problem("unauthorized", "Somebody else has signed in meanwhile. Sign in again.", headers=_CHALLENGE)
+        raise Problem(
+            "unauthorized", "Somebody else has signed in meanwhile. Sign in again.", headers=_CHALLENGE
+        )
     return principal
 
 
