@@ -131,6 +131,14 @@ async def test_what_nobody_sees_falls_away_and_every_dash_is_the_keyboards(desk:
 async def test_a_key_that_is_held_down_sends_nothing(desk: Desk) -> None:
     page = await desk.counter()
     await fill(page, "SK-1")
+    await page.fill("#taxpayer-name", "")
+    await page.focus("#document-number")
+    for _ in range(3):
+        await page.keyboard.down("Enter")
+    await page.keyboard.up("Enter")
+    await expect(page.locator("#taxpayer-name")).to_be_focused()
+    assert await page.locator(".field.wrong").count() == 0
+    await page.fill("#taxpayer-name", NAME)
     held = "(repeat) => dispatchEvent(new KeyboardEvent('keydown', { key: 'F9', repeat }))"
     await page.evaluate(held, True)
     await expect(page.locator("#document-number")).to_have_value("SK-1")

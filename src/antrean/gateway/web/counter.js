@@ -134,6 +134,7 @@ export class Counter {
   #enter(event) {
     if (event.key !== "Enter" || event.isComposing || !(event.target instanceof HTMLInputElement) || event.target.type !== "text") return;
     event.preventDefault();
+    if (event.repeat) return;
     if (event.ctrlKey || event.metaKey) return this.submit();
     const next = event.target.value.trim() === "" ? null : this.#firstEmpty(event.target);
     if (next) next.focus();
