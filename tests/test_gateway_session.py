@@ -88,6 +88,23 @@ async def test_a_change_by_cookie_needs_the_header_that_only_our_pages_can_send(
     assert bearer.status == 202
 
 
+async def test_a_page_of_one_office_does_nothing_with_the_cookie_of_another(gateway: Gateway) -> None:
+    session = cookie(await signed_in(gateway)) | PAGE
+    order = session | {"Idempotency-Key": "of-a-tab"}
+    for owner in (f"terminal:{OTHER}", f"supervisor:{OFFICE}", OFFICE, ""):
+        page = {"X-Antrean-Session-Of": owner}
+        refused = await gateway.client.post("/v1/orders", json=purchase(), headers=order | page)
+        assert (refused.status, (await refused.json())["type"]) == (401, "/problems/unauthorized")
+        assert (await gateway.client.get("/v1/orders", headers=session | page)).status == 401
+        assert (await gateway.client.delete("/v1/session", headers=session | page)).status == 401
+    assert (await (await gateway.client.get("/v1/orders", headers=session)).json())["orders"] == []
+    ours = {"X-Antrean-Session-Of": f"terminal:{OFFICE}"}
+    assert (await gateway.client.post("/v1/orders", json=purchase(), headers=order | ours)).status == 202
+    # A key names its office itself.
+    other = await gateway.call("GET", "/v1/orders", headers={"X-Antrean-Session-Of": f"terminal:{OTHER}"})
+    assert other.status == 200
+
+
 async def test_a_key_in_the_header_goes_before_the_cookie(gateway: Gateway) -> None:
     session = cookie(await signed_in(gateway, "ops"))
     assert (await gateway.call("GET", "/v1/ops/backlog", role="terminal", headers=session)).status == 403

@@ -94,6 +94,26 @@ async def test_where_all_rows_are_refused_no_numbers_are_made_up(desk: Desk) -> 
     )
 
 
+async def test_a_row_that_stands_there_twice_is_named_and_sent_once_unless_it_is_asked_for(
+    desk: Desk,
+) -> None:
+    page = await desk.counter()
+    rows = [good(2), good(3), good(2), good(5)]
+    await bring(page, payload(rows))
+    dialog = page.locator("dialog.batch")
+    await expect(dialog.locator(".notice")).to_contain_text("1 baris sama persis")
+    await expect(dialog.locator(".notice")).to_contain_text("4 = 2.")
+    await dialog.get_by_role("button", name="Kirim 3").click()
+    await expect(dialog.get_by_role("status")).to_contain_text("3 pesanan diterima")
+    await page.keyboard.press("Escape")
+    await bring(page, payload(rows))
+    await dialog.get_by_label("Kirim juga").check()
+    await dialog.get_by_role("button", name="Kirim 4").click()
+    await expect(dialog.get_by_role("status")).to_contain_text("1 pesanan diterima, nomor 4.")
+    numbers = [o["document"]["number"] for o in await desk.orders()]
+    assert sorted(numbers) == ["SK-2", "SK-2", "SK-3", "SK-5"]
+
+
 async def test_a_file_of_another_kind_is_refused_in_plain_words(desk: Desk) -> None:
     page = await desk.counter()
     await bring(page, {"name": "x.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})

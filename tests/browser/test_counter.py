@@ -115,6 +115,38 @@ async def test_the_pages_rules_are_the_gateways(desk: Desk) -> None:
     assert found == [None if f is None else f[0] for f in ours]
 
 
+async def test_what_nobody_sees_falls_away_and_every_dash_is_the_keyboards(desk: Desk) -> None:
+    page = await desk.open("/", "#key")
+    tidied = await page.evaluate(
+        """async (text) => {
+            const source = document.querySelector('script[type=module]').src.replace('console.js', 'rules.js');
+            const rules = await import(source);
+            return [rules.tidyIdentity(text), rules.tidy(text), rules.tidyName(text)];
+        }""",
+        "\u202a\ufeff12\u200b71\u00ad \u201101\u20120\u20141\u2212a\u202c",
+    )
+    assert tidied == ["127101" + "01A", "1271 \u201101\u20120\u20141\u2212a", "1271 -01-0-1-a"]
+
+
+async def test_a_key_that_is_held_down_sends_nothing(desk: Desk) -> None:
+    page = await desk.counter()
+    await fill(page, "SK-1")
+    await page.fill("#taxpayer-name", "")
+    await page.focus("#document-number")
+    for _ in range(3):
+        await page.keyboard.down("Enter")
+    await page.keyboard.up("Enter")
+    await expect(page.locator("#taxpayer-name")).to_be_focused()
+    assert await page.locator(".field.wrong").count() == 0
+    await page.fill("#taxpayer-name", NAME)
+    held = "(repeat) => dispatchEvent(new KeyboardEvent('keydown', { key: 'F9', repeat }))"
+    await page.evaluate(held, True)
+    await expect(page.locator("#document-number")).to_have_value("SK-1")
+    await page.evaluate(held, False)
+    await expect(page.locator("#document-number")).to_have_value("")
+    await expect(page.locator(".receipt .figure")).to_have_text("1")
+
+
 async def test_dates_are_read_as_people_write_them_and_a_day_that_is_none_is_named(desk: Desk) -> None:
     page = await desk.open("/", "#key")
     read = """async (texts) => {

@@ -163,6 +163,27 @@ async def test_who_wants_no_motion_sees_none(desk: Desk) -> None:
     assert await page.evaluate(moving) == "0s"
 
 
+@pytest.mark.parametrize("theme", ["dark", "auto"])
+async def test_what_is_printed_is_dark_on_white_whatever_the_theme(desk: Desk, theme: str) -> None:
+    await desk.prefer(theme=theme)
+    page = await desk.counter()
+    await page.emulate_media(color_scheme="dark")
+
+    def brightness(colour: str) -> int:
+        return sum(map(int, re.findall(r"\d+", colour)))
+
+    card = """() => {
+        const style = getComputedStyle(document.querySelector(".card"));
+        return [style.color, style.backgroundColor];
+    }"""
+    [ink, ground] = await page.evaluate(card)
+    assert brightness(ink) > 600 > 200 > brightness(ground)
+    await page.emulate_media(media="print", color_scheme="dark")
+    [ink, ground] = await page.evaluate(card)
+    assert brightness(ground) > 740
+    assert brightness(ink) < 200
+
+
 async def test_the_dictionaries_say_the_same_things() -> None:
     for one, other in (("id.js", "en.js"), ("said-id.js", "said-en.js"), ("few-id.js", "few-en.js")):
         said = [

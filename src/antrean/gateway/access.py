@@ -92,6 +92,12 @@ async def _authenticate(services: Services, request: web.Request) -> Principal:
         raise await _wrong(services, request, "The session is at its end. Sign in again.")
     if request.method not in _SAFE and sessions.PAGE_HEADER not in request.headers:
         raise Problem("not-our-page", f"With a session cookie, send the header {sessions.PAGE_HEADER}: 1.")
+    owner = request.headers.get(sessions.OWNER_HEADER)
+    if owner is not None and owner != f"{principal.role}:{principal.office}":
+        # No guess at a key, and not counted as one: the cookie is good, the page is another's.
+        raise Problem(
+            "unauthorized", "Somebody else has signed in meanwhile. Sign in again.", headers=_CHALLENGE
+        )
     return principal
 
 

@@ -18,7 +18,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         about=(
             "For people at a browser. The key stands in the Authorization header or in the body. The cookie is "
             "HttpOnly and SameSite=Strict; with it, every call that changes something needs the header "
-            "X-Antrean-Page: 1."
+            "X-Antrean-Page: 1. A page that also sends X-Antrean-Session-Of: {role}:{office}, as it was answered here, "
+            "is answered 401 once the cookie stands for somebody else: tabs share it."
         ),
         body={JSON: routes_session.SessionIn},
         body_required=False,

@@ -26,6 +26,9 @@ SESSION_S = 12 * 3600
 #: set a header, and a script of another site has to ask first (a CORS preflight), which nobody here ever grants.
 #: SameSite=Strict alone would let in a neighbour on the same registrable domain.
 PAGE_HEADER = "X-Antrean-Page"
+#: Whose page it is, as `role:office`. All tabs share the one cookie: after another office signed in beside it, a page
+#: would order under that office's name. Links and pictures can not send it, and change nothing.
+OWNER_HEADER = "X-Antrean-Session-Of"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 

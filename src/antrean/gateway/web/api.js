@@ -24,12 +24,19 @@ export class Problem extends Error {
 export class Unreachable extends Error {}
 
 const TIMEOUT_MS = 20_000;
+let owner = null;
 
-/** One call. Answers JSON, or the Response where `raw`; `heard(headers)` first. Throws Problem, Unreachable. */
+/** From now on every call says whose page this is: the cookie, which all tabs share, may become another office's. */
+export function speakFor(session) {
+  owner = `${session.role}:${session.office}`;
+}
+
+/** One call. Answers JSON, or the Response where `raw`; `heard(answer)` first. Throws Problem, Unreachable. */
 export async function call(method, path, { json, body, type, headers = {}, raw = false, heard, timeoutMs = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeoutMs);
   const given = { "X-Antrean-Page": "1", "Accept-Language": language, ...headers };
+  if (owner !== null) given["X-Antrean-Session-Of"] = owner;
   if (json !== undefined) given["Content-Type"] = "application/json";
   if (type) given["Content-Type"] = type;
   try {
@@ -40,7 +47,7 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
       credentials: "same-origin",
       signal: abort.signal,
     });
-    if (answer.ok) heard?.(answer.headers);
+    if (answer.ok) heard?.(answer);
     if (answer.ok) return raw ? answer : answer.status === 204 ? null : await answer.json();
     const problem = new Problem(answer.status, await answer.json().catch(() => null));
     if (answer.status === 401 && path !== "/v1/session") dispatchEvent(new CustomEvent("session-ended"));
@@ -51,6 +58,13 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Send a paper; answers what the gateway made of it. */
+export async function upload(pdf) {
+  const made = await call("POST", "/v1/documents", { body: pdf, type: "application/pdf", timeoutMs: 60_000 });
+  if (typeof made?.id !== "string") throw new Unreachable("no answer of the gateway's");
+  return made;
 }
 
 /** The words for one field's error, ours where we have them. */

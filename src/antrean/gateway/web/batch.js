@@ -1,11 +1,12 @@
 // Many orders from a file: every row is checked here first; what is right is sent, what is wrong can be taken back
 // as a file, corrected, and brought again without ordering anything twice.
+import { NotKept } from "./db.js";
 import { h, icon, setText } from "./dom.js";
 import { ruled } from "./fields.js";
 import { read, write } from "./csv.js";
 import { count, many, t } from "./words.js";
 
-const SHOWN_MAX = 200;
+const SHOWN_MAX = 200, SAME_MAX = 20;
 
 export function openBatch(outbox) {
   const dialog = h("dialog.wide.batch", { "aria-labelledby": "batch-title", on: { close: () => dialog.remove() } });
@@ -34,10 +35,16 @@ export function openBatch(outbox) {
   function show(name, { headings, separator, rows }) {
     const bad = rows.filter((row) => Object.keys(row.faults).length > 0);
     const good = rows.filter((row) => Object.keys(row.faults).length === 0);
-    const send = h("button.primary", { type: "button", disabled: good.length === 0, on: { click: () => sendRows(good) } }, many("batch.send", good.length));
+    // Most often a row that was copied by mistake, and a stamp costs money: none is sent that nobody asked for.
+    const again = good.filter((row) => row.same !== null);
+    const also = h("input", { type: "checkbox", id: "csv-same", on: { change: () => setText(send, many("batch.send", wanted().length)) } });
+    const wanted = () => good.filter((row) => also.checked || row.same === null);
+    const send = h("button.primary", { type: "button", disabled: good.length === 0, on: { click: () => sendRows(wanted()) } }, many("batch.send", wanted().length));
     const back = h("button", { type: "button", hidden: bad.length === 0, on: { click: () => save(name, write(headings, separator, bad.map((row) => row.cells))) } }, t("batch.back"));
     result.replaceChildren(
       h("p.counts", {}, h("b", {}, name), h("span.state.good", {}, icon("done"), many("batch.good", good.length)), bad.length ? h("span.state.bad", {}, icon("stop"), many("batch.bad", bad.length)) : null),
+      again.length ? h("div.notice.held", {}, icon("ask"), h("p", {}, many("batch.same", again.length), ` ${again.slice(0, SAME_MAX).map((row) => `${count(row.line)} = ${count(row.same)}`).join(", ")}${again.length > SAME_MAX ? ", …" : ""}. `,
+        h("label.check", { for: "csv-same" }, also, t("batch.same.also")))) : "",
       h("div.buttons", {}, send, back),
       bad.length ? h("p.soft", {}, t("batch.bad.more")) : h("p.soft", {}, t("batch.good.more")),
       bad.length ? h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("batch.table") }, h("table", {},
@@ -68,7 +75,13 @@ export function openBatch(outbox) {
     dialog.addEventListener("close", () => outbox.removeEventListener("result", listen));
     result.replaceChildren(words, progress, h("p.soft", {}, t("batch.close")), h("div.buttons", {}, done));
     done.focus();
-    await outbox.add(rows.map((row) => ({ key: row.key, body: row.order, pdf: null })), null);
+    try {
+      await outbox.add(rows.map((row) => ({ key: row.key, body: row.order, pdf: null })), null);
+    } catch (error) {
+      if (!(error instanceof NotKept)) throw error;
+      outbox.removeEventListener("result", listen);
+      result.replaceChildren(h("div.notice.bad", { role: "alert" }, icon("warn"), h("p", {}, t("kept.not.batch"))));
+    }
   }
 
   dialog.append(h("div.inside", {},

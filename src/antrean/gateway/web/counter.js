@@ -1,12 +1,11 @@
 // The form at the counter. Enter goes to the next empty field, and sends when none is left: as a scanner does it.
 // What is typed is kept as it is typed, with the key under which it will be sent, however often the page is left.
-import { call, Problem, ruleWords } from "./api.js";
-import { confirmed } from "./asking.js";
+import { Problem, ruleWords, upload } from "./api.js";
 import * as db from "./db.js";
 import { h, icon, kept, setText } from "./dom.js";
 import { Fields, ruled } from "./fields.js";
 import { Placing } from "./placing.js";
-import { Receipt } from "./receipt.js";
+import { Aside, Receipt } from "./receipt.js";
 import * as rules from "./rules.js";
 import { Twice } from "./twice.js";
 import { count, date, t } from "./words.js";
@@ -27,7 +26,7 @@ export class Counter {
   #paper = null; // {name, pdf?, id?, pages?}
   #sentPaper = null;
   #twice;
-  #busy = false;
+  #sending = Promise.resolve(); // One order after the other, in the order of their Enter.
   #sentAt = 0;
   #keepTimer = 0;
   #uploadTimer = 0;
@@ -36,6 +35,8 @@ export class Counter {
     this.#outbox = outbox;
     this.placing = new Placing(() => this.#keep());
     this.message = h("div", { role: "alert" });
+    this.unkept = h("div", { role: "status" });
+    this.aside = new Aside();
     this.receipt = new Receipt(outbox, (key) => this.#refused(key));
     this.#twice = new Twice(outbox);
     this.element = this.#build();
@@ -77,7 +78,7 @@ export class Counter {
       input: () => this.#keep(),
       keydown: (event) => this.#enter(event),
     } },
-      this.message,
+      this.aside.element, this.unkept, this.message,
       h("fieldset", {}, h("legend", {}, t("form.taxpayer")), types, f.text("taxpayer.name", { label: t("field.name"), required: true, autocapitalize: "words" })),
       h("fieldset", {}, h("legend", {}, t("form.document")),
         h("div.pair", {}, f.text("document.number", { label: t("field.number"), required: true }), f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
@@ -133,6 +134,7 @@ export class Counter {
   #enter(event) {
     if (event.key !== "Enter" || event.isComposing || !(event.target instanceof HTMLInputElement) || event.target.type !== "text") return;
     event.preventDefault();
+    if (event.repeat) return;
     if (event.ctrlKey || event.metaKey) return this.submit();
     const next = event.target.value.trim() === "" ? null : this.#firstEmpty(event.target);
     if (next) next.focus();
@@ -155,7 +157,7 @@ export class Counter {
     const paper = this.#paper;
     if (paper === null || paper.id) return;
     try {
-      const made = await call("POST", "/v1/documents", { body: paper.pdf, type: "application/pdf", timeoutMs: 60_000 });
+      const made = await upload(paper.pdf);
       if (this.#paper !== paper) return;
       this.#paper = { name: paper.name, id: made.id, pages: made.pages };
       this.#showPaper(t("pdf.pages", { n: count(made.pages) }));
@@ -188,26 +190,33 @@ export class Counter {
 
   /** Take up what was being typed when the page was left, or begin anew. */
   async restore() {
-    for (const draft of await db.all("drafts")) {
-      if (draft.office !== this.office || !(await db.hold(`antrean-draft-${draft.id}`))) continue;
-      this.#draft = draft.id;
-      this.#key = draft.key;
-      this.#kind = draft.kind;
-      for (const [path, value] of Object.entries(draft.values)) if (this.#fields.input(path)) this.#fields.set(path, value);
-      this.#paper = draft.paper;
-      if (draft.placement) this.placing.value = draft.placement;
-      this.#unfold();
-      this.setKind(draft.kind);
-      if (this.#paper?.id) {
-        this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
-        this.placing.open(this.#paper.id, this.#paper.pages);
-      } else if (this.#paper) {
-        this.#showPaper(t("pdf.waiting"));
-        this.#upload();
-      }
-      return;
+    let drafts = [];
+    try {
+      drafts = await db.all("drafts");
+    } catch (error) {
+      this.#showUnkept(error);
     }
-    await this.#newDraft();
+    for (const draft of drafts) {
+      if (draft.office === this.office && (await db.hold(`antrean-draft-${draft.id}`))) return this.#takeUp(draft);
+    }
+    this.#newDraft();
+  }
+
+  #takeUp(draft) {
+    this.#draft = draft.id;
+    this.#key = draft.key;
+    for (const [path, value] of Object.entries(draft.values)) if (this.#fields.input(path)) this.#fields.set(path, value);
+    this.#paper = draft.paper;
+    if (draft.placement) this.placing.value = draft.placement;
+    this.#unfold();
+    this.setKind(draft.kind);
+    if (this.#paper?.id) {
+      this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
+      this.placing.open(this.#paper.id, this.#paper.pages);
+    } else if (this.#paper) {
+      this.#showPaper(t("pdf.waiting"));
+      this.#upload();
+    }
   }
 
   /** What is filled in is seen. */
@@ -215,9 +224,9 @@ export class Counter {
     this.more.open = ["document.filename", "reference", "deadline", "serial_number", "purchase_order_id"].some((path) => this.#fields.get(path) !== "");
   }
 
-  async #newDraft() {
+  #newDraft() {
     this.#draft = db.randomKey();
-    await db.hold(`antrean-draft-${this.#draft}`);
+    db.hold(`antrean-draft-${this.#draft}`);
   }
 
   #keep() {
@@ -225,13 +234,36 @@ export class Counter {
     this.#keepTimer = setTimeout(() => this.#keepNow(), KEEP_MS);
   }
 
+  #typed() {
+    const values = Object.fromEntries(this.#fields.paths.map((path) => [path, this.#fields.get(path)]));
+    return { id: this.#draft, office: this.office, key: this.#key, kind: this.#kind, values, paper: this.#paper, placement: this.placing.value };
+  }
+
+  /** Keep what is typed; false where this computer does not. */
   async #keepNow() {
     clearTimeout(this.#keepTimer);
-    if (this.#draft === undefined || this.#busy) return;
-    const values = Object.fromEntries(this.#fields.paths.map((path) => [path, this.#fields.get(path)]));
-    const begun = this.#paper !== null || Object.entries(values).some(([path, value]) => !STAY.includes(path) && value.trim() !== "");
-    if (!begun) return db.remove("drafts", this.#draft);
-    return db.put("drafts", { id: this.#draft, office: this.office, key: this.#key, kind: this.#kind, values, paper: this.#paper, placement: this.placing.value });
+    if (this.#draft === undefined) return true;
+    try {
+      await (this.#isFresh() ? db.remove("drafts", this.#draft) : db.put("drafts", this.#typed()));
+      this.#showUnkept(null);
+      return true;
+    } catch (error) {
+      this.#showUnkept(error);
+      return false;
+    }
+  }
+
+  #showUnkept(error) {
+    if (error !== null && !(error instanceof db.NotKept)) throw error;
+    const wanted = error === null ? 0 : 1;
+    if (this.unkept.children.length === wanted) return; // Not read out again at every key.
+    this.unkept.replaceChildren(...(wanted ? [h("div.notice.held", {}, icon("warn"), h("p", {}, t("kept.not.draft")))] : []));
+  }
+
+  /** Signed out: nothing of this form is kept any more. */
+  leave() {
+    clearTimeout(this.#keepTimer);
+    this.#draft = undefined;
   }
 
   #reset() {
@@ -258,56 +290,23 @@ export class Counter {
       this.#say(t("form.taken"));
       return this.message.scrollIntoView({ block: "nearest" });
     }
-    const { document: paper, taxpayer } = entry.body;
-    const values = {
-      "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": taxpayer.identity_number, "taxpayer.name": taxpayer.name,
-      "document.number": paper.number, "document.date": rules.shownDate(paper.date), "document.type_code": paper.type_code, "document.filename": paper.filename,
-      reference: entry.body.reference, deadline: entry.body.deadline && rules.shownDate(entry.body.deadline.slice(0, 10)), serial_number: entry.body.serial_number, purchase_order_id: entry.body.purchase_order_id,
-    };
     this.#reset();
-    for (const [path, value] of Object.entries(values)) this.#fields.set(path, value ?? "");
+    for (const [path, value] of Object.entries(rules.typedOf(entry.body))) this.#fields.set(path, value ?? "");
     this.#unfold();
     this.setKind(entry.body.kind);
     if (entry.body.placement) this.placing.value = entry.body.placement;
-    if (entry.pdf) this.takePdf(new File([entry.pdf], paper.filename, { type: "application/pdf" }));
+    if (entry.pdf) this.takePdf(new File([entry.pdf], entry.body.document.filename, { type: "application/pdf" }));
     else if (entry.body.document_id) {
       const known = this.#sentPaper?.id === entry.body.document_id ? this.#sentPaper : { pages: entry.body.placement.page };
-      this.#paper = { name: paper.filename, id: entry.body.document_id, pages: known.pages };
+      this.#paper = { name: entry.body.document.filename, id: entry.body.document_id, pages: known.pages };
       this.#showPaper("");
       this.placing.open(this.#paper.id, this.#paper.pages);
     }
-    await this.#keepNow();
-    await this.#outbox.drop(entry.key);
+    if (await this.#keepNow()) await this.#outbox.drop(entry.key);
     this.#refusal(entry.problem);
   }
 
   // ---- sending
-
-  #body() {
-    const f = this.#fields;
-    const number = rules.tidy(f.get("document.number"));
-    const filename = rules.tidy(f.get("document.filename")) || rules.filenameFor(number);
-    const deadline = rules.parseDate(f.get("deadline"));
-    const body = {
-      kind: this.#kind,
-      document: { type_code: f.get("document.type_code").trim(), number, date: rules.parseDate(f.get("document.date")), filename },
-      taxpayer: {
-        identity_type: f.get("taxpayer.identity_type"),
-        identity_number: rules.tidyIdentity(f.get("taxpayer.identity_number")),
-        name: rules.tidy(f.get("taxpayer.name")),
-      },
-    };
-    const reference = rules.tidy(f.get("reference"));
-    if (reference) body.reference = reference;
-    // A day's deadline is its last minute, in western Indonesia as everywhere in the product.
-    if (deadline) body.deadline = `${deadline}T23:59:00+07:00`;
-    if (this.#kind === "affix") {
-      body.placement = this.placing.value;
-      if (this.#paper?.id) body.document_id = this.#paper.id;
-      for (const path of ["serial_number", "purchase_order_id"]) if (rules.tidy(f.get(path))) body[path] = rules.tidy(f.get(path));
-    }
-    return body;
-  }
 
   #faults(body) {
     const written = { date: this.#fields.get("document.date"), deadline: this.#fields.get("deadline") };
@@ -316,9 +315,10 @@ export class Counter {
     return faults;
   }
 
-  async submit() {
-    if (this.#busy || (Date.now() - this.#sentAt < DOUBLE_MS && this.#isFresh())) return;
-    const body = this.#body();
+  /** Take the order out of the form at once: what is typed from now on, by hand or scanner, belongs to the next. */
+  submit() {
+    if (Date.now() - this.#sentAt < DOUBLE_MS && this.#isFresh()) return;
+    const body = rules.orderOf((path) => this.#fields.get(path), { kind: this.#kind, placement: this.placing.value, documentId: this.#paper?.id });
     const faults = this.#faults(body);
     if (faults.length > 0) {
       const strangers = this.#fields.show(faults);
@@ -327,35 +327,47 @@ export class Counter {
     }
     this.#fields.clearAll();
     this.#say("");
-    this.#busy = true;
-    this.send.setAttribute("aria-disabled", "true");
-    clearTimeout(this.#keepTimer);
-    const key = this.#key;
-    const pdf = this.#kind === "affix" && !this.#paper.id ? this.#paper.pdf : null;
+    this.#keepNow();
+    const taken = { body, draft: this.#typed(), at: document.activeElement };
     kept.set("type", body.document.type_code);
-    try {
-      const mark = await this.#twice.mark(body);
-      if (!(await this.#meantTwice(this.#twice.find(mark)))) return;
-      // The draft is gone in the step that keeps the order: a reload finds the one or the other, never both.
-      await this.#outbox.add([{ key, body, pdf }], this.#draft);
-      this.#twice.note(mark, key);
-      this.#sentPaper = this.#paper;
-      // The next order can be typed at once, however slow the answer to this one is.
-      this.#reset();
-      this.#sentAt = Date.now();
-      this.focus();
-      this.receipt.expect(key);
-    } finally {
-      this.#busy = false;
-      this.send.removeAttribute("aria-disabled");
-      this.#keepNow();
-    }
+    this.#reset();
+    this.#newDraft();
+    this.#sentAt = Date.now();
+    this.focus();
+    this.#sending = this.#sending.catch(() => {}).then(() => this.#place(taken));
   }
 
-  #meantTwice(earlier) {
-    if (earlier === null) return true;
-    const title = earlier.number === null ? t("twice.unsent") : t("twice", { number: earlier.number });
-    return confirmed({ title, yes: t("twice.yes") });
+  async #place(taken) {
+    const { body, draft } = taken;
+    const pdf = body.kind === "affix" && !draft.paper.id ? draft.paper.pdf : null;
+    const mark = await this.#twice.mark(body);
+    if (!(await this.#twice.isMeant(mark))) return this.#putBack(taken);
+    try {
+      // The draft is gone in the step that keeps the order: a reload finds the one or the other, never both.
+      await this.#outbox.add([{ key: draft.key, body, pdf }], draft.id);
+    } catch (error) {
+      if (!(error instanceof db.NotKept)) throw error;
+      return this.#putBack(taken, t("kept.not"));
+    }
+    this.#twice.note(mark, draft.key);
+    this.#sentPaper = draft.paper;
+    this.receipt.expect(draft.key);
+  }
+
+  /** What was not sent goes back into the form, or beside it where the next order is begun. */
+  #putBack({ body, draft, at }, why = "") {
+    if (this.#isFresh()) {
+      this.#takeUp(draft);
+      this.#say(why);
+      return at.focus();
+    }
+    const takeUp = () => {
+      const free = this.#isFresh();
+      if (free) this.#takeUp(draft);
+      else this.#say(t("form.taken"));
+      return free;
+    };
+    this.aside.add(body, why || t("kept.aside"), { takeUp, drop: () => db.remove("drafts", draft.id).catch(() => {}) });
   }
 
   /** The order just sent was refused: back into the form where nothing else is in it, else it waits in the list. */

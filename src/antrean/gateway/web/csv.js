@@ -39,7 +39,7 @@ export function cells(text) {
   return { separator, rows };
 }
 
-/** `{rows: [{line, order, faults, cells}], headings, separator}`; throws Error with a key of words for the whole file. */
+/** `{rows: [{line, order, faults, cells, same}], headings, separator}`; throws Error with a key of words for the whole file. */
 export function read(text) {
   const { separator, rows } = cells(text);
   const [headings = [], ...lines] = rows;
@@ -67,7 +67,7 @@ function readRow({ line, cells: found }, places, seen) {
   const order = {
     kind: "purchase",
     document: { type_code: cell("type_code", "4b"), number, date: rules.parseDate(cell("date")), filename: cell("filename", rules.filenameFor(number)) },
-    taxpayer: { identity_type: cell("identity_type", "KTP").toUpperCase(), identity_number: rules.tidyIdentity(identity), name: cell("name") },
+    taxpayer: { identity_type: cell("identity_type", "KTP").toUpperCase(), identity_number: rules.tidyIdentity(identity), name: rules.tidyName(cell("name")) },
   };
   if (cell("reference")) order.reference = cell("reference");
   const deadline = rules.parseDate(cell("deadline"));
@@ -76,8 +76,9 @@ function readRow({ line, cells: found }, places, seen) {
   // A spreadsheet that took the number for an amount has thrown its last digits away.
   if (/^\d+([.,]\d+)?E\+\d+$/i.test(identity)) faults["taxpayer.identity_number"] = "spreadsheet";
   const same = JSON.stringify(order);
-  seen.set(same, (seen.get(same) ?? 0) + 1);
-  return { line, order, faults, cells: found, key: `csv-${digest(same)}-${seen.get(same)}` };
+  const [first, times] = seen.get(same) ?? [null, 0];
+  seen.set(same, [first ?? line, times + 1]);
+  return { line, order, faults, cells: found, same: first, key: `csv-${digest(same)}-${times + 1}` };
 }
 
 /** The same row has the same key, so a file that is corrected and sent again orders only what is new in it. */

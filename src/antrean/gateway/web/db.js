@@ -1,10 +1,21 @@
 // What must outlive a reload, a closed tab and a dropped signal: drafts, and orders that are not sent yet.
 // Each is deleted with its personal data as soon as the gateway has it.
 
+/** The browser's storage is full, shut or broken: nothing was kept or read. */
+export class NotKept extends Error {}
+
 let opened = null;
 
 function database() {
-  opened ??= new Promise((resolve, reject) => {
+  opened ??= opening().catch((error) => {
+    opened = null; // The next one may find room.
+    throw error;
+  });
+  return opened;
+}
+
+function opening() {
+  return new Promise((resolve, reject) => {
     const request = indexedDB.open("antrean", 1);
     request.onupgradeneeded = () => {
       request.result.createObjectStore("drafts", { keyPath: "id" });
@@ -13,18 +24,27 @@ function database() {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
-  return opened;
 }
 
-/** Run `work(transaction)`; resolves with the result of the request it answers once all is on disk. */
+/** Run `work(transaction)`; resolves with the result of the request it answers once all is on disk. Throws NotKept. */
 async function transact(stores, mode, work) {
-  const db = await database();
-  return new Promise((resolve, reject) => {
-    const transaction = db.transaction(stores, mode, mode === "readwrite" ? { durability: "strict" } : {});
-    const request = work(transaction);
-    transaction.oncomplete = () => resolve(request?.result);
-    transaction.onerror = transaction.onabort = () => reject(transaction.error);
-  });
+  try {
+    const db = await database();
+    return await new Promise((resolve, reject) => {
+      const transaction = db.transaction(stores, mode, mode === "readwrite" ? { durability: "strict" } : {});
+      let request;
+      try {
+        request = work(transaction);
+      } catch (error) {
+        transaction.abort(); // Else the half that was asked for before would stand.
+        return reject(error);
+      }
+      transaction.oncomplete = () => resolve(request?.result);
+      transaction.onerror = transaction.onabort = () => reject(transaction.error);
+    });
+  } catch (error) {
+    throw new NotKept(error?.message);
+  }
 }
 
 export const get = (store, key) => transact([store], "readonly", (tx) => tx.objectStore(store).get(key));

@@ -160,7 +160,7 @@ export class OrderList {
     const shown = this.#found ? this.#found.orders.map((order) => this.find(order.id)) : this.#orders.filter((order) => wanted === "" || searchable(order).includes(wanted));
     const rows = [];
     for (const order of shown) {
-      const mark = `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
+      const mark = markOf(order);
       let row = this.#rows.get(order.id);
       if (row === undefined) {
         row = { mark: "", version: null, element: h("tr", { "data-order": order.id }) };
@@ -171,6 +171,7 @@ export class OrderList {
     }
     place(this.#body, rows);
     this.#say(wanted, rows.length);
+    this.drawOpened?.();
   }
 
   /** What the list holds, and what else there is. */
@@ -206,7 +207,13 @@ export class OrderList {
   }
 
   async #drawUnsent() {
-    const entries = await this.#outbox.entries();
+    let entries;
+    try {
+      entries = await this.#outbox.entries();
+    } catch {
+      this.unsent.hidden = false;
+      return this.unsent.replaceChildren(h("p", {}, h("b", {}, t("kept.unread"))));
+    }
     this.unsent.hidden = entries.length === 0;
     const refused = entries.filter((entry) => entry.status === "refused");
     const waiting = entries.length - refused.length;
@@ -227,6 +234,8 @@ export class OrderList {
   }
 }
 
+/** Changes with everything that is shown of an order. */
+const markOf = (order) => `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
 const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
 const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
@@ -248,11 +257,30 @@ function actions(order) {
   return found;
 }
 
+/** One order over the page, drawn anew with the list: what is shown, printed and offered is how it stands now. */
 function showOrder(list, id) {
-  const order = list.find(id);
+  let order = null, mark = "";
   $("dialog.order")?.remove();
   const close = () => { dialog.close(); dialog.remove(); };
   const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`))));
+  const inside = h("div.live");
+  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: () => dialog.remove() } },
+    h("div.inside", {}, inside, h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));
+  const draw = () => {
+    order = list.find(id) ?? order; // One that fell off the list is shown as it was last.
+    if (markOf(order) === mark) return;
+    mark = markOf(order);
+    const held = inside.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    inside.replaceChildren(...orderParts(order, { cancel: () => cancel(list, order, close), close }));
+    if (held) (inside.querySelector(`[data-action="${held}"]`) ?? $('[data-action="close"]', inside)).focus();
+  };
+  list.drawOpened = () => dialog.isConnected && draw();
+  draw();
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function orderParts(order, on) {
   const facts = [
     ["order.who", order.taxpayer ? `${order.taxpayer.name} · ${order.taxpayer.identity_type} ${order.taxpayer.identity_number}` : nameOf(order)],
     ["order.paper", `${order.document.number} · ${order.document.filename}`],
@@ -260,23 +288,22 @@ function showOrder(list, id) {
     ["order.reference", order.reference],
     ["order.deadline", order.deadline && moment(order.deadline)],
   ];
-  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: () => dialog.remove() } },
-    h("div.inside", {},
-      h("h2", { id: "order-title" }, t("order.title", { number: order.ticket.number }), " ", stateChip(stateOf(order))),
-      outlook(order) ? h("p.soft", {}, outlook(order)) : null,
-      h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
-      h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
-      order.qr_url ? h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") }) : null,
-      h("div.buttons", {},
-        h("button.primary", { type: "button", on: { click: () => printTicket(order) } }, t("order.print")),
-        order.document_url ? h("a.button", { href: `/v1/orders/${order.id}/document?inline=1`, target: "_blank", rel: "noopener" }, t("order.show")) : null,
-        ...actions(order).slice(0, -1),
-        h("a.button", { href: order.ticket.url, target: "_blank", rel: "noopener" }, t("order.page")),
-        order.state === "queued" ? h("button", { type: "button", on: { click: () => cancel(list, order, close) } }, t("order.cancel")) : null,
-        h("button.plain", { type: "button", on: { click: close } }, t("close"))),
-      h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));
-  document.body.append(dialog);
-  dialog.showModal();
+  const button = (kind, action, key, click) => h(kind, { type: "button", "data-action": action, on: { click } }, t(key));
+  const link = (action, key, href) => h("a.button", { href, target: "_blank", rel: "noopener", "data-action": action }, t(key));
+  return [
+    h("h2", { id: "order-title" }, t("order.title", { number: order.ticket.number }), " ", stateChip(stateOf(order))),
+    ...(outlook(order) ? [h("p.soft", {}, outlook(order))] : []),
+    h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
+    h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
+    ...(order.qr_url ? [h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") })] : []),
+    h("div.buttons", {},
+      button("button.primary", "print", "order.print", () => printTicket(order)),
+      order.document_url ? link("show", "order.show", `/v1/orders/${order.id}/document?inline=1`) : null,
+      ...actions(order).slice(0, -1),
+      link("page", "order.page", order.ticket.url),
+      order.state === "queued" ? button("button", "cancel", "order.cancel", on.cancel) : null,
+      button("button.plain", "close", "close", on.close)),
+  ];
 }
 
 async function cancel(list, order, close) {

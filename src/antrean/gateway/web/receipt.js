@@ -25,7 +25,7 @@ export class Receipt {
     outbox.addEventListener("rekeyed", ({ detail }) => {
       if (detail.from === this.#key) this.#key = detail.to;
     });
-    outbox.addEventListener("line", ({ detail }) => this.#key && !detail.reached && this.#unsent());
+    outbox.addEventListener("line", ({ detail }) => this.#key && (detail.ended || !detail.reached) && this.#unsent(detail.ended));
   }
 
   #wait(key) {
@@ -42,10 +42,11 @@ export class Receipt {
     this.#say("", "work", h("p", {}, t("receipt.sending")));
   }
 
-  #unsent() {
+  #unsent(ended = false) {
     clearTimeout(this.#timer);
-    if (this.element.querySelector(".held")) return; // Not read out again at every try.
-    this.#say("held", "send", h("p", {}, h("b", {}, t("receipt.unsent")), " ", t("receipt.unsent.more")));
+    const more = t(ended ? "receipt.ended" : "receipt.unsent.more");
+    if (this.element.querySelector(".held span")?.textContent === more) return; // Not read out again at every try.
+    this.#say("held", "send", h("p", {}, h("b", {}, t("receipt.unsent")), " ", h("span", {}, more)));
   }
 
   refused() {
@@ -89,5 +90,19 @@ export class Receipt {
 
   print() {
     if (this.#order) printTicket(this.#order);
+  }
+}
+
+/** An order that was neither sent nor kept while the form already holds the next one: named, to be taken up again. */
+export class Aside {
+  element = h("div.aside", { role: "status" });
+
+  /** `takeUp()`: whether it is back in the form; `drop()`: it is not wanted. */
+  add({ taxpayer, document: paper }, why, { takeUp, drop }) {
+    const notice = h("div.notice.bad", {}, icon("warn"),
+      h("p", {}, h("b", {}, `${taxpayer.name} · ${paper.number}`), " ", why, " ",
+        h("button.compact", { type: "button", on: { click: () => takeUp() && notice.remove() } }, t("unsent.fix")),
+        h("button.plain.compact", { type: "button", on: { click: () => { notice.remove(); drop(); } } }, t("unsent.drop"))));
+    this.element.append(notice);
   }
 }

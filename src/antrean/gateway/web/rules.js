@@ -26,9 +26,11 @@ function nikFault(nik) {
   return part(12, 16) === 0 ? "nik-serial" : null;
 }
 
-/** As scanned or copied: spaces, dots and dashes fall away, letters become capitals. */
-export const tidyIdentity = (text) => text.replace(/[\s.\-–]/g, "").toUpperCase();
-export const tidy = (text) => text.replace(/\s+/g, " ").trim();
+/** As scanned or copied: spaces, dots, dashes and what nobody sees fall away, letters become capitals. */
+export const tidyIdentity = (text) => text.replace(/[\s.\p{Pd}\p{Cf}\u2212]/gu, "").toUpperCase();
+export const tidy = (text) => text.replace(/\p{Cf}/gu, "").replace(/\s+/g, " ").trim();
+/** A word processor's dashes are the one on the keyboard. */
+export const tidyName = (text) => tidy(text).replace(/[\p{Pd}\u2212]/gu, "-");
 
 /** Before a date, and no part of it: "Rabu, 4 September 2024". */
 const DAY_NAME = /^(?:sen|sel|rab|kam|jum|sab|min|aha|mon|tue|wed|thu|fri|sat|sun)[a-z'’]*[.,\s]+(?=\d)/;
@@ -107,6 +109,36 @@ function text(faults, field, value, max) {
   if (value.trim() === "") faults[field] = "missing";
   else if (value.length > max) faults[field] = "string-too-long";
   else if (CONTROL.test(value)) faults[field] = "printable";
+}
+
+/** The order that the form says; `typed(path)` is what stands in a field. */
+export function orderOf(typed, { kind, placement, documentId }) {
+  const number = tidy(typed("document.number"));
+  const deadline = parseDate(typed("deadline"));
+  const order = {
+    kind,
+    document: { type_code: typed("document.type_code").trim(), number, date: parseDate(typed("document.date")), filename: tidy(typed("document.filename")) || filenameFor(number) },
+    taxpayer: { identity_type: typed("taxpayer.identity_type"), identity_number: tidyIdentity(typed("taxpayer.identity_number")), name: tidyName(typed("taxpayer.name")) },
+  };
+  const reference = tidy(typed("reference"));
+  if (reference) order.reference = reference;
+  // A day's deadline is its last minute, in western Indonesia as everywhere in the product.
+  if (deadline) order.deadline = `${deadline}T23:59:00+07:00`;
+  if (kind === "affix") {
+    order.placement = placement;
+    if (documentId) order.document_id = documentId;
+    for (const path of ["serial_number", "purchase_order_id"]) if (tidy(typed(path))) order[path] = tidy(typed(path));
+  }
+  return order;
+}
+
+/** The way back: field → what a clerk would type for this order. */
+export function typedOf({ document: paper, taxpayer, reference, deadline, serial_number, purchase_order_id }) {
+  return {
+    "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": taxpayer.identity_number, "taxpayer.name": taxpayer.name,
+    "document.number": paper.number, "document.date": shownDate(paper.date), "document.type_code": paper.type_code, "document.filename": paper.filename,
+    reference, deadline: deadline && shownDate(deadline.slice(0, 10)), serial_number, purchase_order_id,
+  };
 }
 
 /** A file name for a paper that has none: its number, without what a file name can not hold. */

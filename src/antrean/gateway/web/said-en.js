@@ -1,5 +1,15 @@
-// English: sentences of the record.
+// English: sentences of the record, about what is kept on this computer, and about a file.
 export default {
+  "line.ended": "Sign-in needed",
+  "receipt.ended": "Not sent yet; sign in again first. Do not type it again.",
+  "kept.not": "This order could not be kept on this computer and was not sent. What was typed is still there: try again, or use another computer.",
+  "kept.not.batch": "This file could not be kept on this computer and was not sent. Try again, or use another computer.",
+  "kept.not.draft": "What is typed could not be kept on this computer. Do not close this page before it is sent.",
+  "kept.unread": "What is kept on this computer can not be read.",
+  "kept.aside": "Not sent.",
+  "batch.same": "{n} rows are the same as an earlier one and are not sent. Rows:",
+  "batch.same.one": "1 row is the same as an earlier one and is not sent. Row:",
+  "batch.same.also": "Send them too",
   "evidence.refused": "{a} connections in a row were refused",
   "evidence.failed_in_row": "{a} calls in a row failed",
   "evidence.failed": "{a} of {b} calls failed",

@@ -1,5 +1,14 @@
-// Bahasa Indonesia: kalimat dari catatan sistem.
+// Bahasa Indonesia: kalimat dari catatan sistem, tentang yang disimpan di komputer ini, dan tentang berkas.
 export default {
+  "line.ended": "Perlu masuk lagi",
+  "receipt.ended": "Belum terkirim; masuklah lagi dahulu. Jangan diketik ulang.",
+  "kept.not": "Pesanan ini tidak dapat disimpan di komputer ini dan belum dikirim. Isiannya tetap ada: coba lagi, atau pakai komputer lain.",
+  "kept.not.batch": "Berkas ini tidak dapat disimpan di komputer ini dan belum dikirim. Coba lagi, atau pakai komputer lain.",
+  "kept.not.draft": "Isian tidak dapat disimpan di komputer ini. Jangan tutup halaman ini sebelum terkirim.",
+  "kept.unread": "Yang disimpan di komputer ini tidak dapat dibaca.",
+  "kept.aside": "Belum dikirim.",
+  "batch.same": "{n} baris sama persis dengan baris sebelumnya dan tidak ikut dikirim. Baris:",
+  "batch.same.also": "Kirim juga",
   "evidence.refused": "{a} sambungan berturut-turut ditolak",
   "evidence.failed_in_row": "{a} panggilan berturut-turut gagal",
   "evidence.failed": "{a} dari {b} panggilan gagal",

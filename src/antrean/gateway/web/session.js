@@ -4,6 +4,9 @@ import { call, Problem } from "./api.js";
 import { h, kept } from "./dom.js";
 import { t } from "./words.js";
 
+/** Tells the other tabs who signed out. */
+const channel = new BroadcastChannel("antrean-session");
+
 export function current() {
   const text = kept.get("session");
   if (text === null) return null;
@@ -17,17 +20,33 @@ export async function signIn(key) {
   return session;
 }
 
-export async function signOut() {
+const isSame = (one, other) => one.office === other.office && one.role === other.role;
+
+export async function signOut(mine) {
   try {
     await call("DELETE", "/v1/session");
   } catch (error) {
-    if (!(error instanceof Problem)) throw error; // Not reached: the session lives on, and must be seen to.
+    if (error.status !== 401) throw error; // The session lives on, and must be seen to.
   }
-  kept.set("session", null);
+  forget(mine);
+  channel.postMessage({ office: mine.office, role: mine.role });
 }
 
-export function forget() {
-  kept.set("session", null);
+/** This page's session is over; one that somebody else began in another tab is not. */
+export function forget(mine) {
+  const session = current();
+  if (session === null || isSame(session, mine)) kept.set("session", null);
+}
+
+/** What other tabs do to the session of this page: `left()` when it was signed out there. */
+export function watch(mine, left) {
+  channel.onmessage = ({ data }) => isSame(data, mine) && left();
+  addEventListener("storage", (event) => {
+    const session = event.key === null || event.key === "antrean.session" ? current() : null;
+    if (session === null) return;
+    if (!isSame(session, mine)) signInAgain(mine);
+    else if (document.querySelector("dialog.again")) dispatchEvent(new CustomEvent("session-back"));
+  });
 }
 
 /** The form to sign in with; `done(session)` is called once. */
@@ -71,14 +90,19 @@ export function signInForm(done, { title, hint }) {
 /** The form over the page, when a session ends while something is typed: the page stays as it is. */
 export function signInAgain(before) {
   if (document.querySelector("dialog.again")) return;
-  const dialog = h("dialog.again", { "aria-label": t("login.again") });
+  const dialog = h("dialog.again", { "aria-label": t("login.again"), on: {
+    cancel: (event) => event.preventDefault(),
+    // A browser closes at a second Escape all the same.
+    close: () => dialog.isConnected && dialog.showModal(),
+  } });
   dialog.append(signInForm((session) => {
-    if (session.office !== before.office || session.role !== before.role) return location.reload();
-    dialog.close();
-    dialog.remove();
+    if (!isSame(session, before)) return location.reload();
     dispatchEvent(new CustomEvent("session-back"));
   }, { title: t("login.again"), hint: t("login.again.hint", { office: before.office }) }));
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  addEventListener("session-back", () => {
+    dialog.close();
+    dialog.remove();
+  }, { once: true });
   document.body.append(dialog);
   dialog.showModal();
 }

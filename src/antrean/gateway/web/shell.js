@@ -1,10 +1,11 @@
 // What stands around every page behind a sign-in: the bar at the top, and the form before there is a session.
+import { speakFor } from "./api.js";
 import { $, h } from "./dom.js";
 import * as sessions from "./session.js";
 import { languageSwitch, themeSwitch } from "./tools.js";
 import { t } from "./words.js";
 
-function bar(session, page, leaving) {
+function bar(session, page, leaving, left) {
   const link = (href, key) => h("a", { href, "aria-current": page === key ? "page" : false }, t(`nav.${key}`));
   const logo = document.querySelector('link[rel="icon"]').href;
   const bar = h("header.bar", {}, h("a.skip", { href: "#main" }, t("skip")),
@@ -18,32 +19,42 @@ function bar(session, page, leaving) {
     tools.append(h("button.plain.compact", { type: "button", id: "sign-out", on: { click: async () => {
       if (leaving && !(await leaving())) return;
       try {
-        await sessions.signOut();
-      } catch {
-        return alert(t("problem.unreachable"));
+        await sessions.signOut(session);
+      } catch (error) {
+        return alert(error.words ?? t("problem.unreachable"));
       }
-      location.reload();
+      left();
     } } }, t("login.leave")));
   }
   bar.append(tools);
   return bar;
 }
 
-/** Draw the page: `render(main, session)` for those whose role is in `roles`; the sign-in form for all others. */
-export function start(page, roles, render, leaving = null) {
+/**
+ * Draw the page: `render(main, session)` for those whose role is in `roles`; the sign-in form for all others.
+ * `leaving()`: whether to sign out; `clear()`: once that is done, here or in another tab.
+ */
+export function start(page, roles, render, { leaving = null, clear = null } = {}) {
   const session = sessions.current();
+  const left = async () => {
+    await clear?.();
+    location.reload();
+  };
   document.title = `${t(`nav.${page}`)} · Antrean`;
   const main = h("main", { id: "main", tabindex: "-1" });
-  document.body.replaceChildren(bar(session, page, leaving), main);
+  document.body.replaceChildren(bar(session, page, leaving, left), main);
   if (session === null) {
     const form = sessions.signInForm(() => location.reload(), { title: t(`login.${page}`), hint: t(`login.${page}.hint`) });
     main.className = "login";
     main.append(h("div.card", {}, form));
     $("#key").focus();
+    addEventListener("storage", () => sessions.current() && location.reload()); // Signed in in another tab.
     return;
   }
+  speakFor(session);
+  sessions.watch(session, left);
   addEventListener("session-ended", () => {
-    sessions.forget();
+    sessions.forget(session);
     sessions.signInAgain(session);
   });
   if (!roles.includes(session.role)) {

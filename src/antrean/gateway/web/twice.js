@@ -1,6 +1,8 @@
 // The same payer and paper twice on one day: most often one order typed again, and a stamp costs money. What is
 // remembered is a salted hash, in this tab's memory alone.
+import { confirmed } from "./asking.js";
 import * as db from "./db.js";
+import { t } from "./words.js";
 
 export class Twice {
   #salt = db.randomKey();
@@ -25,10 +27,12 @@ export class Twice {
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  /** Today's earlier order with this mark, or null; its `number` is null while it has none. */
-  find(mark) {
-    const order = this.#seen.get(mark);
-    return order?.day === new Date().toDateString() ? order : null;
+  /** Whether no order of today has this mark, or the clerk says that another one is wanted. */
+  isMeant(mark) {
+    const earlier = this.#seen.get(mark);
+    if (earlier?.day !== new Date().toDateString()) return true;
+    const title = earlier.number === null ? t("twice.unsent") : t("twice", { number: earlier.number });
+    return confirmed({ title, yes: t("twice.yes") });
   }
 
   note(mark, key) {
