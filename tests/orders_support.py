@@ -43,6 +43,7 @@ class World:
     set_by_ms: int = 0
 
     def __post_init__(self) -> None:
+        self._noted = False
         self.upstream = UpstreamModel()
         self.documents = MemoryDocuments()
         self.scripts = Scripts(self.redis, lambda: self.now_ms)
@@ -65,9 +66,15 @@ class World:
 
     async def submit(self, **changes: Any) -> Order:
         """Accept an order made from `new_order`."""
-        await note_vault(self.redis)
+        await self._begin()
         order, *_ = await self.store.submit(new_order(**changes))
         return order
+
+    async def _begin(self) -> None:
+        # Once, as a gateway does: each write waits for the disk.
+        if not self._noted:
+            await note_vault(self.redis)
+            self._noted = True
 
     async def affix(self, **changes: Any) -> Order:
         """Accept an affix order with an uploaded document."""
@@ -90,7 +97,7 @@ class World:
 
     async def beat(self, *workers: str) -> None:
         """Signs of life."""
-        await note_vault(self.redis)
+        await self._begin()
         for worker in workers:
             await self.store.beat(worker)
 

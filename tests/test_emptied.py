@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from antrean.config.personal_keys import join_ring, load_ring
 from antrean.config.settings import Settings
 from antrean.gateway.keys import KeyRing, Role
-from antrean.orders import keys
+from antrean.gateway.services import SERVICES
 from gateway_process import OFFICE, running_gateway_process
-from gateway_support import purchase
+from gateway_support import purchase, running_gateway
 
 SEEN_S = 15
 
@@ -53,12 +53,15 @@ async def test_a_gateway_whose_redis_comes_back_empty_accepts_nothing_and_says_w
         gateway.assert_unharmed()
 
 
-async def test_a_gateway_that_nobody_asks_says_with_which_key_it_seals(
+async def test_a_gateway_that_nobody_asks_looks_with_each_sample_whether_its_redis_is_its_own(
     redis: Redis, settings: Settings
 ) -> None:
-    async with running_gateway_process(redis, settings):
-        await redis.delete(keys.RING_SEEN)
-        async with asyncio.timeout(keys.RING_SILENT_MS / 1000):
-            while not await redis.hkeys(keys.RING_SEEN):
-                await asyncio.sleep(0.1)
-        assert await redis.hkeys(keys.RING_SEEN) == await redis.hkeys(keys.RING)
+    async with running_gateway(redis, settings) as gateway:
+        app = gateway.client.app
+        assert app is not None
+        services = app[SERVICES]
+        services._ready.forget()
+        gateway.not_ready.append("it is another one")
+        await services._sample()
+        assert services._ready._value is not None
+        assert services._ready._value[0] == ["it is another one"]
