@@ -54,20 +54,25 @@ async def test_reconciling_shows_what_differs_and_nothing_else(redis: Redis) -> 
     }
 
 
-async def test_what_is_bought_while_it_reads_is_no_difference(world: World) -> None:
-    """The list shows it before our books do."""
-    await buy(world)
-    read_page = world.upstream.serial_page
+async def sold_and_not_noted(world: World) -> tuple[Order, str]:
+    """A claimed order, and the SN that the upstream has just sold for it."""
     order = await world.submit()
     claim = await world.store.claim(order.id, "w1", "a")
     assert claim is not None
     await world.store.begin(claim.order, "b", State.BUYING, "", 1)
-    serial = world.upstream.sell(f"{order.id}.pdf").serial_number
+    return claim.order, world.upstream.sell(f"{order.id}.pdf").serial_number
+
+
+async def test_what_is_bought_while_it_reads_is_no_difference(world: World) -> None:
+    """The list shows it before our books do."""
+    await buy(world)
+    read_page = world.upstream.serial_page
+    order, serial = await sold_and_not_noted(world)
 
     async def and_then_it_is_noted(page: int, size: int) -> SerialPage:
         answer = await read_page(max(page, 1), size)
         if page > 1:
-            await world.store.bought(claim.order, "c", serial, 1)
+            await world.store.bought(order, "c", serial, 1)
         return answer
 
     lists_by(world, and_then_it_is_noted)
@@ -220,17 +225,13 @@ async def test_ours_on_the_list_are_counted_by_where_the_ledger_has_them(redis: 
 
 
 async def test_one_that_came_to_our_books_while_the_list_was_read_is_counted(world: World) -> None:
-    order = await world.submit()
-    claim = await world.store.claim(order.id, "w1", "a")
-    assert claim is not None
-    await world.store.begin(claim.order, "b", State.BUYING, "", 1)
-    serial = world.upstream.sell(f"{order.id}.pdf").serial_number
+    order, serial = await sold_and_not_noted(world)
     read_page = world.upstream.serial_page
 
     async def and_then_it_is_noted(page: int, size: int) -> SerialPage:
         answer = await read_page(max(page, 1), size)
         if page > 0:
-            await world.store.bought(claim.order, "c", serial, 1)
+            await world.store.bought(order, "c", serial, 1)
         return answer
 
     lists_by(world, and_then_it_is_noted)

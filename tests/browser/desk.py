@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Locator, Page, expect
 
 from stack import OPS_KEY, Stack
 
@@ -161,6 +161,15 @@ async def fill(page: Page, number: str, name: str = NAME, nik: str = NIK) -> Non
     await page.fill("#taxpayer-identity_number", nik)
     await page.fill("#taxpayer-name", name)
     await page.fill("#document-number", number)
+
+
+async def sent_without_a_session(desk: Desk, page: Page, number: str) -> Locator:
+    """A purchase is sent after the session came to its end; answers the dialog that asks to sign in again."""
+    desk.expected = "401"
+    await desk.context.clear_cookies()
+    await fill(page, number)
+    await page.keyboard.press("F9")
+    return page.locator("dialog.again")
 
 
 def paper(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from browser.desk import NAME, NIK, Desk, fill, kept, no_longer_kept, paper
+from browser.desk import NAME, NIK, Desk, fill, kept, no_longer_kept, paper, sent_without_a_session
 from stack import pdf_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -92,12 +92,8 @@ async def test_a_paper_that_can_not_be_uploaded_holds_up_no_order_behind_it(desk
 
 
 async def test_the_sign_in_dialog_stays_until_somebody_signed_in(desk: Desk) -> None:
-    desk.expected = "401"
     page = await desk.counter()
-    await desk.context.clear_cookies()
-    await fill(page, "SK-1")
-    await page.keyboard.press("F9")
-    again = page.locator("dialog.again")
+    again = await sent_without_a_session(desk, page, "SK-1")
     await expect(again).to_be_visible()
     for _ in range(3):
         await page.keyboard.press("Escape")

@@ -57,18 +57,19 @@ def actor() -> str:
         return "cli"
 
 
-def local_time(ms: int | float) -> str:
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+
+def local_time(ms: int | float, form: str = _TIME) -> str:
     """A time for a person: the machine's own zone. One beyond what a calendar holds is shown as its last day."""
     from antrean.orders.model import moment
 
-    return moment(ms).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return moment(ms).astimezone().strftime(form)
 
 
 def zoned_time(ms: int) -> str:
     """The same with the name of the zone, where it is compared with other machines'."""
-    from antrean.orders.model import moment
-
-    return f"{local_time(ms)} {moment(ms).astimezone():%Z}"
+    return local_time(ms, f"{_TIME} %Z")
 
 
 async def existing_order(store: OrderStore, order_id: str) -> Order:

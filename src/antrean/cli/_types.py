@@ -29,10 +29,10 @@ class Office(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name."""
-        from antrean.gateway.keys import OFFICE_FORM
+        from antrean.gateway.keys import OFFICE_FORM, OFFICE_RULE
 
         if not OFFICE_FORM.fullmatch(value):
-            self.fail("an office is 1 to 32 letters, digits, dots, dashes or underscores.", param, ctx)
+            self.fail(f"an office is {OFFICE_RULE}.", param, ctx)
         return str(value)
 
 

@@ -113,8 +113,7 @@ class Client:
             if (first := results[missing[0]]) is not None:
                 if time.monotonic() + pause_s > end_s:
                     break
-                if self._patience.waiting is not None:
-                    self._patience.waiting(f"{len(missing)} orders", f"status {first['status']}")
+                self._patience.tell(f"{len(missing)} orders", f"status {first['status']}")
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, self._patience.pause_max_s)
             body = {"orders": [rows[i] for i in missing]}

@@ -36,6 +36,11 @@ class Patience:
     pause_max_s: float = 15.0
     waiting: Callable[[str, str], None] | None = None
 
+    def tell(self, what: str, last: str) -> None:
+        """Say what is waited for, where somebody listens."""
+        if self.waiting is not None:
+            self.waiting(what, last)
+
 
 async def send(
     attempt: Callable[[], Awaitable[httpx.Response]], what: str, patience: Patience, *, repeatable: bool
@@ -60,8 +65,7 @@ async def send(
             pause_s = max(pause_s, retry_after_s(response))
         if time.monotonic() + pause_s > end_s:
             raise GaveUp(what, last)
-        if patience.waiting is not None:
-            patience.waiting(what, last)
+        patience.tell(what, last)
         await asyncio.sleep(pause_s)
         bound_s = min(bound_s * 2, patience.pause_max_s)
 

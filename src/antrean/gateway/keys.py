@@ -42,6 +42,7 @@ CHANGES_MAX = 20
 KEY_CHARS_MAX = 512
 #: How an office is named; the keys of ops without one are kept under NO_OFFICE.
 OFFICE_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+OFFICE_RULE = "1 to 32 letters, digits, dots, dashes or underscores"
 NO_OFFICE = "*"
 #: Office of the keys made at a first start.
 FIRST_OFFICE = "DEMO-01"
@@ -109,7 +110,7 @@ class KeyRing:
     ) -> tuple[str, KeyRecord]:
         """The same, with what is kept of it. Raises ValueError for an office that can not be one."""
         if not OFFICE_FORM.fullmatch(office) and (role is not Role.OPS or office != NO_OFFICE):
-            raise ValueError("An office is named by 1 to 32 letters, digits, dots, dashes or underscores.")
+            raise ValueError(f"An office is named by {OFFICE_RULE}.")
         key_id = secrets.token_hex(6)
         text = f"antrean_{role}_{key_id}_{secrets.token_urlsafe(32)}"
         record = KeyRecord(key_id, role, office, self._now_ms(), expires_ms, None, _digest(text), replaces)

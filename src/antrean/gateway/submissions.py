@@ -30,7 +30,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from antrean.gateway import identity, webhook_url
 from antrean.gateway.faults import problem_of
-from antrean.gateway.keys import OFFICE_FORM
+from antrean.gateway.keys import OFFICE_FORM, OFFICE_RULE
 from antrean.gateway.problems import Problem
 from antrean.orders import ids, masking
 from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
@@ -193,9 +193,7 @@ Id: TypeAlias = Annotated[
     str, _Form(_ID, "id_form", "must be an id as it was given out: 26 lower-case letters and digits")
 ]
 Serial = Annotated[str, _Form(_SERIAL, "serial_form", "must be 8 to 40 capital letters and digits")]
-Office = Annotated[
-    str, _Form(OFFICE_FORM, "office_form", "must be 1 to 32 letters, digits, dots, dashes or underscores")
-]
+Office = Annotated[str, _Form(OFFICE_FORM, "office_form", f"must be {OFFICE_RULE}")]
 Deadline = Annotated[str, Field(json_schema_extra={"format": "date-time"}), AfterValidator(_deadline)]
 WebhookUrl = Annotated[
     str,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
+from antrean.orders.listing import index_parts
 from antrean.orders.store import OrderStore
 
 #: Numbers read in one go.
@@ -63,12 +64,6 @@ async def find_gaps(store: OrderStore) -> Completeness:
 
 
 async def _mark_held(store: OrderStore, there: bytearray) -> None:
-    after: float | str = "-inf"
-    while rows := await asked(
-        store.scripts.redis.zrangebyscore(
-            keys.INDEX_ALL, after, len(there) - 1, start=0, num=PAGE, withscores=True
-        )
-    ):
+    async for rows in index_parts(store.scripts.redis, PAGE, len(there) - 1):
         for _, number in rows:
             there[int(number)] = 1
-        after = f"({int(rows[-1][1])}"

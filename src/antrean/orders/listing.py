@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -17,6 +17,18 @@ from antrean.orders.states import State
 #: Orders looked at in one round trip, and in one call at most: a filter that fits little ends with a cursor.
 CHUNK = 500
 SCAN_MAX = 5000
+
+
+async def index_parts(
+    redis: Redis, size: int, newest: float | str = "+inf"
+) -> AsyncIterator[list[tuple[bytes, float]]]:
+    """Ids of all orders in Redis with their numbers in the sequence, the oldest first, up to number `newest`."""
+    after = "-inf"
+    while rows := await asked(
+        redis.zrangebyscore(keys.INDEX_ALL, after, newest, start=0, num=size, withscores=True)
+    ):
+        yield rows
+        after = f"({int(rows[-1][1])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from antrean.orders import keys
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
+from antrean.orders.listing import index_parts
 from antrean.orders.outbox import Outbox
 from antrean.orders.store import OrderStore
 from antrean.orders.vault import Unreadable
@@ -39,19 +39,13 @@ async def reseal_all(store: OrderStore, outbox: Outbox) -> int:
 
     Raises StoreUnavailable, Unreadable.
     """
-    redis = store.scripts.redis
     changed = await outbox.reseal_secrets()
-    after: str = "-inf"
-    while True:
-        rows = await asked(
-            redis.zrangebyscore(keys.INDEX_ALL, after, "+inf", start=0, num=PAGE, withscores=True)
-        )
-        if not rows:
-            return changed + (
-                await store.archive.rewrite_all(store.personal.resealed_record) if store.archive else 0
-            )
+    async for rows in index_parts(store.scripts.redis, PAGE):
         order_ids = [order_id.decode() for order_id, _ in rows]
         for start in range(0, len(order_ids), AT_ONCE):
-            done = await asyncio.gather(*(reseal(store, o) for o in order_ids[start : start + AT_ONCE]))
-            changed += sum(done)
-        after = f"({int(rows[-1][1])}"
+            changed += sum(
+                await asyncio.gather(*(reseal(store, o) for o in order_ids[start : start + AT_ONCE]))
+            )
+    if store.archive is not None:
+        changed += await store.archive.rewrite_all(store.personal.resealed_record)
+    return changed
