@@ -126,3 +126,30 @@ async def test_a_file_of_another_kind_is_refused_in_plain_words(desk: Desk) -> N
     example = await answer.body()
     await bring(page, {"name": "contoh.csv", "mimeType": "text/csv", "buffer": example})
     await expect(page.locator("dialog.batch")).to_contain_text("2 baris benar")
+
+
+async def test_cancelled_rows_that_come_again_are_named_and_ordered_when_asked_for(desk: Desk) -> None:
+    await desk.outage(True)
+    page = await desk.counter()
+    file = payload([good(2), good(3)])
+    await bring(page, file)
+    dialog = page.locator("dialog.batch")
+    await dialog.get_by_role("button", name="Kirim 2").click()
+    await expect(dialog.get_by_role("status")).to_contain_text("2 pesanan diterima")
+    order = next(o for o in await desk.orders() if o["document"]["number"] == "SK-3")
+    await desk.stack.http.post(
+        f"/v1/orders/{order['id']}/cancel", headers={"Authorization": f"Bearer {desk.key}"}
+    )
+    for outcome in ("1 pesanan diterima, nomor 3.", "1 sudah ada sebelumnya."):
+        await page.keyboard.press("Escape")
+        await bring(page, file)
+        await dialog.get_by_role("button", name="Kirim 2").click()
+        await expect(dialog.get_by_role("status")).to_have_text(
+            "Tidak ada pesanan baru. 1 sudah ada sebelumnya. "
+            "1 pernah dipesan lalu dibatalkan; tidak dipesan lagi dengan sendirinya."
+        )
+        await dialog.get_by_role("button", name="Pesan lagi 1").click()
+        await expect(dialog.get_by_role("status")).to_contain_text(outcome)
+    stand = sorted((o["document"]["number"], o["state"]) for o in await desk.orders())
+    assert stand == [("SK-2", "queued"), ("SK-3", "cancelled"), ("SK-3", "queued")]
+    await desk.outage(False)

@@ -74,6 +74,27 @@ async def test_a_refusal_that_comes_late_waits_until_the_form_is_free(desk: Desk
     assert await desk.orders() == []
 
 
+async def test_a_refused_paper_comes_back_with_all_its_pages(desk: Desk) -> None:
+    desk.expected = "422"
+    page = await desk.counter()
+    await page.keyboard.press("F4")
+    await page.set_input_files("#pdf", paper(pdf_bytes(3)))
+    await expect(page.locator(".drop")).to_contain_text("3 halaman")
+    async with slow_answers(page):
+        await fill(page, "SK-1")
+        await page.click(".more summary")
+        await page.fill("#deadline", "31/12/2099")
+        await page.keyboard.press("F9")
+        await page.fill("#taxpayer-name", "Budi Santoso")
+    mend = page.locator(".unsent").get_by_role("button", name="Perbaiki")
+    await expect(mend).to_be_visible()
+    await page.reload()
+    await page.get_by_role("button", name="Kosongkan").click()
+    await mend.click()
+    await expect(page.locator(".drop")).to_contain_text("3 halaman")
+    await expect(page.locator(".placing")).to_contain_text("Halaman 1 dari 3")
+
+
 async def test_the_same_payer_and_paper_again_is_asked_about_once(desk: Desk) -> None:
     page = await desk.counter()
     for number in ("SK-1", "SK-2"):

@@ -1,4 +1,5 @@
 // Calls to the gateway with the session's cookie. Two ways to fail: it answered with a problem, or nothing is known.
+import { compare } from "./clock.js";
 import { has, language, t } from "./words.js";
 
 /** The gateway said no, and why. */
@@ -47,6 +48,7 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
       credentials: "same-origin",
       signal: abort.signal,
     });
+    compare(answer);
     if (answer.ok) heard?.(answer);
     if (answer.ok) return raw ? answer : answer.status === 204 ? null : await answer.json();
     const problem = new Problem(answer.status, await answer.json().catch(() => null));

@@ -57,23 +57,29 @@ export function openBatch(outbox) {
   }
 
   async function sendRows(rows) {
-    const keys = new Set(rows.map((row) => row.key));
-    const numbers = [];
+    const keys = new Map(rows.map((row) => [row.key, row]));
+    const numbers = [], cancelled = [];
     let refused = 0, known = 0;
     const progress = h("progress", { max: String(rows.length), value: "0", "aria-label": t("batch.sending") });
     const words = h("p", { role: "status" }, t("batch.sending"));
     const done = h("button.primary", { type: "button", on: { click: close } }, t("close"));
+    // With a key that follows from the row's own, so that the file brought once more finds these orders as well.
+    const again = h("button", { type: "button", hidden: true, on: { click: () => sendRows(cancelled.map((row) => ({ ...row, key: `${row.key}r` }))) } });
     const listen = ({ detail }) => {
+      const row = keys.get(detail.key);
       if (!keys.delete(detail.key)) return;
       if (detail.problem) refused += 1;
+      else if (detail.replayed && detail.order.state === "cancelled") cancelled.push(row);
       else if (detail.replayed) known += 1;
       else numbers.push(detail.order.ticket.number);
       progress.value = rows.length - keys.size;
-      setText(words, keys.size > 0 ? t("batch.progress", { n: count(rows.length - keys.size), all: count(rows.length) }) : outcome(numbers, known, refused));
+      setText(words, keys.size > 0 ? t("batch.progress", { n: count(rows.length - keys.size), all: count(rows.length) }) : outcome(numbers, { known, cancelled: cancelled.length, refused }));
+      again.hidden = keys.size > 0 || cancelled.length === 0;
+      setText(again, many("batch.again", cancelled.length));
     };
     outbox.addEventListener("result", listen);
     dialog.addEventListener("close", () => outbox.removeEventListener("result", listen));
-    result.replaceChildren(words, progress, h("p.soft", {}, t("batch.close")), h("div.buttons", {}, done));
+    result.replaceChildren(words, progress, h("p.soft", {}, t("batch.close")), h("div.buttons", {}, done, again));
     done.focus();
     try {
       await outbox.add(rows.map((row) => ({ key: row.key, body: row.order, pdf: null })), null);
@@ -94,13 +100,12 @@ export function openBatch(outbox) {
   dialog.showModal();
 }
 
-/** What became of all rows: made anew, there before, refused. */
-function outcome(numbers, known, refused) {
+/** What became of all rows: made anew, and how many of them were there before, cancelled since, or refused. */
+function outcome(numbers, others) {
   const made = numbers.length === 1 ? "batch.done.one" : "batch.done";
   const said = [
     numbers.length ? t(made, { n: count(numbers.length), first: String(Math.min(...numbers)), last: String(Math.max(...numbers)) }) : t("batch.done.none"),
-    known ? many("batch.known", known) : "",
-    refused ? many("batch.refused", refused) : "",
+    ...Object.entries(others).map(([what, n]) => (n ? many(`batch.${what}`, n) : "")),
   ];
   return said.filter(Boolean).join(" ");
 }

@@ -1,6 +1,7 @@
 // The breakers: each with its state in force, its numbers, what it did as a band over time, and the hand on it.
 import { call } from "./api.js";
 import { ask } from "./asking.js";
+import { now } from "./clock.js";
 import { h, icon, setText } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { count, moment, shortMoment, span, t } from "./words.js";
@@ -54,7 +55,7 @@ export class Breakers {
         t("breaker.failed", { share: count(Math.round(breaker.failure_rate * 100)) }),
         t("breaker.slow", { share: count(Math.round(breaker.slow_rate * 100)) }),
       ];
-      if (breaker.next_probe_at) facts.push(t("breaker.probe", { s: span((Date.parse(breaker.next_probe_at) - Date.now()) / 1000) }));
+      if (breaker.next_probe_at) facts.push(t("breaker.probe", { s: span((Date.parse(breaker.next_probe_at) - now()) / 1000) }));
       setText(card.facts, facts.join(" · "));
       const forced = breaker.override;
       // Why it was forced is said with who did.
@@ -72,7 +73,7 @@ export class Breakers {
   }
 
   drawBands() {
-    const to = Date.now(), from = to - this.hours * 3600_000;
+    const to = now(), from = to - this.hours * 3600_000;
     for (const [name, card] of Object.entries(this.cards)) {
       const found = parts(this.history[name] ?? [], this.now[name].state, from, to);
       card.band.replaceChildren(...found.map((part) => {

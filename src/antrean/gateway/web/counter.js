@@ -24,7 +24,6 @@ export class Counter {
   #draft;
   #key = db.randomKey();
   #paper = null; // {name, pdf?, id?, pages?}
-  #sentPaper = null;
   #twice;
   #sending = Promise.resolve(); // One order after the other, in the order of their Enter.
   #sentAt = 0;
@@ -297,9 +296,8 @@ export class Counter {
     if (entry.body.placement) this.placing.value = entry.body.placement;
     if (entry.pdf) this.takePdf(new File([entry.pdf], entry.body.document.filename, { type: "application/pdf" }));
     else if (entry.body.document_id) {
-      const known = this.#sentPaper?.id === entry.body.document_id ? this.#sentPaper : { pages: entry.body.placement.page };
-      this.#paper = { name: entry.body.document.filename, id: entry.body.document_id, pages: known.pages };
-      this.#showPaper("");
+      this.#paper = { name: entry.body.document.filename, id: entry.body.document_id, pages: entry.pages ?? entry.body.placement.page };
+      this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
       this.placing.open(this.#paper.id, this.#paper.pages);
     }
     if (await this.#keepNow()) await this.#outbox.drop(entry.key);
@@ -344,13 +342,12 @@ export class Counter {
     if (!(await this.#twice.isMeant(mark))) return this.#putBack(taken);
     try {
       // The draft is gone in the step that keeps the order: a reload finds the one or the other, never both.
-      await this.#outbox.add([{ key: draft.key, body, pdf }], draft.id);
+      await this.#outbox.add([{ key: draft.key, body, pdf, pages: draft.paper?.pages }], draft.id);
     } catch (error) {
       if (!(error instanceof db.NotKept)) throw error;
       return this.#putBack(taken, t("kept.not"));
     }
     this.#twice.note(mark, draft.key);
-    this.#sentPaper = draft.paper;
     this.receipt.expect(draft.key);
   }
 

@@ -4,6 +4,7 @@ import { ask } from "./asking.js";
 import { Attention } from "./attention.js";
 import { Breakers } from "./breakers.js";
 import { Chart } from "./chart.js";
+import { now } from "./clock.js";
 import { $, h, icon, setText } from "./dom.js";
 import { evidenceWords } from "./evidence.js";
 import { ruled } from "./fields.js";
@@ -103,7 +104,7 @@ class Dashboard {
 
   #line(reached) {
     const at = $("#line");
-    if (reached) this.knownAt = Date.now();
+    if (reached) this.knownAt = now();
     if (at.dataset.bad === String(!reached)) return;
     at.dataset.bad = String(!reached);
     this.main.classList.toggle("stale", !reached);
@@ -132,7 +133,7 @@ class Dashboard {
     f.flight.set(`${count(backlog.in_flight)} / ${count(backlog.concurrency_limit)}`, t("figure.flight.unit"));
     if (backlog.open === 0) f.empty.set(t("figure.empty.now"));
     else if (holds.length || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
-    else f.empty.set(span((backlog.open / pace) * 60), t("figure.empty.at", { at: moment(Date.now() + (backlog.open / pace) * 60_000) }));
+    else f.empty.set(span((backlog.open / pace) * 60), t("figure.empty.at", { at: moment(now() + (backlog.open / pace) * 60_000) }));
     const missing = backlog.will_miss_orders;
     // Of what is held nobody knows when it is done: what is due soon is counted, and none of it is no promise.
     if (holds.length) f.miss.set(missing ? count(missing) : "–", t(missing ? "figure.miss.least" : "figure.miss.unknown"));

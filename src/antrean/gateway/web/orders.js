@@ -1,6 +1,7 @@
 // Today's orders of the office: a list that moves by itself, with what is not sent yet on top.
 import { call, ruleWords } from "./api.js";
 import { confirmed } from "./asking.js";
+import { now } from "./clock.js";
 import { $, h, setText } from "./dom.js";
 import { outlook, placeOf, stateChip, stateOf } from "./states.js";
 import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
@@ -20,6 +21,7 @@ export class OrderList {
   #asking = false;
   #again = false;
   #left = false; // More of today's are on the server.
+  #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
 
   /** `fix(entry)`: put a refused entry back into the form. `names`: whether names come whole, and can be searched. */
@@ -35,14 +37,15 @@ export class OrderList {
       keydown: (event) => event.key === "Enter" && !event.isComposing && this.#searchAll(),
     } });
     this.summary = h("p.small.soft", { role: "status" });
-    this.empty = h("p.empty", {}, t("list.empty"));
+    this.empty = h("p.empty", { hidden: true }, t("list.empty"));
     this.more = h("button.compact", { type: "button", hidden: true, on: { click: () => this.#showMore() } }, t("list.more"));
     this.all = h("button.compact", { type: "button", id: "search-all", hidden: true, on: { click: () => this.#searchAll() } }, t("list.all"));
     this.note = h("span.small.soft", { role: "status" });
     this.unsent = h("div.unsent", { hidden: true });
+    this.aged = h("p.aged.small", { role: "status" });
     this.element = h("section.card.list", { "aria-labelledby": "list-title" },
       h("header", {}, h("h2", { id: "list-title" }, t("list.title")), this.summary, h("span.spread"), this.search),
-      this.unsent,
+      this.unsent, this.aged,
       h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("list.table") },
         h("table", {},
           h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("list.number")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("list.state")), h("th", { scope: "col" }, t("list.time")), h("th", { scope: "col" }, h("span.unseen", {}, t("list.actions"))))),
@@ -104,7 +107,9 @@ export class OrderList {
       // Yesterday's are shown as long as they are not at their end.
       this.#orders = found.filter((order) => isToday(order.created_at) || !isEnded(order));
       this.#left = cursor !== null && isToday(found.at(-1).created_at);
+      this.#knownAt = now();
       this.#draw();
+      this.#sayAge(false);
       this.seen(this.#orders);
       this.line(true);
       this.holding(this.#orders.find((order) => order.holding)?.holding ?? null);
@@ -112,9 +117,16 @@ export class OrderList {
     } catch (error) {
       if (error.status === 401) return;
       this.line(error.status !== undefined);
+      this.#sayAge(true);
     }
     clearTimeout(this.#timer);
     if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), pause);
+  }
+
+  /** A list that does not move must not look like one that does. */
+  #sayAge(old) {
+    const words = !old ? "" : this.#knownAt === null ? t("list.never") : t("list.aged", { time: time(this.#knownAt) });
+    setText(this.aged, words);
   }
 
   #searchHere() {
@@ -181,7 +193,7 @@ export class OrderList {
     const all = this.#found;
     if (all) setText(this.summary, many("list.all.count", shown) + (all.cursor ? "+" : ""));
     else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${many("list.open", open)}`);
-    this.empty.hidden = shown > 0;
+    this.empty.hidden = shown > 0 || (this.#knownAt === null && !all);
     setText(this.empty, all ? t("list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
     this.more.hidden = all ? all.cursor === null : !this.#left;
     this.all.hidden = all !== null || wanted === "" || shown > 0;

@@ -1,6 +1,7 @@
 // Orders on their way: kept on this computer first, sent by one tab at a time, repeated with the same key until
 // the gateway has answered. An answer that never came costs nothing: the same key is the same order.
 import { call, Problem, Unreachable, upload } from "./api.js";
+import { now } from "./clock.js";
 import * as db from "./db.js";
 
 const BATCH_MAX = 100;
@@ -45,7 +46,7 @@ export class Outbox extends EventTarget {
 
   /** Keep orders durably, then send them. */
   async add(entries, draftId) {
-    await db.submit(entries.map((entry, row) => ({ office: this.#office, created: Date.now(), row, status: "waiting", ...entry })), draftId);
+    await db.submit(entries.map((entry, row) => ({ office: this.#office, created: now(), row, status: "waiting", ...entry })), draftId);
     this.#tell("change");
     this.kick();
   }
@@ -119,7 +120,7 @@ export class Outbox extends EventTarget {
     try {
       if (entry.pdf) {
         const document = await upload(entry.pdf);
-        entry = { ...entry, pdf: null, body: { ...entry.body, document_id: document.id } };
+        entry = { ...entry, pdf: null, pages: document.pages, body: { ...entry.body, document_id: document.id } };
         await db.put("outbox", entry);
       }
       let status = 0, replayed = false;

@@ -1,5 +1,6 @@
 // What a person types, made into what the gateway takes; and its rules for it, so that an error shows at once.
 // The gateway checks again: it decides. A test holds these rules against its own.
+import { now } from "./clock.js";
 
 const PROVINCES = [[11, 21], [31, 36], [51, 53], [61, 65], [71, 76], [81, 82], [91, 97]];
 const MONTH_DAYS = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
@@ -69,13 +70,13 @@ const noDate = (text) => (dateParts(text) === null ? "date-form" : "date-real");
 function dateFault(text) {
   const iso = parseDate(text);
   if (iso === null) return noDate(text);
-  const tomorrow = new Date(Date.now() + 24 * 3600 * 1000).toISOString().slice(0, 10);
+  const tomorrow = new Date(now() + 24 * 3600 * 1000).toISOString().slice(0, 10);
   return iso < "1945-01-01" || iso > tomorrow ? "date-range" : null;
 }
 
 export function localToday() {
-  const now = new Date();
-  return `${now.getFullYear()}-${String(now.getMonth() + 1).padStart(2, "0")}-${String(now.getDate()).padStart(2, "0")}`;
+  const today = new Date(now());
+  return `${today.getFullYear()}-${String(today.getMonth() + 1).padStart(2, "0")}-${String(today.getDate()).padStart(2, "0")}`;
 }
 
 /** As a clerk reads it: 04/09/2024. */

@@ -1,6 +1,7 @@
 // Signing in and out. The cookie is out of a script's reach; what is kept here says only whose it is and until when,
 // so that no call is made before there is a session.
 import { call, Problem } from "./api.js";
+import { now } from "./clock.js";
 import { h, kept } from "./dom.js";
 import { t } from "./words.js";
 
@@ -11,7 +12,7 @@ export function current() {
   const text = kept.get("session");
   if (text === null) return null;
   const session = JSON.parse(text);
-  return Date.parse(session.expires_at) > Date.now() ? session : null;
+  return Date.parse(session.expires_at) > now() ? session : null;
 }
 
 export async function signIn(key) {

@@ -1,9 +1,10 @@
 // What stands around every page behind a sign-in: the bar at the top, and the form before there is a session.
 import { speakFor } from "./api.js";
-import { $, h } from "./dom.js";
+import { off } from "./clock.js";
+import { $, h, setText } from "./dom.js";
 import * as sessions from "./session.js";
 import { languageSwitch, themeSwitch } from "./tools.js";
-import { t } from "./words.js";
+import { span, t } from "./words.js";
 
 function bar(session, page, leaving, left) {
   const link = (href, key) => h("a", { href, "aria-current": page === key ? "page" : false }, t(`nav.${key}`));
@@ -30,6 +31,15 @@ function bar(session, page, leaving, left) {
   return bar;
 }
 
+/** A word where this computer's clock is wrong: what it writes elsewhere, on paper too, is wrong with it. */
+function clockNotice() {
+  const notice = h("p.clock.small", { role: "status" });
+  const say = () => setText(notice, off() === 0 ? "" : t(off() > 0 ? "clock.ahead" : "clock.behind", { span: span(Math.round(Math.abs(off()) / 60_000) * 60) }));
+  addEventListener("clock", say);
+  say();
+  return notice;
+}
+
 /**
  * Draw the page: `render(main, session)` for those whose role is in `roles`; the sign-in form for all others.
  * `leaving()`: whether to sign out; `clear()`: once that is done, here or in another tab.
@@ -42,7 +52,7 @@ export function start(page, roles, render, { leaving = null, clear = null } = {}
   };
   document.title = `${t(`nav.${page}`)} · Antrean`;
   const main = h("main", { id: "main", tabindex: "-1" });
-  document.body.replaceChildren(bar(session, page, leaving, left), main);
+  document.body.replaceChildren(bar(session, page, leaving, left), clockNotice(), main);
   if (session === null) {
     const form = sessions.signInForm(() => location.reload(), { title: t(`login.${page}`), hint: t(`login.${page}.hint`) });
     main.className = "login";

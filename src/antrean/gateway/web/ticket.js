@@ -1,4 +1,5 @@
 // The ticket page: shows what came with the page, then asks again by itself, seldom when far from the front.
+import { compare, now } from "./clock.js";
 import { $, h, setText } from "./dom.js";
 import { languageSwitch, themeSwitch } from "./tools.js";
 import { language, many, moment, range, t, timeS } from "./words.js";
@@ -12,7 +13,7 @@ const NEAR_S = 5, FAR_S = 20, HELD_S = 30, FAILED_S_MAX = 120;
 const ANSWER_MS = 6000;
 
 let ticket = JSON.parse($("#ticket").dataset.ticket);
-let knownAt = ticket === null ? null : Date.now();
+let knownAt = ticket === null ? null : now();
 let failures = 0;
 let timer = 0;
 
@@ -54,14 +55,14 @@ function show() {
   $("#eta").classList.toggle("held", tone === "held");
   $(".slip").className = `slip ${tone}`;
   $(".slip").classList.toggle("stale", failures > 0);
-  const now = ticket?.state ?? "";
-  if (now !== drawn) {
+  const state = ticket?.state ?? "";
+  if (state !== drawn) {
     $("#steps").replaceChildren(...steps());
-    drawn = now;
+    drawn = state;
   }
   const at = knownAt === null ? "" : timeS(knownAt);
   if (failures > 0) setText($("#foot"), knownAt === null ? t("offline.never") : t("offline", { time: at }));
-  else setText($("#foot"), ENDED.has(now) ? t("since", { time: moment(ticket.created_at) }) : `${ticket ? `${t("since", { time: moment(ticket.created_at) })} · ` : ""}${t("updated", { time: at })}`);
+  else setText($("#foot"), ENDED.has(state) ? t("since", { time: moment(ticket.created_at) }) : `${ticket ? `${t("since", { time: moment(ticket.created_at) })} · ` : ""}${t("updated", { time: at })}`);
 }
 
 async function ask() {
@@ -72,7 +73,8 @@ async function ask() {
     const answer = await fetch(`/v1/tickets/${token}`, { headers: { "Accept-Language": language }, signal: abort.signal });
     if (!answer.ok) throw new Error(String(answer.status));
     ticket = await answer.json();
-    knownAt = Date.now();
+    compare(answer);
+    knownAt = now();
     failures = 0;
   } catch {
     failures += 1;

@@ -1,8 +1,11 @@
 // The same payer and paper twice on one day: most often one order typed again, and a stamp costs money. What is
 // remembered is a salted hash, in this tab's memory alone.
 import { confirmed } from "./asking.js";
+import { now } from "./clock.js";
 import * as db from "./db.js";
 import { t } from "./words.js";
+
+const today = () => new Date(now()).toDateString();
 
 export class Twice {
   #salt = db.randomKey();
@@ -30,12 +33,12 @@ export class Twice {
   /** Whether no order of today has this mark, or the clerk says that another one is wanted. */
   isMeant(mark) {
     const earlier = this.#seen.get(mark);
-    if (earlier?.day !== new Date().toDateString()) return true;
+    if (earlier?.day !== today()) return true;
     const title = earlier.number === null ? t("twice.unsent") : t("twice", { number: earlier.number });
     return confirmed({ title, yes: t("twice.yes") });
   }
 
   note(mark, key) {
-    if (mark !== null) this.#seen.set(mark, { day: new Date().toDateString(), key, number: null });
+    if (mark !== null) this.#seen.set(mark, { day: today(), key, number: null });
   }
 }

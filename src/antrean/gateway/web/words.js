@@ -1,5 +1,6 @@
 // The reader's language: one dictionary each, chosen by hand, Indonesian unless English was asked for.
-// Dates and numbers follow the language; times are those of the reader's own clock.
+// Dates and numbers follow the language; times are those of the reader's own zone.
+import { now } from "./clock.js";
 
 export const language = document.documentElement.lang === "en" ? "en" : "id";
 // The ticket page has few words, and they travel alone: it is read on a cheap phone's credit.
@@ -36,7 +37,7 @@ export const timeS = (value) => clockS.format(new Date(value));
 export const date = (value) => dayYear.format(new Date(value));
 
 export function isToday(value) {
-  return new Date(value).toDateString() === new Date().toDateString();
+  return new Date(value).toDateString() === new Date(now()).toDateString();
 }
 
 /** A moment as people say it: the time alone today, else with the day. */
