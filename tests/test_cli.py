@@ -263,6 +263,8 @@ def test_a_store_s_fault_is_told_in_a_line(
         ("breaker", "open", "provider", "--reason", " "),
         ("personal", "erase", "x", "--reason", ""),
         ("ledger", "refund", "x", "--reason", "y" * 129),
+        ("ledger", "csv", "--from", "2026-02-02", "--to", "2026-02-01"),
+        ("ledger", "csv", "--office", "MDN 01"),
         ("orders", "replay", "x", "--reason", ""),
         ("orders", "replay", "x", "--reason", "asked for by 1271010101900001"),
         ("breaker", "open", "provider", "--reason", "01.234.567.8-901.000"),
@@ -327,6 +329,10 @@ async def test_days_and_times_say_of_which_zone_they_are(
     *_, heading, day = books.stdout.splitlines()
     assert heading == "changes by day (Jakarta) and office"
     assert day.startswith("2027-01-15  MDN-01 ")
+    for first, entries in (("2027-01-15", 1), ("2027-01-16", 0)):
+        words = ("ledger", "csv", "--office", "MDN-01", "--from", first, "--to", "2027-01-17")
+        file = await asyncio.to_thread(antrean, *words, cwd=tmp_path, **env)
+        assert len(file.stdout.splitlines()) == 1 + entries
     shown = await asyncio.to_thread(antrean, "orders", "show", order.id, cwd=tmp_path, **env)
     assert "deadline        2027-01-15 16:00:00 WITA\n" in shown.stdout
     assert "  2027-01-15 16:00:00 WITA  queued " in shown.stdout

@@ -20,6 +20,7 @@ from antrean.orders import keys
 from antrean.orders.archive import Archive
 from antrean.orders.documents import DocumentStore
 from antrean.orders.lease import alone
+from antrean.orders.ledger import WIB
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, LedgerArchiver
 from gateway_support import OFFICE, OTHER, Gateway, affix, purchase, running_gateway
 
@@ -250,6 +251,42 @@ async def test_the_ledger_is_read_page_by_page_and_as_a_file_with_the_same_rows(
         assert (await gateway.call("GET", f"/v1/ops/ledger?{query}", role="ops")).status == 422
 
 
+@pytest.mark.parametrize(
+    ("query", "lines"),
+    [
+        (f"office={OFFICE}", 2),
+        ("office=MDN-99", 0),
+        ("from={today}&to={today}", 2),
+        ("from={today}", 2),
+        ("to={yesterday}", 0),
+        ("from={tomorrow}&office=", 0),
+        (f"office={OFFICE}&from={{yesterday}}&to={{tomorrow}}", 2),
+    ],
+)
+async def test_a_part_of_the_book_is_one_offices_or_of_some_days(
+    gateway: Gateway, query: str, lines: int
+) -> None:
+    await gateway.complete_purchase((await gateway.order())["id"])
+    entries = (await _json(gateway, "GET", "/v1/ops/ledger"))["rows"]
+    today = max(datetime.fromisoformat(e["at"]).astimezone(WIB).date() for e in entries)
+    days = {name: today + timedelta(days=n) for name, n in (("yesterday", -1), ("today", 0), ("tomorrow", 1))}
+    path = f"/v1/ops/ledger.csv?{query.format(**days)}"
+    text = await (await gateway.call("GET", path, role="ops")).text()
+    assert len(list(csv.DictReader(io.StringIO(text)))) == lines
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("office=a+b", "office"), ("from=2026-13-01", "from"), ("from=2026-02-02&to=2026-02-01", "to")],
+)
+async def test_a_part_of_the_book_that_can_not_be_is_refused(
+    gateway: Gateway, query: str, field: str
+) -> None:
+    answer = await gateway.call("GET", f"/v1/ops/ledger.csv?{query}", role="ops")
+    assert answer.status == 422
+    assert [e["field"] for e in (await answer.json())["errors"]] == [field]
+
+
 async def test_books_with_a_hole_are_an_error_and_never_a_file_that_looks_whole(
     gateway: Gateway, tmp_path: Path
 ) -> None:
@@ -402,7 +439,7 @@ async def test_a_reason_that_would_keep_an_identity_number_for_good_is_refused(
         ("ledger?limit=1&since=2026-01-01", "since", "cursor, limit, until"),
         ("ledger?Limit=1", "Limit", "cursor, limit, until"),
         ("ledger?1271010101900001=x", "(unnamed)", "cursor, limit, until"),
-        ("ledger.csv?until=2026-01-01", "until", "none"),
+        ("ledger.csv?until=2026-01-01", "until", "office, from, to"),
     ],
 )
 async def test_a_filter_that_the_ledger_does_not_know_is_refused_and_not_passed_over(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._redis import actor, existing_order, with_redis
-from antrean.cli._types import Reason
+from antrean.cli._types import Office, Reason
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from antrean.config.settings import Settings
 
 
+_DAY = click.DateTime(["%Y-%m-%d"])
 #: Exit code of a comparison that could not be made, or not to the end.
 NOT_ASKED = 4
 
@@ -28,7 +29,7 @@ class _NotAsked(click.ClickException):
 @click.group(invoke_without_command=True)
 @click.option(
     "--until",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=_DAY,
     help="Last of the days shown, YYYY-MM-DD; today if not given. A month up to it is shown.",
 )
 @click.pass_context
@@ -59,17 +60,24 @@ def _totals(until: datetime | None) -> None:
 
 
 @command.command()
-def csv() -> None:
-    """All entries as CSV, safe to open in a spreadsheet."""
+@click.option("--office", type=Office(), help="Only this office's entries.")
+@click.option("--from", "first", type=_DAY, help="The first day wanted (Jakarta), YYYY-MM-DD.")
+@click.option("--to", "last", type=_DAY, help="The last day wanted.")
+def csv(office: str | None, first: datetime | None, last: datetime | None) -> None:
+    """Entries as CSV, safe to open in a spreadsheet: all of them, one office's, or those of some days."""
+    if first and last and last < first:
+        raise click.BadParameter("it is before --from.", param_hint="'--to'")
 
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
-        from antrean.orders.ledger import Ledger
+        from antrean.orders.ledger import Ledger, Selection
         from antrean.orders.ledger_csv import HEADER, row_line
 
+        wanted = Selection(office, first.date() if first else None, last.date() if last else None)
         click.echo(HEADER, nl=False)
         async for entry in Ledger(build_store(settings, redis)).all_entries():
-            click.echo(row_line(entry), nl=False)
+            if wanted.holds(entry):
+                click.echo(row_line(entry), nl=False)
 
     with_redis(work)
 

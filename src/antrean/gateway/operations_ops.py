@@ -13,6 +13,8 @@ QUEUE, DECISIONS, BOOKS, KEYS, SERVICE = "Queue", "Decisions", "Books", "Keys", 
 _PAUSE = TypeAdapter(answers_ops.Paused | answers_ops.Running)
 _OF_FIRST = {"id": "$response.body#/orders/0/id"}
 _OF_KEY = {"id": "$response.body#/id"}
+#: Of a parameter that may also be there and empty.
+_DAY_OR_NONE = "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
 _OPS_ONLY = "Only ops may; a counter's key is told so for its own office's order."
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
@@ -150,7 +152,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
                 "until",
                 "The last of the days, as YYYY-MM-DD; today by default. A month up to it, less where that is too much.",
                 type="string",
-                pattern="^([0-9]{4}-[0-9]{2}-[0-9]{2})?$",
+                pattern=_DAY_OR_NONE,
             ),
             query(
                 "cursor",
@@ -169,9 +171,19 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/v1/ops/ledger.csv"): Operation(
         "getLedgerCsv",
         BOOKS,
-        "The whole book as CSV",
+        "The book as CSV, whole or a part of it",
         {200: (CSV, PLAIN)},
-        about="The last column is the day of the books, which turn over at midnight in Jakarta. No parameter is taken.",
+        about=(
+            "The last column is the day of the books, which turn over at midnight in Jakarta. A parameter that is not "
+            "known here is refused."
+        ),
+        params=(
+            query("office", "Only this office's entries.", type="string"),
+            *(
+                query(name, f"{said}, as YYYY-MM-DD.", type="string", pattern=_DAY_OR_NONE)
+                for name, said in (("from", "The first day wanted"), ("to", "The last day wanted"))
+            ),
+        ),
         problems=("validation",),
     ),
     ("GET", "/v1/ops/keys"): Operation(

@@ -11,13 +11,13 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from antrean.gateway import exchange, submissions
-from antrean.gateway.keys import Role
+from antrean.gateway.keys import OFFICE_FORM, OFFICE_RULE, Role
 from antrean.gateway.problems import Problem, invalid
 from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.routes_orders import own_order, shown_order
 from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
-from antrean.orders.ledger import WIB, Entry, Ledger, difference_idr
+from antrean.orders.ledger import WIB, Entry, Ledger, Selection, difference_idr
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.view import rfc3339
 
@@ -81,7 +81,7 @@ async def ledger(request: web.Request) -> web.Response:
     if cursor is not None and not _is_entry_id(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     limit = exchange.query_integer(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX)
-    page = await _books(request).page(cursor, limit, _last_day(request))
+    page = await _books(request).page(cursor, limit, _day(request, "until"))
     rows = page.entries
     return exchange.json_response(
         {
@@ -97,8 +97,10 @@ async def ledger(request: web.Request) -> web.Response:
 
 
 async def ledger_file(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/ops/ledger.csv`: the whole book, read and sent page by page; cut off where it can not be read on."""
-    exchange.only_query(request)
+    """`GET /v1/ops/ledger.csv?office=&from=&to=`: the book, or the entries of one office or of some days, read and
+    sent page by page; cut off where it can not be read on."""
+    exchange.only_query(request, "office", "from", "to")
+    wanted = _selection(request)
     pages = _books(request).pages()
     first: list[Entry] = await anext(pages, [])  # what fails at once is answered by a problem
     response = web.StreamResponse(
@@ -110,9 +112,10 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     await response.write(ledger_csv.HEADER.encode())
     try:
-        await response.write(_lines(first))
+        await response.write(_lines(first, wanted))
         async for page in pages:
-            await response.write(_lines(page))
+            if lines := _lines(page, wanted):
+                await response.write(lines)
     except StoreUnavailable as error:
         log.error("the ledger's file was cut off", why=str(error))
         # Anything else would look like a file that is whole.
@@ -172,18 +175,27 @@ async def deadlines(request: web.Request) -> web.Response:
     return exchange.json_response({"moved": moved, "from": rfc3339(_ms(start)), "to": rfc3339(_ms(to))})
 
 
-def _lines(page: list[Entry]) -> bytes:
-    return "".join(map(ledger_csv.row_line, page)).encode()
+def _lines(page: list[Entry], wanted: Selection) -> bytes:
+    return "".join(ledger_csv.row_line(entry) for entry in page if wanted.holds(entry)).encode()
 
 
-def _last_day(request: web.Request) -> date | None:
-    text = request.query.get("until")
+def _selection(request: web.Request) -> Selection:
+    office, first, last = request.query.get("office") or None, _day(request, "from"), _day(request, "to")
+    if office is not None and not OFFICE_FORM.fullmatch(office):
+        raise invalid("office", "office_form", f"must be {OFFICE_RULE}")
+    if first and last and last < first:
+        raise invalid("to", "date_range", "must not be before `from`")
+    return Selection(office, first, last)
+
+
+def _day(request: web.Request, name: str) -> date | None:
+    text = request.query.get(name)
     if not text:
         return None
     try:
         return submissions.day_of(text)
     except ValueError:
-        raise invalid("until", "date_form", "must be a date as YYYY-MM-DD") from None
+        raise invalid(name, "date_form", "must be a date as YYYY-MM-DD") from None
 
 
 def _books(request: web.Request) -> Ledger:

@@ -68,6 +68,22 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Which entries are wanted: of one office, from a day and to a day of the books (Jakarta's); None: of all."""
+
+    office: str | None = None
+    first: date | None = None
+    last: date | None = None
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether it is wanted."""
+        if self.office not in (None, entry.office):
+            return False
+        day = wib_day(entry.at_ms)
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
+
+@dataclass(frozen=True, slots=True)
 class DayTotals:
     """What moved for one office on one day (Jakarta time): net change of each account, in rupiah."""
 
