@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -26,7 +25,7 @@ from antrean.config.durability import check_durability, fails
 from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, ValkeyMissing
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
-from antrean.config.settings import Settings
+from antrean.config.settings import Settings, url_parts
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.orders.holding import PAUSED
 from antrean.orders.layout import NewerLayout, require_known_layout
@@ -385,7 +384,7 @@ def _origin(host: str, port: int) -> str:
 
 def _shown(settings: Settings) -> str:
     """The Redis URL without its password."""
-    url = urlsplit(settings.effective_redis_url)
+    url = url_parts(settings.effective_redis_url)
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
 

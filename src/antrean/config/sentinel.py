@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import redis
 import redis.asyncio
@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.retry import Retry
 
-from antrean.config.settings import SENTINEL_SCHEMES
+from antrean.config.settings import SENTINEL_SCHEMES, url_parts
 
 SENTINEL_PORT: Final = 26379
 #: Longest wait for one Sentinel, in seconds: the next one is asked after that.
@@ -51,7 +51,7 @@ class SentinelUrl:
     @classmethod
     def parse(cls, url: str) -> SentinelUrl | None:
         """None where the URL names one server. Raises ValueError where it names Sentinels and is not understood."""
-        parts = urlsplit(url)
+        parts = url_parts(url)
         if parts.scheme not in SENTINEL_SCHEMES:
             return None
         credentials, _, hosts = parts.netloc.rpartition("@")

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -266,13 +266,22 @@ def load_settings() -> Settings:
     return Settings()
 
 
+def url_parts(url: str) -> SplitResult:
+    """`urlsplit` for URLs of ours: it refuses an IPv6 address among several hosts. Raises ValueError."""
+    scheme, separator, rest = url.partition("://")
+    if scheme.lower() not in SENTINEL_SCHEMES:
+        return urlsplit(url)
+    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
+    return urlsplit(f"{scheme}{separator}hosts{rest.removeprefix(hosts)}")._replace(netloc=hosts)
+
+
 def _url(value: str, *schemes: str) -> str:
     """The value, where it is empty or a URL of one of these kinds. Raises ValueError, without the value."""
     scheme, separator, rest = value.partition("://")
     if value and not (separator and rest and scheme.lower() in schemes):
         raise ValueError(f"must be a URL: {', '.join(f'{s}://…' for s in schemes)}")
     try:
-        parts = urlsplit(value)
+        parts = url_parts(value)
         _ = None if parts.scheme in SENTINEL_SCHEMES else parts.port  # several hosts: read by `SentinelUrl`
     except ValueError:
         # What is in the place of a port may be the end of a password. Neither it nor the cause is shown.
