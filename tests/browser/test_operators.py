@@ -157,6 +157,8 @@ async def test_what_needs_a_person_is_on_top_with_evidence_and_decisions(desk: D
     [order] = await desk.until_orders("attention", 1)
     await expect(page.locator("tr[data-order] .state")).to_have_text("Diperiksa petugas")
     await desk.stack.no_faults()
+    # It would go on asking, and the profile's session is another's then.
+    await page.close()
     await desk.sign_in("ops")
     ops = await desk.open("/ops", ".case")
     case = ops.locator(f"[data-case='{order['id']}']")
