@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antrean.orders.fairness import Lane, plan
+from antrean.orders.fairness import NEXT_REST, NEXT_URGENT, Lane, plan
 from antrean.orders.place import LaneSize, Places
 from antrean.orders.score import AGE_BITS, score_minute
 
@@ -24,12 +24,15 @@ lanes = st.dictionaries(
 )
 
 
-def places(sizes: dict[str, tuple[int, int]], weights: dict[str, float] | None = None) -> Places:
-    """`sizes`: urgent ones and the rest, by office."""
+def places(
+    sizes: dict[str, tuple[int, int]], weights: dict[str, float] | None = None, turn: str = ""
+) -> Places:
+    """`sizes`: urgent ones and the rest, by office. `turn`: whose it is."""
     return Places(
         {office: LaneSize(urgent + rest, urgent) for office, (urgent, rest) in sizes.items()},
         weights or {},
         NOW_MS,
+        {NEXT_URGENT: turn, NEXT_REST: turn},
     )
 
 
@@ -38,10 +41,12 @@ def position(found: Places, office: str, rank: int, urgent: int) -> int:
     return found.spot(office, rank, URGENT if rank < urgent else WHENEVER).position
 
 
-def handed_out(sizes: dict[str, tuple[int, int]], weights: dict[str, float]) -> dict[tuple[str, int], int]:
+def handed_out(
+    sizes: dict[str, tuple[int, int]], weights: dict[str, float], turn: str = ""
+) -> dict[tuple[str, int], int]:
     """At which place each order goes when nobody else comes: office and rank by place, as the dispatcher does it."""
     queues = {office: deque(range(urgent + rest)) for office, (urgent, rest) in sizes.items()}
-    state: dict[str, str] = {}
+    state = {NEXT_URGENT: turn, NEXT_REST: turn}
     went: dict[tuple[str, int], int] = {}
     while any(queues.values()):
         now = {
@@ -68,6 +73,23 @@ def test_other_offices_take_their_turns_and_no_more_than_they_have() -> None:
     assert position(places({"A": (0, 9), "B": (0, 100)}), "A", 0, 0) == 1
 
 
+@pytest.mark.parametrize("urgent", [True, False])
+@pytest.mark.parametrize("turn", ["", "D", "DD", "J", "Z"])
+def test_the_first_orders_of_many_offices_have_a_place_each(turn: str, urgent: bool) -> None:
+    sizes = dict.fromkeys("ABCDEFGHIJ", (3, 0) if urgent else (0, 3))
+    went = handed_out(sizes, {}, turn)
+    found = places(sizes, turn=turn)
+    told = {(office, rank): found.spot(office, rank, URGENT if urgent else WHENEVER) for office, rank in went}
+    assert {order: spot.position for order, spot in told.items()} == went
+
+
+def test_an_offices_weight_is_how_many_it_sends_in_its_turn() -> None:
+    sizes, weights = {"A": (0, 8), "B": (0, 8), "C": (0, 8)}, {"B": 2.0, "C": 0.5}
+    went = handed_out(sizes, weights)
+    for (office, rank), place in went.items():
+        assert position(places(sizes, weights), office, rank, 0) == pytest.approx(place, abs=2)
+
+
 def test_who_has_no_deadline_goes_after_the_urgent_of_all_offices_or_in_a_tenth_of_the_turns() -> None:
     assert position(places({"A": (5, 20), "B": (100, 0)}), "A", 19, 5) == 100 + 20
     assert position(places({"A": (0, 9), "B": (100, 0)}), "A", 2, 0) == 30
@@ -83,13 +105,13 @@ def test_positions_are_where_the_dispatcher_hands_orders_out() -> None:
         found = places(sizes)
         length = sum(map(sum, sizes.values()))
         for (office, rank), place in handed_out(sizes, {}).items():
-            # Within two rounds of the offices, and a quarter for lanes whose urgent orders end before ours.
-            close = pytest.approx(place, rel=0.25, abs=2 * len(sizes))
+            # Within a round of the offices, and a quarter for lanes whose urgent orders end before ours.
+            close = pytest.approx(place, rel=0.25, abs=len(sizes))
             told = position(found, office, rank, sizes[office][0])
             assert 1 <= told <= length
             told_well.append(told == close)
     assert len(told_well) > 10_000
-    assert sum(told_well) >= 0.99 * len(told_well)
+    assert sum(told_well) >= 0.98 * len(told_well)
 
 
 def test_a_lane_whose_few_urgent_orders_are_gone_soon_joins_the_rest() -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from antrean.orders.fairness import LEAST_WEIGHT, REST_SHARE, URGENT_MIN
+from antrean.orders.fairness import LEAST_WEIGHT, NEXT_REST, NEXT_URGENT, REST_SHARE, URGENT_MIN
 from antrean.orders.score import minutes_until
 
 #: So many groups of lanes that join the rest are told apart.
@@ -32,10 +34,17 @@ class LaneSize:
 
 
 class _Rounds:
-    """What offices send in a number of rounds: each as many as its weight allows, and no more than it has."""
+    """What offices send in a number of rounds: each as many as its weight allows, and no more than it has.
 
-    def __init__(self, lanes: Iterable[tuple[int, float]]) -> None:
-        ordered = sorted((count / weight, count, weight) for count, weight in lanes if count)
+    `lanes`: office, orders and weight, in order of name; `cursor`: the office whose turn it is, or was before it had
+    nothing left.
+    """
+
+    def __init__(self, lanes: Iterable[tuple[str, int, float]], cursor: str) -> None:
+        found = [lane for lane in lanes if lane[1]]
+        self._ring = [office for office, _, _ in found]
+        self._start = bisect.bisect_left(self._ring, cursor)
+        ordered = sorted((count / weight, count, weight) for _, count, weight in found)
         self._lengths = [length for length, _, _ in ordered]
         self._sent_out = [0, *itertools.accumulate(count for _, count, _ in ordered)]
         self._weights = [0.0, *itertools.accumulate(weight for _, _, weight in ordered)]
@@ -46,12 +55,31 @@ class _Rounds:
         over = bisect.bisect_right(self._lengths, rounds / growth)
         return growth * self._sent_out[over] + rounds * (self._weights[-1] - self._weights[over])
 
+    def before(self, office: str, own: int, rank: int, weight: float, growth: float = 1.0) -> float:
+        """Orders of others that go before the `rank`-th (from 0) of this office, which has `own` here.
+
+        All that the others send in the rounds before its own, and of its own round what those send whose turn comes
+        first: in the first round that is exact, later those that still have something are taken to be spread evenly.
+        """
+        done = max(math.ceil((rank + 1) / weight - 1e-9) - 1, 0)
+        until, after = (
+            self.sent(rounds, growth) - min(growth * own, rounds * weight) for rounds in (done, done + 1)
+        )
+        return until + self._share_before(office) * (after - until)
+
+    def _share_before(self, office: str) -> float:
+        """Of the others in the ring, the share whose turn in a round comes before this office's."""
+        count, at = len(self._ring), bisect.bisect_left(self._ring, office)
+        others = count - (at < count and self._ring[at] == office)
+        return ((at - self._start) % count) / others if others else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
     """Where one order stands: in which part of its lane, and how many of that part before it."""
 
     places: Places
+    office: str
     lane: LaneSize
     weight: float
     urgent: bool
@@ -69,13 +97,11 @@ class Spot:
         """
         places = self.places
         growth = 1 + come / max(places.total, 1)
-        rounds = self.before / self.weight
         if self.urgent:
-            others = places.urgent.sent(rounds, growth) - min(self.before, growth * self.lane.urgent)
-            place = self.before + 1 + others
+            place = self.before + 1 + self._others(places.urgent, self.lane.urgent, growth)
             # Offices without an urgent order have their share beside, as far as it goes.
             return min(place / (1 - REST_SHARE), place + places.idle.total)
-        others = places.rest.sent(rounds, growth) - min(self.before, growth * self.lane.rest)
+        others = self._others(places.rest, self.lane.rest, growth)
         after_urgent = growth * places.urgent.total + self.before + 1 + others
         # Once its own lane has no urgent order left, it has a part in the turns that are kept for the rest.
         own_urgent = self.lane.urgent / self.weight
@@ -84,11 +110,17 @@ class Spot:
         for urgent, rest in places.rest_beside:
             if place <= places.urgent.sent(urgent, growth):
                 break
-            others = rest.sent(rounds)
-            if own_urgent <= urgent:
-                others -= min(self.before, self.lane.rest)
+            if urgent:
+                # Who has joined by then has no turn yet in the round that runs.
+                own = min(self.before, self.lane.rest) if own_urgent <= urgent else 0
+                others = rest.sent(self.before / self.weight) - own
+            else:
+                others = self._others(rest, self.lane.rest if own_urgent <= urgent else 0)
             place = joins_at + (self.before + 1 + others) / REST_SHARE
         return min(place, after_urgent)
+
+    def _others(self, rounds: _Rounds, own: int, growth: float = 1.0) -> float:
+        return rounds.before(self.office, own, self.before, self.weight, growth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +135,37 @@ class InOrder:
 
 
 class Places:
-    """All lanes at one moment, `now_ms` by the server's clock."""
+    """All lanes at one moment, `now_ms` by the server's clock; `state`: whose turn it is, as fairness.py keeps it."""
 
-    def __init__(self, lanes: Mapping[str, LaneSize], weights: Mapping[str, float], now_ms: int) -> None:
+    def __init__(
+        self,
+        lanes: Mapping[str, LaneSize],
+        weights: Mapping[str, float],
+        now_ms: int,
+        state: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._lanes = lanes
         self._weights = {office: max(weights.get(office, 1.0), LEAST_WEIGHT) for office in lanes}
         self._now_ms = now_ms
-        pairs = [(lane, self._weights[office]) for office, lane in lanes.items()]
-        self.urgent = _Rounds((lane.urgent, weight) for lane, weight in pairs)
-        self.rest = _Rounds((lane.rest, weight) for lane, weight in pairs)
+        all_lanes = [(office, lane, self._weights[office]) for office, lane in sorted(lanes.items())]
+        next_urgent, next_rest = state.get(NEXT_URGENT, ""), state.get(NEXT_REST, "")
+        self.urgent = _Rounds(((o, lane.urgent, weight) for o, lane, weight in all_lanes), next_urgent)
+        self.rest = _Rounds(((o, lane.rest, weight) for o, lane, weight in all_lanes), next_rest)
         #: Of the rest, what is in lanes without an urgent order: it goes beside the urgent ones.
-        self.idle = _Rounds((lane.rest, weight) for lane, weight in pairs if not lane.urgent)
+        self.idle = _Rounds(
+            ((o, lane.rest, weight) for o, lane, weight in all_lanes if not lane.urgent), next_rest
+        )
         #: Lanes with few urgent orders join them before long: the rest of all that have at most so many rounds of them.
-        lengths = sorted({lane.urgent / weight for lane, weight in pairs if lane.urgent and lane.rest})
+        lengths = sorted({lane.urgent / weight for _, lane, weight in all_lanes if lane.urgent and lane.rest})
         steps = lengths[:: max(1, -(-len(lengths) // JOINING_MAX))]
         self.rest_beside = [(0.0, self.idle)] + [
-            (most, _Rounds((lane.rest, weight) for lane, weight in pairs if lane.urgent / weight <= most))
+            (
+                most,
+                _Rounds(
+                    ((o, lane.rest, weight) for o, lane, weight in all_lanes if lane.urgent / weight <= most),
+                    next_rest,
+                ),
+            )
             for most in steps
         ]
         self.total = self.urgent.total + self.rest.total
@@ -129,4 +176,4 @@ class Places:
         due_in_min = minutes_until(score, self._now_ms)
         urgent = due_in_min is not None and due_in_min <= URGENT_MIN
         before = rank if urgent else max(rank - lane.urgent, 0)
-        return Spot(self, lane, self._weights.get(office, 1.0), urgent, before)
+        return Spot(self, office, lane, self._weights.get(office, 1.0), urgent, before)

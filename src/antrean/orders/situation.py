@@ -51,7 +51,7 @@ class Situation:
 
     def places(self) -> Places:
         """Who goes before whom, as things stand."""
-        return Places(self.offices, self.weights, self.now_ms)
+        return Places(self.offices, self.weights, self.now_ms, self.fairness)
 
     @property
     def buy(self) -> int:
