@@ -224,9 +224,16 @@ async def test_one_bad_row_of_a_batch_spoils_no_other(gateway: Gateway) -> None:
     assert [r["status"] for r in results] == [202, 422, 400, 400, 202]
     assert results[0]["order"]["id"] == results[4]["order"]["id"]
     assert results[1]["problem"]["errors"][0]["field"] == "kind"
-    refused: list[Any] = [{"orders": []}, {"orders": [purchase()] * 101}, {"orders": [], "x": 1}, []]
-    for body in refused:
-        assert (await gateway.call("POST", "/v1/batches", json=body)).status == 422
+    refused: list[tuple[Any, str]] = [
+        ({"orders": []}, "must hold at least 1"),
+        ({"orders": [purchase()] * 101}, "must hold at most 100"),
+        ({"orders": [purchase()], "x": 1}, "is not a field here"),
+        ([], "must be an object"),
+    ]
+    for body, words in refused:
+        answer = await gateway.call("POST", "/v1/batches", json=body)
+        assert answer.status == 422
+        assert [e["message"] for e in (await answer.json())["errors"]] == [words]
 
 
 async def test_the_stream_tells_each_change_and_resumes_with_what_was_missed(gateway: Gateway) -> None:

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
-from antrean.provider.protocol import CallMeter, Generated, SerialRecord
+from antrean.provider.protocol import CallMeter, Generated, SerialPage, SerialRecord
 from provider_support import (
     NAME,
     NIK,
@@ -232,10 +232,18 @@ async def test_without_an_id_in_the_token_the_list_is_asked_for_the_login_s_user
 
 @pytest.mark.parametrize(
     "under_the_token_s_id",
-    [{"statusCode": "00", "result": []}, {"statusCode": "05", "message": "user tidak ditemukan"}],
+    [
+        {"statusCode": "00", "result": []},
+        {"statusCode": "05", "message": "user tidak ditemukan"},
+        TOKEN_OVER,
+        *(httpx.Response(status, text="no such page") for status in (400, 401, 403, 404, 410, 500, 503)),
+        httpx.Response(404, json={"error": "not found"}),
+        httpx.Response(200, text="<html>"),
+        httpx.ReadTimeout("silence"),
+    ],
 )
-async def test_a_list_that_is_empty_or_refused_under_one_id_is_asked_for_under_the_other(
-    redis: Redis, upstream: ScriptedUpstream, under_the_token_s_id: dict[str, Any]
+async def test_a_list_that_is_not_had_under_one_id_is_asked_for_under_the_other(
+    redis: Redis, upstream: ScriptedUpstream, under_the_token_s_id: Any
 ) -> None:
     row = {"serialnumber": SN, "status": "NOTSTAMP", "file": "ord-1.pdf"}
     upstream.on("GET", "/chanel/sale/stamp/ext/A77", under_the_token_s_id)
@@ -253,3 +261,50 @@ async def test_a_list_refused_under_both_ids_is_not_taken_for_empty(
         upstream.on("GET", f"/chanel/sale/stamp/ext/{user_id}", {"statusCode": "05", "message": "tidak ada"})
     with pytest.raises(Rejected):
         await scripted_adapter(redis, upstream).serial_page(1, 10)
+
+
+@pytest.mark.parametrize(
+    ("under_the_token_s_id", "empty"),
+    [
+        (httpx.Response(404, text="no such page"), True),
+        (httpx.Response(403, text="not yours"), True),
+        (TOKEN_OVER, True),
+        (httpx.Response(500, text="trouble"), False),
+        (httpx.Response(503), False),
+        (httpx.ReadTimeout("silence"), False),
+    ],
+)
+async def test_an_empty_list_beside_one_that_failed_for_now_proves_nothing(
+    redis: Redis, upstream: ScriptedUpstream, under_the_token_s_id: Any, empty: bool
+) -> None:
+    upstream.on("GET", "/chanel/sale/stamp/ext/A77", under_the_token_s_id)
+    upstream.on("GET", "/chanel/sale/stamp/ext/pos-medan", {"statusCode": "00", "result": []})
+    adapter = scripted_adapter(redis, upstream)
+    if empty:
+        assert await adapter.serial_page(1, 10) == SerialPage((), last=True)
+    else:
+        with pytest.raises(Unavailable):
+            await adapter.serial_page(1, 10)
+
+
+async def test_a_token_refused_under_both_ids_is_renewed_once(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    for user_id in ("A77", "pos-medan"):
+        upstream.on("GET", f"/chanel/sale/stamp/ext/{user_id}", TOKEN_OVER)
+    with pytest.raises(Unavailable):
+        await scripted_adapter(redis, upstream).serial_page(1, 10)
+    assert upstream.count("/api/users/login") == 2
+
+
+async def test_a_probe_after_a_trial_that_failed_asks_under_the_other_id_next(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    upstream.on("GET", "/chanel/sale/stamp/ext/A77", httpx.Response(404, text="no such page"))
+    upstream.on("GET", "/chanel/sale/stamp/ext/pos-medan", {"statusCode": "00", "result": []})
+    adapter = scripted_adapter(redis, upstream)
+    await adapter.ensure_token()
+    with pytest.raises(Unavailable):
+        await adapter.probe(after_trial=True)
+    await adapter.probe(after_trial=True)
+    assert upstream.count("/chanel/sale/stamp/ext/pos-medan") == 1

@@ -135,6 +135,25 @@ async def test_rq_s_own_tools_see_worker_and_jobs_and_nothing_is_left_behind(que
     assert not left & {"job", "execution"}
 
 
+async def test_rq_s_tools_see_the_worker_again_after_rq_s_keys_were_deleted(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rq_worker, "HEARTBEAT_EVERY_S", 0.05)
+    done: list[str] = []
+
+    async def perform(job_id: str) -> None:
+        done.append(order_of(job_id))
+
+    async with serving(queue, perform):
+        await until(lambda: len(Worker.all(connection=queue.connection)) == 1)
+        queue.connection.delete(*queue.connection.scan_iter("rq:*"))
+        await until(lambda: [w.name for w in Worker.all(connection=queue.connection)] == ["worker-1"])
+        await enqueuer(queue)(["0" * 26])
+        await until(lambda: done == ["0" * 26])
+        await until(lambda: Worker.all(connection=queue.connection)[0].successful_job_count == 1)
+    assert Worker.all(connection=queue.connection) == []
+
+
 async def test_a_turn_that_raises_ends_neither_worker_nor_the_others(queue: Queue) -> None:
     done: list[str] = []
 

@@ -113,18 +113,22 @@ class Desk:
         found: list[dict[str, Any]] = answer.json()["orders"]
         return found
 
-    async def submit(self, **changes: Any) -> dict[str, Any]:
-        """An order from elsewhere."""
-        body = {
+    def purchase(self, number: str = "SK-9") -> dict[str, Any]:
+        """A submission as the API takes it."""
+        return {
             "kind": "purchase",
             "document": {
                 "type_code": "4b",
-                "number": "SK-9",
+                "number": number,
                 "date": "2024-09-04",
                 "filename": "surat.pdf",
             },
             "taxpayer": {"identity_type": "KTP", "identity_number": NIK, "name": NAME},
-        } | changes
+        }
+
+    async def submit(self, **changes: Any) -> dict[str, Any]:
+        """An order from elsewhere."""
+        body = self.purchase() | changes
         headers = {
             "Authorization": f"Bearer {self.key}",
             "Idempotency-Key": f"{self.office}-{len(await self.orders())}",

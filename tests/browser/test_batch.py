@@ -114,6 +114,15 @@ async def test_a_row_that_stands_there_twice_is_named_and_sent_once_unless_it_is
     assert sorted(numbers) == ["SK-2", "SK-2", "SK-3", "SK-5"]
 
 
+async def test_of_a_file_without_a_fault_nothing_is_said_but_how_many_there_are(desk: Desk) -> None:
+    page = await desk.counter()
+    await bring(page, payload([good(2), good(3)]))
+    result = page.locator("dialog.batch .result")
+    await expect(result).to_have_text(
+        "pesanan.csv2 baris benarKirim 2 baris yang benarUnduh baris yang salahSemua baris dapat dikirim."
+    )
+
+
 async def test_a_file_of_another_kind_is_refused_in_plain_words(desk: Desk) -> None:
     page = await desk.counter()
     await bring(page, {"name": "x.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"})
@@ -137,9 +146,13 @@ async def test_cancelled_rows_that_come_again_are_named_and_ordered_when_asked_f
     await dialog.get_by_role("button", name="Kirim 2").click()
     await expect(dialog.get_by_role("status")).to_contain_text("2 pesanan diterima")
     order = next(o for o in await desk.orders() if o["document"]["number"] == "SK-3")
-    await desk.stack.http.post(
-        f"/v1/orders/{order['id']}/cancel", headers={"Authorization": f"Bearer {desk.key}"}
-    )
+
+    async def cancelled() -> bool:
+        # A worker that looked before the outage may have it in hand for a moment.
+        own = {"Authorization": f"Bearer {desk.key}"}
+        return (await desk.stack.http.post(f"/v1/orders/{order['id']}/cancel", headers=own)).is_success
+
+    await desk.stack.until(cancelled)
     for outcome in ("1 pesanan diterima, nomor 3.", "1 sudah ada sebelumnya."):
         await page.keyboard.press("Escape")
         await bring(page, file)

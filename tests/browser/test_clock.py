@@ -1,4 +1,4 @@
-"""A computer whose clock is wrong, and a list that does not move: the page says so, and goes by the server."""
+"""What day and time it is at the counter: a wrong clock, a list that does not move, the morning after an outage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from browser.desk import Desk, fill
 
@@ -54,3 +54,31 @@ async def test_a_list_that_the_server_does_not_renew_says_of_when_it_is(desk: De
         await tab.evaluate("dispatchEvent(new Event('online'))")
         await expect(tab.locator(".aged")).to_be_empty()
         await expect(tab.locator("tr[data-order]")).to_have_count(1)
+
+
+async def test_the_morning_after_an_outage_all_that_is_not_done_can_be_seen_and_ends_in_sight(
+    desk: Desk,
+) -> None:
+    await desk.outage(True)
+    bodies = [desk.purchase(f"SK-{n}") | {"idempotency_key": f"{desk.office}-{n}"} for n in range(120)]
+    for part in (bodies[:100], bodies[100:]):
+        answer = await desk.stack.http.post(
+            "/v1/batches", json={"orders": part}, headers={"Authorization": f"Bearer {desk.key}"}
+        )
+        assert {row["status"] for row in answer.json()["results"]} == {202}
+
+    async def of_yesterday(route: Route) -> None:
+        page = await (await route.fetch()).json()
+        for order in page["orders"]:
+            made = datetime.fromisoformat(order["created_at"]) - timedelta(days=1)
+            order["created_at"] = made.isoformat()
+        await route.fulfill(json=page)
+
+    await desk.context.route("**/v1/orders?*", of_yesterday)
+    page = await desk.counter()
+    summary = page.locator(".list header [role=status]")
+    await expect(summary).to_have_text("100+ pesanan · 100 belum selesai")
+    await page.get_by_role("button", name="Tampilkan yang lebih lama").click()
+    await expect(summary).to_have_text("120 pesanan · 120 belum selesai")
+    await desk.outage(False)
+    await expect(summary).to_have_text("120 pesanan · 0 belum selesai", timeout=60_000)

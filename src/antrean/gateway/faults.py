@@ -34,6 +34,8 @@ _THEIR_WORDS = {
     "literal_error",
     "finite_number",
 }
+#: Of lists: pydantic's words name what was sent by its type.
+_COUNTED = {"too_long": ("max_length", "at most"), "too_short": ("min_length", "at least")}
 _BUILT_IN = frozenset(get_args(core_schema.ErrorType))
 
 
@@ -58,4 +60,7 @@ def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
     names = [str(p) if isinstance(p, int) or FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
     speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
     message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")
+    if kind in _COUNTED:
+        name, words = _COUNTED[kind]
+        message = f"must hold {words} {error['ctx'][name]}"
     return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}

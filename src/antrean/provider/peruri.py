@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from antrean.provider.cloud import CloudStamper
-from antrean.provider.errors import Rejected, Unavailable
+from antrean.provider.errors import ProviderError, Rejected, Unavailable
 from antrean.provider.late import LATE_CALLS_MAX, LateCalls
 from antrean.provider.onpremise import OnPremiseStamper
 from antrean.provider.pictures import is_png, png_from_base64
@@ -32,6 +32,7 @@ from antrean.provider.signing import Stamper
 from antrean.provider.token import SharedToken, payload
 from antrean.provider.translate import (
     Effect,
+    NotServed,
     TokenRefused,
     lost,
     of_a_serial,
@@ -100,6 +101,7 @@ class PeruriAdapter:
         self._stamper = self._make_stamper()
         self._list_id: str | None = None
         self._probes_by_login = False
+        self._lists_not_served = 0
 
     def _make_stamper(self) -> Stamper | None:
         config = self._config
@@ -156,34 +158,41 @@ class PeruriAdapter:
 
         The account's id in the list's address is the one in the token or the login's user (assumed: sources differ).
         The first page is asked for under each until one shows SNs: an empty list under the wrong id would read as
-        "nothing was bought". That id stands for the pages after it.
+        "nothing was bought". That id stands from then on. What a wrong one is answered with nobody knows: a rejection,
+        a status, a refused token or silence.
         """
 
         async def fetch(token: str) -> SerialPage:
-            known = dict.fromkeys(filter(None, (_user_id(token), self._config.user)))
-            ids = list(known) if page == 1 or self._list_id is None else [self._list_id]
-            empty, refused = None, None
-            for user_id in ids:
+            ids = self._list_ids(token)
+            empty: SerialPage | None = None
+            failed: list[ProviderError] = []
+            for user_id in ids[:1] if page > 1 and self._list_id else ids:
                 url = self._list_url(user_id)
                 params = {"page": str(page), "size": str(size)}
                 try:
                     found = read_page(
                         await self._wire.ask("GET", url, Effect.FREE, token=token, params=params)
                     )
-                except Rejected as error:
+                except (Rejected, Unavailable) as error:
                     if user_id == self._list_id:  # it is the account's: the other's empty list proves nothing
                         raise
-                    refused = error
+                    failed.append(error)
                     continue
                 if found.records:
                     self._list_id = user_id
                     return found
                 empty = found
-            if empty is None and refused is not None:
-                raise refused
+            if unclear := [e for e in failed if not isinstance(e, Rejected | TokenRefused | NotServed)]:
+                raise unclear[0]  # it may be the account's own list that can not be had just now
+            if failed and empty is None:
+                raise next((e for e in failed if isinstance(e, TokenRefused)), failed[0])
             return empty or SerialPage((), last=True)
 
         return await self._with_token(fetch)
+
+    def _list_ids(self, token: str) -> list[str]:
+        """Under which ids the account's list may be, the one that has shown SNs first."""
+        return list(dict.fromkeys(filter(None, (self._list_id, _user_id(token), self._config.user))))
 
     def _list_url(self, user_id: str) -> str:
         return f"{self._stampv2}/chanel/sale/stamp/ext/{quote(user_id, safe='')}"
@@ -221,7 +230,8 @@ class PeruriAdapter:
             return
         try:
             if after_trial:
-                url = self._list_url(self._list_id or _user_id(token) or self._config.user)
+                ids = self._list_ids(token)
+                url = self._list_url(ids[self._lists_not_served % len(ids)])
                 params = {"page": "1", "size": "1"}
                 await self._wire.ask("GET", url, Effect.FREE, token=token, params=params, timeout_s=timeout_s)
                 return
@@ -230,6 +240,9 @@ class PeruriAdapter:
             await self._wire.ask("POST", url, Effect.FREE, token=token, timeout_s=timeout_s)
         except TokenRefused:
             await self._tokens.refused(token)
+        except NotServed:
+            self._lists_not_served += after_trial  # the next one asks under the account's other id
+            raise
         self._probes_by_login = False
 
     async def adapter_reachable(self) -> None:

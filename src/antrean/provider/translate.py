@@ -10,6 +10,7 @@ The one question asked of each is: what could have happened upstream?
     401, 403, code 01                               TokenRefused (once: log in)     the same
     code 93 · 97, 92 · any other code               QuotaExhausted · SerialUnusable (stamp, picture) · Rejected
     4xx with a code that can be read                by its code                     by its code
+    4xx without one (not 408)                       OutcomeUnknown                  NotServed: Unavailable, sent
     500, 502, 504, 408, 3xx, other statuses         OutcomeUnknown                  Unavailable, sent
     read timeout, reset, half a request             OutcomeUnknown                  Unavailable, sent
     200 with HTML, half a JSON, no code, no SN      OutcomeUnknown                  Unavailable, sent
@@ -65,6 +66,10 @@ class TokenRefused(Unavailable):
     """The token is not taken (code 01, status 401 or 403): nothing happened; log in again, once."""
 
 
+class NotServed(Unavailable):
+    """A free question is answered by a 4xx without a code that can be read: somebody is there, and says no."""
+
+
 class LoginFailed(Unavailable):
     """No token could be had: the provider's trouble, also where the call itself goes to the signing adapter.
 
@@ -117,6 +122,13 @@ def read_answer(
         raise TokenRefused("the upstream does not take our token", sent=True)
     readable = status == 200 or status == 201 or (400 <= status < 500 and status != 408)
     answer = _json_object(body) if readable else None
+    if (
+        readable
+        and status >= 400
+        and effect is Effect.FREE
+        and (answer is None or result_code(answer) is None)
+    ):
+        raise NotServed(f"the upstream has no answer to this (status {status})", sent=True)
     if answer is None:
         raise lost(effect, f"the upstream answered with something unreadable (status {status})")
     code = result_code(answer)

@@ -84,7 +84,9 @@ def stamp_pdf(
 
 
 def _check_box(box: Placement, page: pikepdf.Page) -> None:
-    left, bottom, right, top = (float(edge) for edge in page.mediabox.as_list())
+    # Any two opposite corners make a rectangle (ISO 32000-1, 7.9.5).
+    edges = [float(edge) for edge in page.mediabox.as_list()]
+    left, right, bottom, top = *sorted(edges[0::2]), *sorted(edges[1::2])
     if not (box.llx < box.urx and box.lly < box.ury):
         raise StampFailed("Kotak meterai kosong")
     if box.urx <= left or box.llx >= right or box.ury <= bottom or box.lly >= top:

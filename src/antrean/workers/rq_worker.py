@@ -254,6 +254,12 @@ class ConcurrentWorker(BaseWorker):
 
     def _beat(self) -> None:
         with self.connection.pipeline(transaction=False) as pipe:
+            pipe.hexists(self.key, "birth").sismember(self.redis_workers_keys, self.key)
+            if not all(pipe.execute()):
+                # RQ's keys were deleted, and what was written since is no registration.
+                self.connection.delete(self.key)
+                self._register()
+        with self.connection.pipeline(transaction=False) as pipe:
             self.heartbeat(pipeline=pipe)
             for execution in list(self.executions.values()):
                 execution.heartbeat(execution.job.started_job_registry, 120, pipeline=pipe)

@@ -53,7 +53,7 @@ export function openBatch(outbox) {
           h("th.number", { scope: "row" }, count(row.line)),
           h("td", {}, row.order.taxpayer.name || "–", h("br"), h("span.small.soft", {}, row.order.document.number || "–")),
           h("td", {}, h("ul", {}, ...Object.entries(row.faults).map(([field, rule]) => h("li", {}, h("b", {}, t(`field.${field.split(".").pop()}`)), `: ${ruled(rule)}`)))))))),
-      ) : null);
+      ) : "");
   }
 
   async function sendRows(rows) {

@@ -1,4 +1,4 @@
-// The offices that wait, the longest line first: some of them, those that are looked for, or all in a box that scrolls.
+// The offices with orders that are not done, the most first: some of them, those that are looked for, or all in a box that scrolls.
 import { h, setText } from "./dom.js";
 import { count, t } from "./words.js";
 

@@ -131,9 +131,12 @@ class Dashboard {
     f.oldest.set(backlog.oldest_age_s === null ? "–" : span(backlog.oldest_age_s));
     f.pace.set(count(Math.round(pace)), t("figure.pace.unit"));
     f.flight.set(`${count(backlog.in_flight)} / ${count(backlog.concurrency_limit)}`, t("figure.flight.unit"));
-    if (backlog.open === 0) f.empty.set(t("figure.empty.now"));
+    // Those that wait for a person are not moved by any pace.
+    const moving = backlog.open - (backlog.by_state.attention ?? 0);
+    const emptyMs = (moving / pace) * 60_000;
+    if (moving <= 0) f.empty.set(t("figure.empty.now"));
     else if (holds.length || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
-    else f.empty.set(span((backlog.open / pace) * 60), t("figure.empty.at", { at: moment(now() + (backlog.open / pace) * 60_000) }));
+    else f.empty.set(span(emptyMs / 1000), t("figure.empty.at", { at: moment(now() + emptyMs) }));
     const missing = backlog.will_miss_orders;
     // Of what is held nobody knows when it is done: what is due soon is counted, and none of it is no promise.
     if (holds.length) f.miss.set(missing ? count(missing) : "–", t(missing ? "figure.miss.least" : "figure.miss.unknown"));

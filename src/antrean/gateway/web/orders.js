@@ -20,7 +20,7 @@ export class OrderList {
   #limit = SHOWN;
   #asking = false;
   #again = false;
-  #left = false; // More of today's are on the server.
+  #left = false; // More of them are on the server.
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
 
@@ -103,10 +103,9 @@ export class OrderList {
         const page = await call("GET", `/v1/orders?limit=${Math.min(this.#limit, 500)}${cursor ? `&cursor=${cursor}` : ""}`);
         found.push(...page.orders);
         cursor = page.next_cursor;
-      } while (cursor && found.length < this.#limit && isToday(found.at(-1).created_at));
-      // Yesterday's are shown as long as they are not at their end.
-      this.#orders = found.filter((order) => isToday(order.created_at) || !isEnded(order));
-      this.#left = cursor !== null && isToday(found.at(-1).created_at);
+      } while (cursor && found.length < this.#limit && isOfToday(found.at(-1)));
+      this.#orders = found.filter(isOfToday);
+      this.#left = cursor !== null && isOfToday(found.at(-1));
       this.#knownAt = now();
       this.#draw();
       this.#sayAge(false);
@@ -249,6 +248,8 @@ export class OrderList {
 /** Changes with everything that is shown of an order. */
 const markOf = (order) => `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
+/** An older one is shown as long as it is not at its end, and on the day of that: it was waited for. */
+const isOfToday = (order) => isToday(order.created_at) || !isEnded(order) || isToday(order.updated_at);
 const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
 const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
 

@@ -132,7 +132,7 @@ export class Placing {
     setText(this.pageText, t("place.page", { page: count(this.at.page), pages: count(this.pages) }));
     this.back.disabled = this.at.page <= 1;
     this.next.disabled = this.at.page >= this.pages;
-    const mm = (points) => count(Math.round(points / POINTS_PER_MM));
+    const mm = (points) => count(Math.round(points / POINTS_PER_MM) || 0); // no "-0"
     const words = t("place.at", { left: mm(left * w), bottom: mm((1 - top - height) * hgt), side: mm(this.at.width) });
     setText(this.where, words);
     this.stamp.setAttribute("aria-label", words);

@@ -61,7 +61,8 @@ function show() {
     drawn = state;
   }
   const at = knownAt === null ? "" : timeS(knownAt);
-  if (failures > 0) setText($("#foot"), knownAt === null ? t("offline.never") : t("offline", { time: at }));
+  if (knownAt === null && failures === 0) setText($("#foot"), "");
+  else if (failures > 0) setText($("#foot"), knownAt === null ? t("offline.never") : t("offline", { time: at }));
   else setText($("#foot"), ENDED.has(state) ? t("since", { time: moment(ticket.created_at) }) : `${ticket ? `${t("since", { time: moment(ticket.created_at) })} · ` : ""}${t("updated", { time: at })}`);
 }
 
