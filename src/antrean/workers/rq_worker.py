@@ -254,7 +254,8 @@ class ConcurrentWorker(BaseWorker):
 
     def _beat(self) -> None:
         with self.connection.pipeline(transaction=False) as pipe:
-            pipe.hexists(self.key, "birth").sismember(self.redis_workers_keys, self.key)
+            pipe.hexists(self.key, "birth")
+            pipe.sismember(self.redis_workers_keys, self.key)
             if not all(pipe.execute()):
                 # RQ's keys were deleted, and what was written since is no registration.
                 self.connection.delete(self.key)
