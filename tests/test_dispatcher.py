@@ -10,17 +10,18 @@ from redis.asyncio import Redis
 from antrean.orders import keys
 from antrean.orders.holding import PAUSED
 from antrean.workers.dispatcher import MANY_OFFICES, PLAN_AHEAD, Capacity, Dispatcher
+from antrean.workers.prober import QuotaTrial
 from orders_support import World
 
 
 class Line:
     """A dispatcher over a world and what it handed out. `capacity`: calls that may be in flight."""
 
-    def __init__(self, world: World, capacity: int) -> None:
+    def __init__(self, world: World, capacity: int, trial: QuotaTrial | None = None) -> None:
         self.world = world
         self.handed_out: list[str] = []
         self._capacity = capacity
-        self.dispatcher = Dispatcher(world.store, self, self._enqueue)
+        self.dispatcher = Dispatcher(world.store, self, self._enqueue, trial)
 
     async def capacity(self) -> Capacity:
         """As the upstream's limits say."""

@@ -45,7 +45,7 @@ from antrean.workers.dispatcher import Dispatcher, enqueuer, with_ready
 from antrean.workers.jobs import order_of
 from antrean.workers.keeper import Keeper, Loop
 from antrean.workers.outbound import Outbound
-from antrean.workers.prober import Prober, QuotaProbe
+from antrean.workers.prober import Prober, QuotaProbe, QuotaTrial
 from antrean.workers.process import WorkerParts, stop_on_signals, work
 from antrean.workers.rq_worker import ConcurrentWorker
 from antrean.workers.sweeper import Sweeper, waiting_jobs
@@ -103,10 +103,11 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     pace = PaceReader(store, promises, course, breakers.throughput)
     calibration = Calibration(store, promises, course, source.capacity, pace.read)
 
+    quota_trial = QuotaTrial()
     loops = [
         Loop(
             "dispatch",
-            Dispatcher(store, source, enqueuer(queue)).run_once,
+            Dispatcher(store, source, enqueuer(queue), quota_trial).run_once,
             DISPATCH_EVERY_S,
         ),
         Loop("sweep", Sweeper(store, waiting_jobs(queue), claim_max_ms).run_once, SWEEP_EVERY_S),
@@ -116,7 +117,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
             Prober("adapter", breakers.adapter, lambda _after_trial: adapter.adapter_reachable()).run_once,
             PROBE_LOOK_EVERY_S,
         ),
-        Loop("quota", QuotaProbe(store, provider).run_once, settings.probe_interval_s),
+        Loop("quota", QuotaProbe(store, provider, quota_trial).run_once, settings.probe_interval_s),
         Loop("calls", tally.flush, TALLY_EVERY_S, leader_only=False),
         Loop(
             "durability",

@@ -83,6 +83,9 @@ COURSE_CAME = ROOT + "course:came"  # list: "<ms> <orders accepted until then>",
 PROMISE_RATIOS = ROOT + "promises:ratios"  # list: real wait by promised middle, the newest first
 
 HOLDS = ROOT + "holds"  # hash: reason → JSON {since, text, actor}
+QUOTA_TRIAL = (
+    ROOT + "quota-trial"
+)  # string: the order that may be bought although the quota is said to be used up
 BALANCE = ROOT + "balance"  # hash: value, at (ms), base (bought when it was read), bought: SNs bought so far
 CALLS = (
     ROOT + "calls"

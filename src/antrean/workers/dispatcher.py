@@ -19,6 +19,7 @@ from antrean.orders.score import minutes_until
 from antrean.orders.situation import Situation
 from antrean.orders.store import OrderStore
 from antrean.workers.jobs import job_for
+from antrean.workers.prober import QuotaTrial
 
 log = structlog.get_logger(__name__)
 
@@ -63,21 +64,26 @@ def _target(limit: int, trial: bool) -> int:
     return limit if trial else with_ready(limit)
 
 
-def shared_lanes(s: Situation, capacity: Capacity) -> tuple[list[tuple[str, int]], int]:
+def shared_lanes(s: Situation, capacity: Capacity, trial: bool) -> tuple[list[tuple[str, int]], int]:
     """What to take from the lanes that no office owns: pictures of what is bought, stamps; and how many purchases may
-    follow. Pure."""
+    follow. `trial`: one may try although the quota is said to be used up. Pure."""
     take: list[tuple[str, int]] = []
     if "paused" in s.holds:
         return take, 0
     to_stamp = min(s.stamp, _target(capacity.adapter, capacity.adapter_trial) - s.stamp_load)
     if to_stamp > 0:
         take.append(("stamp", to_stamp))
-    slots = _target(capacity.provider, capacity.provider_trial) - (s.dispatched + s.claimed - s.stamp_load)
+    under_way = s.dispatched + s.claimed - s.stamp_load
+    slots = _target(capacity.provider, capacity.provider_trial) - under_way
     to_fetch = min(s.fetch, slots)
     if to_fetch > 0:
         take.append(("fetch", to_fetch))
         slots -= to_fetch
-    return take, 0 if {QUOTA, BALANCE} & s.holds.keys() else max(slots, 0)
+    if BALANCE in s.holds:
+        return take, 0
+    if QUOTA in s.holds:
+        slots = min(slots, 1) if trial and not under_way else 0
+    return take, max(slots, 0)
 
 
 def offices_plan(s: Situation, slots: int) -> fairness.Plan:
@@ -98,11 +104,16 @@ class Dispatcher:
     """
 
     def __init__(
-        self, store: OrderStore, source: CapacitySource, enqueue: Callable[[list[str]], Awaitable[None]]
+        self,
+        store: OrderStore,
+        source: CapacitySource,
+        enqueue: Callable[[list[str]], Awaitable[None]],
+        trial: QuotaTrial | None = None,
     ) -> None:
         self._store = store
         self._source = source
         self._enqueue = enqueue
+        self._trial = trial or QuotaTrial()
         self._many = False
         #: Offices whose turn it is, the next one first.
         self._planned: deque[str] = deque()
@@ -112,12 +123,14 @@ class Dispatcher:
         situation = await self._store.situation(offices=not self._many)
         if not (self._many or situation.offices or situation.stamp or situation.fetch):
             return False
-        take, slots = shared_lanes(situation, await self._source.capacity())
+        take, slots = shared_lanes(situation, await self._source.capacity(), self._trial.granted)
         state: dict[str, str] | None = None
         if len(self._planned) < slots:
             state = await self._plan(situation, slots)
         turns = Counter(self._planned.popleft() for _ in range(min(slots, len(self._planned))))
         take += [(f"buy:{office}", count) for office, count in turns.items()]
+        if turns:
+            self._trial.granted = False
         if not take:
             return False
         order_ids = await self._store.dispatch(take, state)

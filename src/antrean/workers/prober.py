@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -15,10 +16,6 @@ from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
 from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
-
-
-#: Looks for one lifting of the quota hold, at most.
-LOOKS_BETWEEN_MAX = 8
 
 
 class Probed(Protocol):
@@ -63,38 +60,44 @@ class Prober:
         return False
 
 
-class QuotaProbe:
-    """Lifts the quota hold by itself once the account has stamps again.
+@dataclass
+class QuotaTrial:
+    """Whether one order may try to be bought while the quota hold is on: granted by a look, spent by the dispatcher."""
 
-    Where it has some and the upstream says all the same that they are used up, each lifting would cost a call of an
-    order: then only every second, fourth, … up to LOOKS_BETWEEN_MAX-th look lifts it, or a balance that has risen.
+    granted: bool = False
+
+
+class QuotaProbe:
+    """Lifts the quota hold by itself once the balance has risen, or something could be bought.
+
+    Where the account has stamps and the upstream says all the same that they are used up, lifting the hold would cost
+    a call of each order that has room: one order tries at each look then, and the hold stays on.
     """
 
-    def __init__(self, store: OrderStore, provider: Provider) -> None:
+    def __init__(self, store: OrderStore, provider: Provider, trial: QuotaTrial) -> None:
         self._store = store
         self._provider = provider
-        #: The least balance seen since the hold was lifted, and what the books named as bought then.
+        self._trial = trial
+        self._begin()
+
+    def _begin(self) -> None:
+        #: The least balance seen since the hold came, and what the books named as bought then.
         self._least = math.inf
         self._bought: int | None = None
-        self._between = 1
-        self._passed = 0
+        self._trial.granted = False
 
     async def run_once(self) -> bool:
         """One look. Raises StoreUnavailable, ProviderError."""
         if QUOTA not in (await self._store.situation()).holds:
+            self._begin()
             return False
         balance, bought = await self._provider.balance(), (await self._store.account.read()).bought
-        bears_more = balance > self._least or bought != self._bought
-        self._least = min(self._least, balance)
-        if balance <= 0:
-            return False
-        if bears_more:
-            self._between = 1
-        elif self._passed + 1 < self._between:
-            self._passed += 1
-            return False
-        self._least, self._bought, self._passed = balance, bought, 0
-        self._between = min(2 * self._between, LOOKS_BETWEEN_MAX)
-        await self._store.unhold(QUOTA, "quota probe")
-        log.info("quota is back")
+        bears_more = balance > self._least or self._bought not in (None, bought)
+        self._least, self._bought = min(self._least, balance), bought
+        if balance > 0 and bears_more:
+            self._begin()
+            await self._store.unhold(QUOTA, "quota probe")
+            log.info("quota is back")
+        else:
+            self._trial.granted = balance > 0
         return False

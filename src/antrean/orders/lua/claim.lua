@@ -11,8 +11,11 @@ if o.last ~= op then
   end
   local held = redis.call('HEXISTS', K.HOLDS, 'paused') == 1
   if not held and o.state == S.QUEUED and o.sn == '' then
-    held = redis.call('HEXISTS', K.HOLDS, 'quota_exhausted') == 1
-      or redis.call('HEXISTS', K.HOLDS, 'balance_unexplained') == 1
+    held = redis.call('HEXISTS', K.HOLDS, 'balance_unexplained') == 1
+    if not held and redis.call('HEXISTS', K.HOLDS, 'quota_exhausted') == 1 then
+      held = redis.call('GET', K.QUOTA_TRIAL) ~= id
+      if not held then redis.call('DEL', K.QUOTA_TRIAL) end
+    end
   end
   leave_all(o)
   if held then
