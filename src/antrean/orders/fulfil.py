@@ -186,7 +186,10 @@ class Fulfiller:
         try:
             generated = await self._provider.generate(request, turn.meter)
         except QuotaExhausted:
-            await self._record(lambda: self._store.hold(QUOTA, "", "upstream"))
+            if await self._record(lambda: self._store.hold(QUOTA, "", "upstream")):
+                turn.forgive()
+            else:
+                turn.unsay()  # held before: this was the fleet's question whether it still is
             return await self._release(turn, "the upstream's quota is used up")
         except Rejected as error:
             return await self._refuse(turn, "reject", error.code, error.message)
