@@ -13,6 +13,8 @@ from redis.exceptions import ResponseError
 
 from antrean.config.settings import Settings
 from antrean.gateway.keys import KeyRing, Role
+from antrean.orders.asking import asked
+from antrean.orders.model import StoreUnavailable
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.errors import Unavailable
 from antrean.provider.policy import BreakerState, Weight
@@ -64,6 +66,29 @@ async def clock_set_back(breaker: SharedBreaker, clock: Clock) -> None:
     clock.pass_s(-3600)
 
 
+async def test_a_refusal_is_named_by_the_server_s_own_word_and_shows_nothing_that_was_sent(
+    redis: Redis,
+) -> None:
+    async def why(*command: str) -> str:
+        with pytest.raises(StoreUnavailable) as refused:
+            await asked(redis.execute_command(*command))  # type: ignore[no-untyped-call, unused-ignore]
+        return str(refused.value)
+
+    script = "return redis.call('SET', ARGV[1], 'b')"
+    async with writes_refused(redis):
+        assert await why("SET", "SECRET", "b") == "Redis refuses: NOREPLICAS"
+        assert await why("EVAL", script, "0", "SECRET") == "Redis refuses: NOREPLICAS"
+    await redis.config_set("maxmemory", 1)
+    try:
+        assert await why("SET", "SECRET", "b") == "Redis refuses: OOM"
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await why("SECRET", "b") == "Redis refuses: ERR"
+    text = "return redis.error_reply(ARGV[1])"
+    assert await why("EVAL", text, "0", "MISCONF Errors writing to the AOF file") == "Redis refuses: MISCONF"
+    assert await why("EVAL", text, "0", "no word of its own") == "Redis refuses: ResponseError"
+
+
 @pytest.mark.parametrize("before", [never_used, override_ended, leases_and_window_ended, clock_set_back])
 async def test_a_look_at_a_breaker_writes_nothing_and_tells_what_those_who_act_find(
     redis: Redis, before: Callable[[SharedBreaker, Clock], Awaitable[None]]
@@ -104,6 +129,9 @@ async def test_without_a_good_replica_orders_are_refused_and_all_that_reads_answ
             async with asyncio.timeout(SEEN_S):
                 while 'antrean_ready{what="orders"} 0.0' not in (metrics := await answer_of("/metrics")):
                     await asyncio.sleep(0.05)
+            async with gateway.client.get("/readyz") as answer:
+                (reason,) = (await answer.json())["reasons"]
+            assert reason.startswith("replicas: 0 of 1 good replicas (0 connected)")
             assert "antrean_redis_replicas 0.0" in metrics
             assert 'antrean_breaker_state{breaker="provider",state="closed"} 1.0' in metrics
             assert 'antrean_orders{state="queued"} 1.0' in metrics
