@@ -16,9 +16,10 @@ import pytest
 import redis.asyncio
 
 from antrean.config import launch as launch_module
-from antrean.config.launch import FirstKeys, Launch, Plan, StartError, antrean_command, make_plan
+from antrean.config.launch import FirstKeys, Launch, Plan, antrean_command, make_plan
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.config.start_checks import StartError
 from processes import READY, SLEEP, lives, python, until
 
 MakeSettings = Callable[..., Settings]
