@@ -84,6 +84,7 @@ def make_plan(settings: Settings) -> Plan:
             output_path=embedded.log_path,
             ready_timeout_s=READY_TIMEOUT_S,
             stop_timeout_s=VALKEY_STOP_S,
+            spared=True,
         )
     if settings.uses_simulator:
         port = settings.effective_simulator_port
