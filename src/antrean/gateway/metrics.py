@@ -92,7 +92,8 @@ class _FactsCollector:
             labels=["breaker", "outcome"],
         )
         for name, budget in facts.retries.items():
-            left.add_metric([name], budget.left)
+            if budget.left is not None:
+                left.add_metric([name], budget.left)
             retries.add_metric([name, "made"], budget.made)
             retries.add_metric([name, "refused"], budget.refused)
         yield left
