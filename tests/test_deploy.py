@@ -20,6 +20,7 @@ from antrean.orders.calls import CallStats
 from antrean.orders.holding import Glance, Outlook
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
+from stack import purchase, running_stack
 from topology import env_file
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,22 @@ def test_the_env_file_is_settings_that_load(monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in env_file(DEPLOY / "antrean.env").items():
         monkeypatch.setenv(name, value)
     assert Settings(_env_file=None).redis_replicas_min == 1
+
+
+async def test_the_env_file_of_one_machine_starts_all_of_it_and_what_it_offers_loads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = DEPLOY / "systemd" / "antrean.env"
+    values = {name.removeprefix("ANTREAN_").lower(): value for name, value in env_file(path).items()}
+    unit = (DEPLOY / "systemd" / "antrean.service").read_text()
+    assert f"ANTREAN_DATA_DIR={values.pop('data_dir')} " in unit
+    async with running_stack(workers=1, **values) as stack:
+        await stack.submit(purchase())
+        await stack.all_completed()
+    for name, value in re.findall(r"^#?(ANTREAN_\w+)=(.*)$", path.read_text(), re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    offered = Settings(_env_file=None)
+    assert (offered.redis_url, offered.redis_replicas_min, offered.uses_simulator) == ("", 0, False)
 
 
 def test_every_container_of_ours_has_no_rights_and_a_root_that_can_not_be_written() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from antrean.config.start_checks import StartError, make_writable
 from stack import purchase, running_stack
 
 
@@ -38,6 +39,18 @@ def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
             pass
+
+
+def test_a_full_disk_or_one_that_is_read_only_is_mended_and_never_left_for_an_empty_folder() -> None:
+    with small_disk("1m") as disk:
+        fill(disk / "filler")
+        with pytest.raises(
+            StartError, match=r"No space left.*Free space there\. Leave ANTREAN_DATA_DIR as it is"
+        ):
+            make_writable(disk)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        with pytest.raises(StartError, match=r"Mount it writable.*Leave ANTREAN_DATA_DIR as it is"):
+            make_writable(disk)
 
 
 async def test_a_full_disk_refuses_orders_and_loses_none() -> None:

@@ -28,7 +28,14 @@ def by_check(findings: list[Finding]) -> dict[str, Finding]:
 @pytest.fixture
 async def server(redis: Redis) -> AsyncIterator[Redis]:
     """The test's Valkey; what a test changes in its configuration is put back."""
-    names = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy")
+    names = (
+        "appendonly",
+        "appendfsync",
+        "no-appendfsync-on-rewrite",
+        "maxmemory",
+        "maxmemory-policy",
+        "min-replicas-to-write",
+    )
     before = {str(name): str(value) for name, value in (await redis.config_get(*names)).items()}
     yield redis
     for name, value in before.items():
@@ -99,6 +106,7 @@ async def test_where_no_file_is_kept_no_intent_to_buy_counts_as_written(
         ("maxmemory-policy", "allkeys-lru", "eviction", Level.FAIL),
         ("maxmemory-policy", "volatile-ttl", "eviction", Level.FAIL),
         ("maxmemory", "1", "memory", Level.FAIL),
+        ("min-replicas-to-write", "1", "replicas", Level.FAIL),
     ],
 )
 async def test_each_setting_that_loses_orders_is_found(
@@ -107,6 +115,7 @@ async def test_each_setting_that_loses_orders_is_found(
     await server.config_set(setting, value)
     findings = by_check(await check_durability(server))
     await server.config_set("maxmemory", "0")
+    await server.config_set("min-replicas-to-write", "0")
 
     assert findings[check].level is level
     assert findings[check].advice

@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
-from antrean.orders import keys
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+from antrean.orders import events, keys
 from antrean.orders.events import EventHub, TooManyWatches
 
 PATIENCE_S = 10
@@ -50,6 +53,36 @@ async def test_a_lost_connection_wakes_all_once_it_is_back(hub: EventHub, redis:
         assert await watch.changed(PATIENCE_S)
         await redis.publish(keys.EVENTS, "a 2 buying")
         assert await watch.changed(PATIENCE_S)
+
+
+async def test_a_redis_that_refuses_connections_is_asked_ever_more_seldom_and_said_once(
+    redis: Redis, settings: Settings, hub: EventHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses_s: list[float] = []
+    enough = asyncio.Event()
+    sleep = asyncio.sleep
+
+    async def noted(pause_s: float) -> None:
+        pauses_s.append(pause_s)
+        if len(pauses_s) == 10:
+            enough.set()
+        await sleep(0)
+
+    away = connect("redis://127.0.0.1:1", settings)
+    monkeypatch.setattr(hub, "_redis", away)
+    with capture_logs() as lines:
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", noted)
+            await redis.client_kill_filter(_type="pubsub")
+            async with asyncio.timeout(PATIENCE_S):
+                await enough.wait()
+        hub._redis = redis
+        with hub.watch("a") as watch:
+            assert await watch.changed(PATIENCE_S)
+    await away.aclose()
+    assert pauses_s[-3:] == [events.RECONNECT_MAX_S] * 3
+    said = [line["event"] for line in lines]
+    assert said == ["changes can not be heard just now", "changes are heard again"]
 
 
 async def test_watches_are_bounded_and_given_back(hub: EventHub) -> None:

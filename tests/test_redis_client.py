@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -153,3 +156,49 @@ async def test_opening_a_connection_costs_no_handshake(redis: Redis, settings: S
 
     assert set(seen) <= {"cmdstat_ping", "cmdstat_info", "cmdstat_config|resetstat"}
     assert seen["cmdstat_ping"]["calls"] == 1
+
+
+#: Asks for the primary, then waits until every look-up has ended; what is then nobody's error is told by the collector.
+_ASKS_A_NAME = """
+import asyncio, gc, socket, sys, uvloop
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+    silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the other lane has one, too
+    silent.bind(("127.0.0.9", 53))
+
+    async def main():
+        client = connect(sys.argv[1], Settings(_env_file=None, redis_timeout_s=1))
+        try:
+            await client.ping()
+        except Exception as error:
+            print(type(error).__name__)
+        await client.aclose()
+        try:
+            await asyncio.get_running_loop().getaddrinfo("sentinel-3", 1)
+        except OSError:
+            pass
+        gc.collect()
+
+    uvloop.run(main())
+"""
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://sentinel-1,sentinel-2/antrean", "redis://elsewhere"])
+def test_a_host_whose_name_is_looked_up_for_long_is_given_up_and_leaves_no_error_behind(
+    url: str, tmp_path: Path
+) -> None:
+    names = tmp_path / "resolv.conf"
+    names.write_text("nameserver 127.0.0.9\noptions timeout:2 attempts:1\n")
+    alone = ("unshare", "--mount", "sh", "-c", f'mount --bind {names} /etc/resolv.conf && exec "$@"', "sh")
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("NOT TESTED: a name server that is silent; only root may set one for a process")
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", _ASKS_A_NAME, url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("TimeoutError\n", "")

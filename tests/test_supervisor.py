@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from antrean.config import supervisor as supervisor_module
-from antrean.config.supervisor import ChildFailed, Supervisor
+from antrean.config.supervisor import OOM_STEP, ChildFailed, Supervisor
 from processes import READY, SLEEP, UNTIL_HEARD, lives, python, until
 
 
@@ -26,6 +26,10 @@ async def supervisor() -> AsyncIterator[Supervisor]:
     at_once = asyncio.Event()
     at_once.set()
     await supervisor.stop([], at_once=at_once)
+
+
+def oom_score(pid: int | None) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 async def test_a_child_is_started_when_it_says_that_it_is_ready(
@@ -48,6 +52,22 @@ async def test_a_child_that_dies_is_replaced_and_a_ready_one_counts_anew(supervi
     os.kill(first, signal.SIGKILL)
     await until(lambda: child.pid not in {None, first}, "a successor")
     assert child.starts == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps such a score")
+async def test_when_memory_runs_out_one_that_is_spared_is_killed_after_the_others_and_their_successors(
+    supervisor: Supervisor,
+) -> None:
+    spec = python("worker", READY + SLEEP)
+    spared = await supervisor.start(dataclasses.replace(spec, name="valkey", spared=True))
+    child = await supervisor.start(spec)
+    ours = oom_score(os.getpid())
+    assert (oom_score(spared.pid), oom_score(child.pid)) == (ours, min(ours + OOM_STEP, 1000))
+    first = child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: child.starts == 2 and child.pid is not None, "a successor")
+    assert oom_score(child.pid) == min(ours + OOM_STEP, 1000)
 
 
 async def test_a_successor_is_told_that_it_is_one(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ async def test_a_primary_that_lost_sight_of_its_replica_takes_no_order_and_buys_
             return primary is not None and primary.info().get("min_slaves_good_slaves") == 0
 
         await topology.until(refuses_writes, 20)
+
+        async def tells_why() -> bool:
+            reasons = (await topology.http.get("/readyz")).json().get("reasons", [])
+            return any("0 of 1 good replicas (1 connected)" in reason for reason in reasons)
+
+        await topology.until(tells_why, 20)
+        assert "antrean_redis_replicas 0.0" in (await topology.ops.get("/metrics")).text
         assert (await topology.sim_state())["sold"] == sold
 
         replica.signal(signal.SIGCONT)

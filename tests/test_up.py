@@ -16,9 +16,10 @@ import pytest
 import redis.asyncio
 
 from antrean.config import launch as launch_module
-from antrean.config.launch import FirstKeys, Launch, Plan, StartError, antrean_command, make_plan
+from antrean.config.launch import FirstKeys, Launch, Plan, antrean_command, make_plan
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.config.start_checks import StartError
 from processes import READY, SLEEP, lives, python, until
 
 MakeSettings = Callable[..., Settings]
@@ -111,6 +112,15 @@ async def test_it_says_in_a_line_each_what_runs_where_and_shows_first_keys_once(
         assert not any("k" * 32 in line for line in again.said)
     for file in up_settings.data_dir.rglob("*"):
         assert not file.is_file() or b"k" * 32 not in file.read_bytes()
+
+
+def test_of_all_that_it_starts_valkey_alone_is_spared_when_memory_runs_out(
+    make_settings: MakeSettings, short_dir: Path
+) -> None:
+    plan = make_plan(make_settings(data_dir=short_dir))
+    specs = [spec for spec in (plan.valkey, plan.simulator, plan.gateway, *plan.workers) if spec is not None]
+    assert [spec.name for spec in specs if spec.spared] == ["valkey"]
+    assert len(specs) == 4
 
 
 async def test_a_second_up_on_the_same_data_dir_is_refused_with_the_first_ones_pid(

@@ -150,6 +150,18 @@ async def test_digests_outlive_a_change_of_keys(redis: Redis) -> None:
     assert (await join_ring([NEW], redis, "here")).digest("body") != first.digest("body")
 
 
+async def test_a_backup_from_before_a_change_of_keys_starts_with_the_retired_key_second(redis: Redis) -> None:
+    before = await join_ring([OLD], redis, "here")
+    sealed, backup = before.seal(b"body", "x"), await redis.dump(keys.RING)
+    assert backup is not None
+    await retire_keys(await join_ring([NEW, OLD], redis, "here"), Scripts(redis))
+    await redis.flushdb()
+    await redis.restore(keys.RING, 0, backup)
+    with pytest.raises(WrongRing, match="put the retired key second"):
+        await join_ring([NEW], redis, "here")
+    assert (await join_ring([NEW, OLD], redis, "here")).open(sealed, "x") == b"body"
+
+
 async def test_a_key_is_retired_only_when_no_gateway_seals_with_it_any_more(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +279,7 @@ def test_a_worker_with_other_keys_says_so_in_one_line_and_makes_no_file(
     for ring, said in (
         ("", "personal.keys is not there"),
         (NEW.text, "key old of the orders in Redis is not in"),
+        (NEW.text, "put the retired key second"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "antrean", "worker"],

@@ -76,6 +76,10 @@ async def test_metrics_and_logs_of_a_run_tell_of_calls_money_and_each_order_and_
     assert re.search(r"antrean_disk_free_bytes [1-9]", text)
     assert 'antrean_retries_total{breaker="provider",outcome="refused"} 0.0' in text
     assert re.search(r'antrean_retry_budget{breaker="provider"} 0\.[1-9]', text)
+    assert (
+        'antrean_retry_budget{breaker="adapter"}' not in text
+    )  # 0 would say that it is used up; nothing was stamped yet
+    assert 'antrean_retries_total{breaker="adapter",outcome="made"} 0.0' in text
     assert "1271010101900001" not in text
     if promtool := shutil.which("promtool"):
         done = subprocess.run(

@@ -27,7 +27,7 @@ def command() -> None:
 )
 def new_key(install: bool) -> None:
     """Make a key for ANTREAN_PII_KEYS; it is kept nowhere unless --install is given."""
-    from antrean.config.personal_keys import WrongRing, changing_key_file
+    from antrean.config.personal_keys import WrongRing, changing_key_file, key_file
     from antrean.orders.vault import VaultKey
 
     key = VaultKey.new()
@@ -43,7 +43,8 @@ def new_key(install: bool) -> None:
     except WrongRing as error:
         raise click.ClickException(str(error)) from error
     click.echo(
-        f"{key.id} encrypts from the next start on. Restart `antrean up`, then `antrean personal reseal --retire`."
+        f"{key.id} encrypts from the next start on. Restart `antrean up`, then `antrean personal reseal --retire`.\n"
+        f"Copy {key_file(settings)} to a safe place before that: backups from before open with its older keys alone."
     )
 
 
@@ -54,7 +55,7 @@ def new_key(install: bool) -> None:
 def reseal(retire: bool) -> None:
     """Encrypt with the first key what another one has encrypted. Works beside a running gateway."""
 
-    async def work(settings: Settings, redis: Redis) -> tuple[int, str]:
+    async def work(settings: Settings, redis: Redis) -> tuple[int, str, str]:
         from antrean.config import personal_keys
         from antrean.config.durability import check_durability, fails
         from antrean.config.store import build_store, confirm_on_disk
@@ -84,18 +85,22 @@ def reseal(retire: bool) -> None:
                 if not settings.pii_keys.get_secret_value():
                     with personal_keys.changing_key_file(settings) as ring:
                         ring[:] = [key for key in ring if key.id not in retired]
-        return changed, vault.primary
+        return changed, vault.primary, personal_keys.place_of(settings)
 
     from antrean.config.personal_keys import StillSealing, WrongRing
     from antrean.orders.vault import Unreadable
 
     try:
-        changed, primary = with_redis(work)
+        changed, primary, place = with_redis(work)
     except (StillSealing, WrongRing, Unreadable) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{changed} records are sealed anew; all are sealed with {primary}")
     if retire:
-        click.echo("no other key is needed any more")
+        click.echo("no other key is needed any more, but for older backups:")
+        click.echo(
+            "keep the retired key apart for as long as a backup from before is kept; to restore one, put it second "
+            f"in {place}"
+        )
 
 
 @command.command()

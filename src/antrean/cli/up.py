@@ -16,7 +16,8 @@ def command(paused: bool) -> None:
     """
     import asyncio
 
-    from antrean.config.launch import Launch, StartError
+    from antrean.config.launch import Launch
+    from antrean.config.start_checks import StartError
     from antrean.orders.layout import NewerLayout
 
     settings = start_process()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import redis.asyncio
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
@@ -27,6 +28,7 @@ _SETTINGS = (
     "maxmemory-policy",
     "save",
     "stop-writes-on-bgsave-error",
+    "min-replicas-to-write",
 )
 _SECTIONS = ("server", "memory", "persistence", "replication", "cluster")
 
@@ -87,7 +89,8 @@ async def check_durability(redis: redis.asyncio.Redis, *, replicas_min: int = 0)
     if facts.get("loading", "0") != "0":
         return [_loading(f"{facts.get('loading_loaded_perc', '?')} % read")]
 
-    findings = [_version(facts), *_state(facts, replicas_min)]
+    settings = {_text(k): _text(v) for k, v in config.items()} if isinstance(config, Mapping) else {}
+    findings = [_version(facts), *_state(facts, settings, replicas_min)]
     if isinstance(config, ResponseError) or not isinstance(config, Mapping):
         seen = (
             f"CONFIG GET is refused: {_short(config)}"
@@ -99,7 +102,6 @@ async def check_durability(redis: redis.asyncio.Redis, *, replicas_min: int = 0)
         advice = "Check by hand: maxmemory-policy noeviction, no-appendfsync-on-rewrite no."
         findings.append(Finding("configuration", Level.WARN, seen, advice))
         return findings
-    settings = {_text(k): _text(v) for k, v in config.items()}
     return [*findings, *_configuration(settings, facts)]
 
 
@@ -171,7 +173,31 @@ def _memory(limit_bytes: int, used_bytes: int) -> Finding:
     return Finding("memory", Level.OK, seen)
 
 
-def _state(facts: Mapping[str, str], replicas_min: int) -> list[Finding]:
+def replicas_of(facts: Mapping[str, Any]) -> int:
+    """Replicas of this primary by INFO; where it demands good ones (min-replicas-to-write), the good ones alone."""
+    return int(facts.get("min_slaves_good_slaves", facts.get("connected_slaves", 0)))
+
+
+def _replicas(facts: Mapping[str, str], settings: Mapping[str, str], replicas_min: int) -> list[Finding]:
+    connected = facts.get("connected_slaves", "0")
+    count = replicas_of(facts)
+    # Without CONFIG GET it is not known how many it demands; that it demands one is, by what INFO tells.
+    demanded = int(settings.get("min-replicas-to-write", "1"))
+    if "min_slaves_good_slaves" in facts and count < demanded:
+        seen = f"{count} of {demanded} good replicas ({connected} connected): writes are refused (NOREPLICAS)"
+        advice = (
+            "Bring the replicas back, or their lag below min-replicas-max-lag. To do without them lower both"
+            " min-replicas-to-write and ANTREAN_REDIS_REPLICAS_MIN."
+        )
+        return [Finding("replicas", Level.FAIL, seen, advice)]
+    if count < replicas_min:
+        seen = f"{count} of {replicas_min} replicas are connected"
+        advice = "Bring the replicas back, or lower ANTREAN_REDIS_REPLICAS_MIN."
+        return [Finding("replicas", Level.FAIL, seen, advice)]
+    return []
+
+
+def _state(facts: Mapping[str, str], settings: Mapping[str, str], replicas_min: int) -> list[Finding]:
     """What the server is doing, apart from how it is configured."""
     findings = []
     if facts.get("role", "master") != "master":
@@ -179,10 +205,7 @@ def _state(facts: Mapping[str, str], replicas_min: int) -> list[Finding]:
         findings.append(Finding("role", Level.FAIL, "a read-only replica", advice))
     else:
         findings.append(Finding("role", Level.OK, f"primary, {facts.get('connected_slaves', '0')} replicas"))
-        if int(facts.get("connected_slaves", "0")) < replicas_min:
-            seen = f"{facts.get('connected_slaves', '0')} of {replicas_min} replicas are connected"
-            advice = "Bring the replicas back, or lower ANTREAN_REDIS_REPLICAS_MIN."
-            findings.append(Finding("replicas", Level.FAIL, seen, advice))
+        findings += _replicas(facts, settings, replicas_min)
     if facts.get("cluster_enabled", "0") != "0":
         advice = "Use one primary, with replicas if wanted: an order's keys must stand on one server."
         findings.append(Finding("cluster", Level.FAIL, "cluster mode", advice))

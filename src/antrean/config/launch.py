@@ -9,11 +9,8 @@ Valkey only where no ANTREAN_REDIS_URL is set, the simulator only where no upstr
 from __future__ import annotations
 
 import asyncio
-import errno
 import signal
-import socket
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +23,7 @@ from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, Valk
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings, url_parts
+from antrean.config.start_checks import StartError, check_port_free, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.orders.holding import PAUSED
 from antrean.orders.layout import NewerLayout, require_known_layout
@@ -49,10 +47,6 @@ REDIS_WAIT_S = 10.0
 
 #: Role, office and key of each key made at a first start.
 FirstKeys = list[tuple[str, str, str]]
-
-
-class StartError(Exception):
-    """`up` can not start. The message is one line that says what to do."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +84,7 @@ def make_plan(settings: Settings) -> Plan:
             output_path=embedded.log_path,
             ready_timeout_s=READY_TIMEOUT_S,
             stop_timeout_s=VALKEY_STOP_S,
+            spared=True,
         )
     if settings.uses_simulator:
         port = settings.effective_simulator_port
@@ -339,41 +334,6 @@ async def _all(steps: Iterable[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def make_writable(data_dir: Path) -> None:
-    """Make the data dir and write a byte in it. Raises StartError where that does not work."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=data_dir) as probe:
-            probe.write(b"\0")
-    except OSError as error:
-        raise StartError(
-            f"The data folder {data_dir.absolute()} can not be written ({error.strerror}). "
-            "Set ANTREAN_DATA_DIR to a folder of yours."
-        ) from error
-
-
-def check_port_free(host: str, port: int, setting: str) -> None:
-    """Bind the port for a moment. Raises StartError naming the setting to change."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            advice = (
-                f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
-            )
-        else:
-            advice = (
-                f"Port {port} on {host} can not be listened on ({error.strerror}). Set ANTREAN_HTTP_HOST to an address "
-                f"of this machine, or {setting} to another port."
-            )
-        raise StartError(advice) from error
 
 
 def _origin(host: str, port: int) -> str:

@@ -165,7 +165,10 @@ def _digest_key(vault: Vault, noted: dict[bytes, bytes], where: str) -> bytes | 
     """What Redis keeps sealed with each noted key; None where none is noted. Raises WrongRing."""
     known = {key_id.decode(): sealed for key_id, sealed in noted.items()}
     if missing := sorted(known.keys() - set(vault.key_ids)):
-        raise WrongRing(_advice(f"key {', '.join(missing)} of the orders in Redis is not in {where}"))
+        advice = _advice(f"key {', '.join(missing)} of the orders in Redis is not in {where}")
+        raise WrongRing(
+            f"{advice} To restore a backup from before a change of keys, put the retired key second."
+        )
     digest_key = None
     for key_id, sealed in known.items():
         try:

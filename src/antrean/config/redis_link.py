@@ -26,7 +26,7 @@ from redis.exceptions import InvalidResponse, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.typing import EncodableT
 
-from antrean.config.sentinel import PrimaryUnknown, require_primary
+from antrean.config.sentinel import PrimaryUnknown, look_up, require_primary
 
 #: Commands of one process that may wait for their answers; one more is refused without being sent.
 IN_FLIGHT_MAX = 65_536
@@ -108,6 +108,7 @@ class Link:
                     if issubclass(self._pool.connection_class, SSLConnection):
                         tls = self._pool.connection_class(**given).ssl_context.get()
                     host, port = await self._address()
+                    await look_up(host, port)
                     _, opened = await loop.create_connection(wire, host, port, ssl=tls)
         except TimeoutError:
             raise RedisTimeoutError("no connection in time") from None

@@ -9,6 +9,7 @@ Nothing is resent here either: a lost connection is an error to whoever asked, a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -97,6 +98,8 @@ class SentinelUrl:
                 host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._sentinel_options()
             )
             try:
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    await look_up(host, port)
                 found = _named(await client.execute_command(*self._question))  # type: ignore[no-untyped-call]
             except (RedisError, OSError):
                 continue
@@ -121,6 +124,14 @@ class SentinelUrl:
             if found:
                 return found
         raise PrimaryUnknown(f"no Sentinel of {len(self.sentinels)} names a primary of {self.service!r}")
+
+
+async def look_up(host: str, port: int) -> None:
+    """Ask for a host's address before a connection is opened under a time limit. Raises OSError.
+
+    uvloop goes on with a look-up that its `create_connection` was cancelled in, and reports its failure as nobody's.
+    """
+    await asyncio.get_running_loop().getaddrinfo(host, port)
 
 
 def require_primary(role: Any) -> None:
@@ -153,6 +164,7 @@ class PrimaryConnection(redis.asyncio.Connection):
 
     async def _connect(self) -> None:
         self.host, self.port = await self._find_primary()
+        await look_up(self.host, self.port)
         await super()._connect()  # type: ignore[no-untyped-call]
 
 

@@ -33,6 +33,10 @@ READY_LINE = b"ready\n"
 #: Stands in a child's arguments for the number of that descriptor.
 READY_FD = "{ready_fd}"
 
+#: What a child's score for being killed when memory runs out is raised by, and the kernel's highest.
+OOM_STEP = 200
+_OOM_MAX = 1000
+
 #: A child that ends closes its descriptors a moment before its exit code is known.
 _LAST_WORD_S = 0.5
 #: What SIGKILL needs to take effect, at most.
@@ -57,7 +61,7 @@ class ChildSpec:
     `argv` may hold READY_FD: then the child is ready when it has written READY_LINE there; otherwise when
     `wait_ready` returns. `again`: what its successors are told as well. `prepare` runs before each
     start. `output_path`: a file that its output is appended to (None: ours). `stop_timeout_s`: seconds from SIGTERM to
-    SIGKILL.
+    SIGKILL. `spared`: when memory runs out, the kernel is to kill the others first.
     """
 
     name: str
@@ -69,6 +73,7 @@ class ChildSpec:
     output_path: Path | None = None
     ready_timeout_s: float = 60.0
     stop_timeout_s: float = 20.0
+    spared: bool = False
 
 
 def _bind_to(parent_pid: int) -> Callable[[], None]:
@@ -81,6 +86,13 @@ def _bind_to(parent_pid: int) -> Callable[[], None]:
             os._exit(1)
 
     return bind
+
+
+def _kill_sooner(pid: int) -> None:
+    """Let the kernel kill it before us and those that are spared; it inherited our score."""
+    score = Path(f"/proc/{pid}/oom_score_adj")
+    with contextlib.suppress(OSError):
+        score.write_text(str(min(int(score.read_text()) + OOM_STEP, _OOM_MAX)))
 
 
 class Child:
@@ -229,6 +241,8 @@ class Child:
                 if ready_fd is not None:
                     os.close(ready_fd)
                 raise ChildFailed(self.spec.name, f"it can not be started: {error}") from error
+        if not self.spec.spared:
+            _kill_sooner(process.pid)
         return process, ready_fd
 
     async def _wait_ready(self, ready_fd: int | None) -> None:

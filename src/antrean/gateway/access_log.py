@@ -14,6 +14,7 @@ from antrean.gateway.keys import Principal
 from antrean.orders import accesses
 from antrean.orders.accesses import Access, What
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.seldom import Seldom
 
 log = structlog.get_logger(__name__)
 
@@ -58,12 +59,16 @@ class AccessLog:
 
     async def run(self) -> None:
         """Write until cancelled."""
+        trouble = Seldom()
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             try:
                 await self.flush()
             except StoreUnavailable as error:
-                log.warning("accesses are not written just now", waiting=len(self._waiting), why=str(error))
+                if trouble.due(str(error)):
+                    log.warning(
+                        "accesses are not written just now", waiting=len(self._waiting), why=str(error)
+                    )
 
     async def flush(self) -> None:
         """Write all that waits. Raises StoreUnavailable; what may not have been written is written again."""

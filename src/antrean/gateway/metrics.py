@@ -55,7 +55,11 @@ class _FactsCollector:
             ),
             ("antrean_oldest_order_age_seconds", "Age of the oldest open order", facts.oldest_age_s or 0),
             ("antrean_concurrency_limit", "Upstream calls that may be in flight", facts.concurrency_limit),
-            ("antrean_redis_replicas", "Replicas connected to the primary", facts.redis_replicas),
+            (
+                "antrean_redis_replicas",
+                "Replicas of the primary: good ones where it demands some, else all that are connected",
+                facts.redis_replicas,
+            ),
             ("antrean_workers", "Workers that are alive", facts.workers),
             (
                 "antrean_pool_serials",
@@ -88,7 +92,8 @@ class _FactsCollector:
             labels=["breaker", "outcome"],
         )
         for name, budget in facts.retries.items():
-            left.add_metric([name], budget.left)
+            if budget.left is not None:
+                left.add_metric([name], budget.left)
             retries.add_metric([name, "made"], budget.made)
             retries.add_metric([name, "refused"], budget.refused)
         yield left

@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """Retries of upstream calls: how many may be made now, and how many were made and refused so far."""
+    """Retries of upstream calls: how many may be made now (None before the first call), were made, and were refused."""
 
-    left: float
+    left: float | None
     made: int
     refused: int
 

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from antrean.config.durability import replicas_of
 from antrean.gateway import exchange
 from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
@@ -79,7 +80,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         ledger_difference_idr=difference_idr(totals),
         oldest_age_s=None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000),
         concurrency_limit=throughput.limit,
-        redis_replicas=int(replication.get("connected_slaves", 0)),
+        redis_replicas=replicas_of(replication),
         calls=calls,
         retries=dict(zip(parts.breakers, retries, strict=True)),
         workers=workers,

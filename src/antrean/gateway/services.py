@@ -201,7 +201,9 @@ async def _reasons(check: Callable[[], Awaitable[list[str]]], what: str) -> list
 
 def _glance(status: Mapping[str, Any]) -> Glance:
     since: datetime = status["since"]
-    return Glance(status["state"] != "closed", int(since.timestamp() * 1000))
+    holds = status["state"] != "closed"
+    # Nothing asks since when one holds nothing back; of one that was never used it is another moment at each look.
+    return Glance(holds, int(since.timestamp() * 1000) if holds else 0)
 
 
 SERVICES = web.AppKey("services", Services)

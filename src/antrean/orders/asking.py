@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from typing import Any
 
@@ -9,6 +10,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from antrean.orders import layout
 from antrean.orders.model import StoreUnavailable
+
+#: What a server's refusal begins with.
+_CODE = re.compile(r"[A-Z]+(?= )")
 
 
 async def asked(question: Awaitable[Any]) -> Any:
@@ -18,5 +22,15 @@ async def asked(question: Awaitable[Any]) -> Any:
     except (RedisError, OSError, TimeoutError) as error:
         if isinstance(error, ResponseError) and (newer := layout.refusal(error)):
             raise newer from None
-        does = "refuses" if isinstance(error, ResponseError) else "does not answer"
-        raise StoreUnavailable(f"Redis {does}: {type(error).__name__}") from error
+        if isinstance(error, ResponseError):
+            raise StoreUnavailable(f"Redis refuses: {_code(error)}") from error
+        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+
+
+def _code(error: ResponseError) -> str:
+    """The server's word for it, such as NOREPLICAS or OOM, and no more of its text, which may hold what was sent."""
+    # The library takes the words that it knows out of the text.
+    if error.status_code:
+        return error.status_code
+    found = _CODE.match(str(error))
+    return found[0] if found else type(error).__name__

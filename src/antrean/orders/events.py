@@ -18,6 +18,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from antrean.orders import keys
+from antrean.orders.seldom import Seldom
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class EventHub:
         self._watches_max = watches_max
         self._count = 0
         self._heard = False
+        self._trouble = Seldom()
         self.closing = False
 
     @property
@@ -104,13 +106,15 @@ class EventHub:
         pause_s = RECONNECT_MIN_S
         while True:
             pubsub = self._redis.pubsub()
+            self._heard = False
             try:
                 await pubsub.subscribe(keys.EVENTS)
                 await self._listen(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
                 if self._heard:
                     pause_s = RECONNECT_MIN_S
-                log.warning("changes can not be heard just now", error=type(error).__name__)
+                if self._trouble.due(type(error).__name__):
+                    log.warning("changes can not be heard just now", error=type(error).__name__)
             finally:
                 # Closing waits for nothing but the socket; a second error here says nothing new.
                 await asyncio.gather(pubsub.aclose(), return_exceptions=True)  # type: ignore[no-untyped-call]
@@ -118,7 +122,7 @@ class EventHub:
             pause_s = min(pause_s * 2, RECONNECT_MAX_S)
 
     async def _listen(self, pubsub: PubSub) -> None:
-        self._heard = asked = False
+        asked = False
         while True:
             message = await pubsub.get_message(timeout=QUIET_S)
             if message is None:
@@ -127,7 +131,11 @@ class EventHub:
                 await pubsub.ping()
                 asked = True
                 continue
-            self._heard, asked = True, False
+            asked = False
+            if not self._heard:
+                self._heard = True
+                if self._trouble.over():
+                    log.info("changes are heard again")
             if message["type"] == "subscribe":
                 self.wake_all()
             elif message["type"] == "message":

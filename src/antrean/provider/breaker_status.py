@@ -41,14 +41,15 @@ class BreakerStatus:
 class LimitStatus:
     """The limit of calls in flight for the fleet. `not_before`: the upstream asked all of us to wait until then.
 
-    `retry_tokens`: retries that may be made now; `retries` and `retries_refused`: counts since the data began.
+    `retry_tokens`: retries that may be made now, None before the first call: none is earned, and none used up.
+    `retries` and `retries_refused`: counts since the data began.
     """
 
     limit: int
     in_flight: int
     baseline_s: float
     not_before: datetime | None
-    retry_tokens: float
+    retry_tokens: float | None
     retries: int
     retries_refused: int
 
@@ -99,7 +100,7 @@ def read_status(row: list[str]) -> tuple[BreakerStatus, LimitStatus]:
         in_flight=int(in_flight),
         baseline_s=float(baseline),
         not_before=_time(not_before) if int(not_before) > int(now) else None,
-        retry_tokens=float(tokens),
+        retry_tokens=float(tokens) if tokens else None,
         retries=int(retries),
         retries_refused=int(refused),
     )

@@ -13,13 +13,19 @@ from redis.exceptions import NoScriptError
 Arg = str | int | float
 #: Scripts that stand for themselves; all others begin with `_gate.lua`.
 PLAIN = frozenset({"token_release", "token_forget"})
+#: Scripts that write nothing, and so answer where the server refuses all that might write.
+LOOKS = frozenset({"status"})
 
 
 def _sources() -> dict[str, str]:
     folder = resources.files("antrean.provider").joinpath("lua")
     texts = {f.name.removesuffix(".lua"): f.read_text() for f in folder.iterdir() if f.name.endswith(".lua")}
     gate = texts.pop("_gate")
-    return {name: text if name in PLAIN else gate + text for name, text in texts.items()}
+    return {name: text if name in PLAIN else _looks(name) + gate + text for name, text in texts.items()}
+
+
+def _looks(name: str) -> str:
+    return f"local LOOKS = {'true' if name in LOOKS else 'false'}\n"
 
 
 SOURCES = _sources()

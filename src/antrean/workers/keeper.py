@@ -10,6 +10,7 @@ import structlog
 
 from antrean.orders.layout import NewerLayout
 from antrean.orders.model import StoreUnavailable
+from antrean.orders.seldom import Seldom
 from antrean.orders.store import OrderStore
 from antrean.provider.errors import ProviderError
 
@@ -96,18 +97,19 @@ class Keeper:
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _run_loop(self, loop: Loop) -> None:
+        trouble = Seldom()
         while True:
             if loop.leader_only:
                 await self._leads.wait()
             try:
                 more = await loop.step()
             except (StoreUnavailable, ProviderError) as error:
-                log.warning("step waits", loop=loop.name, why=str(error))
+                _say_waiting(loop, trouble, error)
                 await asyncio.sleep(AWAY_PAUSE_S)
                 continue
             except OSError as error:
                 # Not Redis, which the others stand still with: the document store, and not asked again all the time.
-                log.warning("step waits", loop=loop.name, why=str(error))
+                _say_waiting(loop, trouble, error)
                 await asyncio.sleep(max(AWAY_PAUSE_S, min(loop.every_s, OUTSIDE_PAUSE_MAX_S)))
                 continue
             except Exception:
@@ -117,3 +119,8 @@ class Keeper:
                 continue
             if not more:
                 await asyncio.sleep(loop.every_s)
+
+
+def _say_waiting(loop: Loop, trouble: Seldom, error: Exception) -> None:
+    if trouble.due(str(error)):
+        log.warning("step waits", loop=loop.name, why=str(error))

@@ -27,6 +27,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker, WorkerStatus
 
+from antrean.orders.seldom import Seldom
 from antrean.workers.jobs import JOB_TIMEOUT_S
 
 log = structlog.get_logger(__name__)
@@ -133,6 +134,7 @@ class ConcurrentWorker(BaseWorker):
     async def _take_jobs(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         stopped = asyncio.create_task(stop.wait())
+        trouble = Seldom()
         try:
             while not stop.is_set():
                 free = self._concurrency - len(self._active)
@@ -145,7 +147,8 @@ class ConcurrentWorker(BaseWorker):
                 try:
                     taken = await loop.run_in_executor(self._taker, self._take, min(free, TAKE_MAX))
                 except (RedisError, OSError) as error:
-                    log.warning("jobs cannot be taken", error=type(error).__name__)
+                    if trouble.due(type(error).__name__):
+                        log.warning("jobs cannot be taken", error=type(error).__name__)
                     await asyncio.wait({stopped}, timeout=0.5)
                     continue
                 for running in taken:

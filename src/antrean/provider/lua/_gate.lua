@@ -2,6 +2,8 @@
 -- KEYS: 1 breaker (hash) · 2 window (hash: bucket → "calls failures slow") · 3 trial leases (zset: lease → end, ms)
 --       4 history (list of JSON, newest first) · 5 limit (hash) · 6 leases of calls in flight (zset: lease → end, ms)
 -- ARGV[1]: now in ms, 0 for the server's own clock, which is one for all hosts.
+-- LOOKS (scripts.py): true in a script that only looks. It answers where the server refuses all writes, too (no good replica, a
+-- full disk, no memory left), so it reckons for its answer what the next one that acts is going to write.
 
 local HISTORY_MAX = 1000
 local BUCKETS = 10
@@ -24,22 +26,26 @@ end
 
 local function num(t, name) return tonumber(t[name] or '0') or 0 end
 
+local function keep(...)
+  if not LOOKS then redis.call(...) end
+end
+
 local B = hash(KEYS[1])
 local L = hash(KEYS[5])
 
 local function set(field, value)
   B[field] = value
-  redis.call('HSET', KEYS[1], field, value)
+  keep('HSET', KEYS[1], field, value)
 end
 
 local function remember(kind, from, to, reason, actor)
-  redis.call('LPUSH', KEYS[4], cjson.encode({
+  keep('LPUSH', KEYS[4], cjson.encode({
     at_ms = int(NOW), kind = kind, from = from, to = to, reason = reason, actor = actor}))
-  redis.call('LTRIM', KEYS[4], 0, HISTORY_MAX - 1)
+  keep('LTRIM', KEYS[4], 0, HISTORY_MAX - 1)
 end
 
 local function drop_override()
-  redis.call('HDEL', KEYS[1], 'ov_state', 'ov_reason', 'ov_actor', 'ov_until', 'ov_since')
+  keep('HDEL', KEYS[1], 'ov_state', 'ov_reason', 'ov_actor', 'ov_until', 'ov_since')
   B.ov_state = nil
 end
 
@@ -64,17 +70,17 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
   for _, field in ipairs({'step_since', 'hold_until', 'not_before', 'busy_at', 'next_turn'}) do
     if num(L, field) > NOW then
       L[field] = int(NOW)
-      redis.call('HSET', KEYS[5], field, L[field])
+      keep('HSET', KEYS[5], field, L[field])
     end
   end
   for _, key in ipairs({KEYS[3], KEYS[6]}) do
     for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. int(NOW + LEASE_MAX_MS), '+inf')) do
-      redis.call('ZADD', key, int(NOW + LEASE_MAX_MS), lease)
+      keep('ZADD', key, int(NOW + LEASE_MAX_MS), lease)
     end
   end
 end
 
--- An override past its end is over, whoever notices it first.
+-- An override past its end is over, whoever that acts notices it first.
 if B.ov_state and num(B, 'ov_until') <= NOW then
   remember('override_ended', B.ov_state, B.state, B.ov_reason, B.ov_actor)
   drop_override()
@@ -91,7 +97,7 @@ local function window(window_ms)
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
     if tonumber(flat[i]) < oldest or tonumber(flat[i]) > newest then
-      redis.call('HDEL', KEYS[2], flat[i])
+      keep('HDEL', KEYS[2], flat[i])
     else
       local c, f, s = string.match(flat[i + 1], '(%d+) (%d+) (%d+)')
       calls, failures, slow = calls + c, failures + f, slow + s

@@ -1,0 +1,60 @@
+"""What `antrean up` tries before it starts anything: a folder that can be written, ports that are free."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import tempfile
+from pathlib import Path
+
+#: What is wrong with the disk and not with the choice of the folder, and what to do about it.
+_MENDED_IN_PLACE = {
+    errno.ENOSPC: "Free space there.",
+    errno.EDQUOT: "Free space there, or raise the quota.",
+    errno.EROFS: "Mount it writable, or name it in ReadWritePaths= of the systemd unit.",
+}
+_STAY = (
+    "Leave ANTREAN_DATA_DIR as it is where orders were accepted: they are in this folder, "
+    "and with an empty one each that is repeated is bought a second time."
+)
+
+
+class StartError(Exception):
+    """`up` can not start. The message is one line that says what to do."""
+
+
+def make_writable(data_dir: Path) -> None:
+    """Make the data dir and write a byte in it. Raises StartError where that does not work."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        advice = "Set ANTREAN_DATA_DIR to a folder of yours."
+        if error.errno in _MENDED_IN_PLACE:
+            advice = f"{_MENDED_IN_PLACE[error.errno]} {_STAY}"
+        raise StartError(
+            f"The data folder {data_dir.absolute()} can not be written ({error.strerror}). {advice}"
+        ) from error
+
+
+def check_port_free(host: str, port: int, setting: str) -> None:
+    """Bind the port for a moment. Raises StartError naming the setting to change."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            advice = (
+                f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
+            )
+        else:
+            advice = (
+                f"Port {port} on {host} can not be listened on ({error.strerror}). Set ANTREAN_HTTP_HOST to an address "
+                f"of this machine, or {setting} to another port."
+            )
+        raise StartError(advice) from error
