@@ -80,6 +80,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("deadline", 1700000000, "string-type"),
     ("reference", "x" * 129, "string-too-long"),
     ("webhook_url", "http://example.com/x", "https"),
+    ("webhook_url", "https://example.com/" + "x" * 2048, "string-too-long"),
     ("webhook_url", "https://127.0.0.1/x", "public-address"),
     ("document_id", ..., "missing"),
     ("document_id", "../../etc", "id-form"),

@@ -48,6 +48,12 @@ async def bring(page: Page, file: FilePayload) -> None:
     await page.set_input_files("#csv", [file])
 
 
+async def leave(page: Page) -> None:
+    """Close the dialog; it goes a moment after it has closed."""
+    await page.keyboard.press("Escape")
+    await expect(page.locator("dialog.batch")).to_have_count(0)
+
+
 async def test_of_300_rows_the_bad_ones_are_named_and_the_good_ones_ordered_once(desk: Desk) -> None:
     rows = [BAD[line][0] if line in BAD else good(line) for line in range(2, ROWS + 2)]
     page = await desk.counter()
@@ -70,7 +76,7 @@ async def test_of_300_rows_the_bad_ones_are_named_and_the_good_ones_ordered_once
     sent = [call for call in desk.api_calls() if call.startswith("POST")]
     assert sent == ["POST /v1/batches"] * 3
     await no_longer_kept(page, "outbox", desk.stack)
-    await page.keyboard.press("Escape")
+    await leave(page)
 
     # The corrected file, whole: only what is new in it is ordered.
     await bring(page, payload([good(line) for line in range(2, ROWS + 2)]))
@@ -105,7 +111,7 @@ async def test_a_row_that_stands_there_twice_is_named_and_sent_once_unless_it_is
     await expect(dialog.locator(".notice")).to_contain_text("4 = 2.")
     await dialog.get_by_role("button", name="Kirim 3").click()
     await expect(dialog.get_by_role("status")).to_contain_text("3 pesanan diterima")
-    await page.keyboard.press("Escape")
+    await leave(page)
     await bring(page, payload(rows))
     await dialog.get_by_label("Kirim juga").check()
     await dialog.get_by_role("button", name="Kirim 4").click()
@@ -154,7 +160,7 @@ async def test_cancelled_rows_that_come_again_are_named_and_ordered_when_asked_f
 
     await desk.stack.until(cancelled)
     for outcome in ("1 pesanan diterima, nomor 3.", "1 sudah ada sebelumnya."):
-        await page.keyboard.press("Escape")
+        await leave(page)
         await bring(page, file)
         await dialog.get_by_role("button", name="Kirim 2").click()
         await expect(dialog.get_by_role("status")).to_have_text(

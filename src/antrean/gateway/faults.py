@@ -60,7 +60,7 @@ def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
     names = [str(p) if isinstance(p, int) or FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
     speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
     message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")
-    if kind in _COUNTED:
-        name, words = _COUNTED[kind]
-        message = f"must hold {words} {error['ctx'][name]}"
+    bound, words = _COUNTED.get(kind, ("", ""))
+    if (most := error.get("ctx", {}).get(bound)) is not None:
+        message = f"must hold {words} {most}"
     return {"field": ".".join(names) or "body", "rule": rule.replace("_", "-"), "message": message}

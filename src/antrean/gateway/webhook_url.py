@@ -40,7 +40,7 @@ class Refused(ValueError):
 def check(url: str, *, allow_private: bool) -> None:
     """Raises Refused where a webhook may not be sent to this URL."""
     if len(url) > CHARS_MAX:
-        raise Refused("too-long", f"must have at most {CHARS_MAX} characters")
+        raise Refused("string-too-long", f"must have at most {CHARS_MAX} characters")
     if not url.isascii() or not url.isprintable() or any(c in url for c in ' \\"<>^`{|}'):
         raise Refused("url", "must be a plain ASCII URL")
     try:

@@ -122,16 +122,11 @@ def read_answer(
         raise TokenRefused("the upstream does not take our token", sent=True)
     readable = status == 200 or status == 201 or (400 <= status < 500 and status != 408)
     answer = _json_object(body) if readable else None
-    if (
-        readable
-        and status >= 400
-        and effect is Effect.FREE
-        and (answer is None or result_code(answer) is None)
-    ):
+    code = None if answer is None else result_code(answer)
+    if readable and status >= 400 and code is None and effect is Effect.FREE:
         raise NotServed(f"the upstream has no answer to this (status {status})", sent=True)
     if answer is None:
         raise lost(effect, f"the upstream answered with something unreadable (status {status})")
-    code = result_code(answer)
     if code is None or (code == DONE and status >= 400):
         raise lost(effect, f"the upstream answered without a result code (status {status})")
     if code == DONE:
