@@ -135,6 +135,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "if not lane(o, o.state) then",
     ),
     Mutant(
+        "with the quota said to be used up every order tries",
+        "orders/lua/claim.lua",
+        "held = redis.call('GET', K.QUOTA_TRIAL) ~= id",
+        "held = false",
+        (("tests/test_quota.py",),),
+    ),
+    Mutant(
+        "an empty list beside one that failed for now means nothing was bought",
+        "provider/peruri.py",
+        "if unclear := [e for e in failed if not isinstance(e, Rejected | TokenRefused | NotServed)]:",
+        "if unclear := [e for e in failed if empty is None]:",
+        (("tests/test_provider_peruri.py",),),
+    ),
+    Mutant(
         "time without a list counts as settling",
         "orders/resolve.py",
         "        return self._asked_s - case.since_s - case.away_s >= self._settle_s",
