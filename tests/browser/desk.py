@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Locator, Page, expect
 
-from stack import OPS_KEY, Stack
+from stack import OPS_KEY, Stack, pdf_bytes
 
 #: A wait for something that the page does by itself, in ms.
 WAIT_MS = 15_000
@@ -165,6 +165,16 @@ async def fill(page: Page, number: str, name: str = NAME, nik: str = NIK) -> Non
     await page.fill("#taxpayer-identity_number", nik)
     await page.fill("#taxpayer-name", name)
     await page.fill("#document-number", number)
+
+
+async def sent_with_a_paper_that_stays(page: Page, number: str) -> None:
+    """An affix is sent whose paper can not be uploaded just now: both are kept."""
+    await page.keyboard.press("F4")
+    await page.set_input_files("#pdf", paper(pdf_bytes()))
+    await expect(page.locator(".drop")).to_contain_text("Belum terkirim")
+    await fill(page, number)
+    await page.keyboard.press("F9")
+    await expect(page.locator(".unsent")).to_contain_text("1 pesanan belum terkirim")
 
 
 async def sent_without_a_session(desk: Desk, page: Page, number: str) -> Locator:

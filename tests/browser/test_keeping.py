@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from browser.desk import NAME, NIK, Desk, fill, kept, no_longer_kept, paper, sent_without_a_session
-from stack import pdf_bytes
+from browser.desk import (
+    NAME,
+    NIK,
+    Desk,
+    fill,
+    kept,
+    no_longer_kept,
+    paper,
+    sent_with_a_paper_that_stays,
+    sent_without_a_session,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 OTHER_NIK = "3171014101850002"
@@ -74,12 +83,7 @@ async def test_a_paper_that_can_not_be_uploaded_holds_up_no_order_behind_it(desk
     page = await desk.counter()
     desk.expected = "503"
     await desk.context.route("**/v1/documents", lambda r: r.fulfill(status=503, body="{}"))
-    await page.keyboard.press("F4")
-    await page.set_input_files("#pdf", paper(pdf_bytes()))
-    await expect(page.locator(".drop")).to_contain_text("Belum terkirim")
-    await fill(page, "SK-1")
-    await page.keyboard.press("F9")
-    await expect(page.locator(".unsent")).to_contain_text("1 pesanan belum terkirim")
+    await sent_with_a_paper_that_stays(page, "SK-1")
     await page.keyboard.press("F2")
     await fill(page, "SK-2")
     await page.keyboard.press("F9")

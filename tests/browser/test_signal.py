@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Route, expect
 
-from browser.desk import Desk, fill, kept, no_longer_kept, paper, sent_without_a_session
-from stack import pdf_bytes
+from browser.desk import (
+    Desk,
+    fill,
+    kept,
+    no_longer_kept,
+    sent_with_a_paper_that_stays,
+    sent_without_a_session,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 CUT = "ERR_FAILED|ERR_INTERNET_DISCONNECTED"
@@ -140,12 +146,7 @@ async def test_two_tabs_have_a_paper_each_and_do_not_mix(desk: Desk) -> None:
 async def test_a_pdf_chosen_without_a_line_is_sent_and_stamped_later(desk: Desk) -> None:
     page = await desk.counter()
     await cut(desk)
-    await page.keyboard.press("F4")
-    await page.set_input_files("#pdf", paper(pdf_bytes()))
-    await expect(page.locator(".drop")).to_contain_text("Belum terkirim")
-    await fill(page, "SK-1")
-    await page.keyboard.press("F9")
-    await expect(page.locator(".unsent")).to_contain_text("1 pesanan belum terkirim")
+    await sent_with_a_paper_that_stays(page, "SK-1")
     await page.reload()
     await restore(desk)
     [order] = await desk.until_orders("completed", 1)

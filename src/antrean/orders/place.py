@@ -110,12 +110,12 @@ class Spot:
         for urgent, rest in places.rest_beside:
             if place <= places.urgent.sent(urgent, growth):
                 break
+            own = self.lane.rest if own_urgent <= urgent else 0
             if urgent:
                 # Who has joined by then has no turn yet in the round that runs.
-                own = min(self.before, self.lane.rest) if own_urgent <= urgent else 0
-                others = rest.sent(self.before / self.weight) - own
+                others = rest.sent(self.before / self.weight) - min(self.before, own)
             else:
-                others = self._others(rest, self.lane.rest if own_urgent <= urgent else 0)
+                others = self._others(rest, own)
             place = joins_at + (self.before + 1 + others) / REST_SHARE
         return min(place, after_urgent)
 

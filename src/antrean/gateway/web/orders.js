@@ -42,7 +42,7 @@ export class OrderList {
     this.all = h("button.compact", { type: "button", id: "search-all", hidden: true, on: { click: () => this.#searchAll() } }, t("list.all"));
     this.note = h("span.small.soft", { role: "status" });
     this.unsent = h("div.unsent", { hidden: true });
-    this.aged = h("p.aged.small", { role: "status" });
+    this.aged = h("p.told.aged.small", { role: "status" });
     this.element = h("section.card.list", { "aria-labelledby": "list-title" },
       h("header", {}, h("h2", { id: "list-title" }, t("list.title")), this.summary, h("span.spread"), this.search),
       this.unsent, this.aged,

@@ -33,7 +33,7 @@ function bar(session, page, leaving, left) {
 
 /** A word where this computer's clock is wrong: what it writes elsewhere, on paper too, is wrong with it. */
 function clockNotice() {
-  const notice = h("p.clock.small", { role: "status" });
+  const notice = h("p.told.clock.small", { role: "status" });
   const say = () => setText(notice, off() === 0 ? "" : t(off() > 0 ? "clock.ahead" : "clock.behind", { span: span(Math.round(Math.abs(off()) / 60_000) * 60) }));
   addEventListener("clock", say);
   say();

@@ -3,13 +3,11 @@
 import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
 import * as db from "./db.js";
-import { t } from "./words.js";
-
-const today = () => new Date(now()).toDateString();
+import { isToday, t } from "./words.js";
 
 export class Twice {
   #salt = db.randomKey();
-  #seen = new Map(); // hash → {day, key, number}
+  #seen = new Map(); // hash → {at, key, number}
 
   constructor(outbox) {
     outbox.addEventListener("result", ({ detail }) => {
@@ -33,12 +31,12 @@ export class Twice {
   /** Whether no order of today has this mark, or the clerk says that another one is wanted. */
   isMeant(mark) {
     const earlier = this.#seen.get(mark);
-    if (earlier?.day !== today()) return true;
+    if (earlier === undefined || !isToday(earlier.at)) return true;
     const title = earlier.number === null ? t("twice.unsent") : t("twice", { number: earlier.number });
     return confirmed({ title, yes: t("twice.yes") });
   }
 
   note(mark, key) {
-    if (mark !== null) this.#seen.set(mark, { day: today(), key, number: null });
+    if (mark !== null) this.#seen.set(mark, { at: now(), key, number: null });
   }
 }
