@@ -602,6 +602,29 @@ async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) ->
     assert (await breaker.look())[1].limit <= 5
 
 
+@pytest.mark.parametrize(
+    ("timed", "error", "grows"),
+    [
+        (False, OutcomeUnknown("lost"), True),
+        (False, Unavailable("busy", sent=True), False),
+        (True, OutcomeUnknown("lost"), False),
+    ],
+    ids=["questions fail", "questions are turned away", "orders' calls fail"],
+)
+async def test_a_free_question_that_fails_does_not_slow_orders_down(
+    redis: Redis, clock: Clock, timed: bool, error: ProviderError, grows: bool
+) -> None:
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=32, start=3)))
+    for _ in range(4):
+        failing, *good = [await admitted(breaker) for _ in range((await breaker.look())[1].limit)]
+        clock.pass_s(0.2)
+        for permit in good:
+            await breaker.settle(permit, None, 0.2)
+        await breaker.settle(failing, error, 0.2, timed=timed)
+    limit = (await breaker.look())[1].limit
+    assert limit > 3 if grows else limit < 3
+
+
 async def test_the_leases_of_a_living_worker_are_renewed(redis: Redis) -> None:
     limits = LimitRules(PaceBounds(limit_max=1, start=1), lease_s=0.3)
     breaker, other = make_breaker(redis, limits=limits), make_breaker(redis, limits=limits)

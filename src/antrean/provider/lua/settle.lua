@@ -50,7 +50,8 @@ if not L.step_since then
   redis.call('HSET', KEYS[5], 'step_since', L.step_since)
 end
 if failed then
-  if tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
+  -- A free question that fails says nothing of how many orders the upstream bears, unless it is told "too busy".
+  if (timed or busy == '1') and tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
   if busy == '1' and others < limit and NOW >= num(L, 'hold_until') then
