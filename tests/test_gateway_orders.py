@@ -410,6 +410,11 @@ async def test_an_uploaded_document_may_come_as_a_form(gateway: Gateway) -> None
     assert (answer.status, (await answer.json())["pages"]) == (201, 1)
     empty = FormData({"other": "x"}, default_to_multipart=True)
     assert (await gateway.call("POST", "/v1/documents", data=empty)).status == 422
+    two = FormData()
+    for name in ("a.pdf", "b.pdf"):
+        two.add_field("file", pdf(), filename=name, content_type="application/pdf")
+    answer = await gateway.call("POST", "/v1/documents", data=two)
+    assert (answer.status, "once" in (await answer.json())["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize(

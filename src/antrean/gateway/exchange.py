@@ -90,22 +90,27 @@ async def read_pdf(request: web.Request, bytes_max: int) -> bytes:
 
 
 async def _read_part(reader: MultipartReader, bytes_max: int) -> bytes:
+    found: bytes | None = None
     for _ in range(PARTS_MAX):
         part = await reader.next()
         if part is None:
             break
         if not isinstance(part, BodyPartReader):
             continue
-        body = bytearray()
         wanted = part.name == "file"
+        if wanted and found is not None:
+            raise invalid("file", "one", "must be there once: one document a request")
+        body = bytearray()
         while chunk := await part.read_chunk(64 * 1024):
             body += chunk
             most = bytes_max if wanted else MULTIPART_BYTES_MAX
             if len(body) > most:
                 raise _too_large(most)
         if wanted:
-            return bytes(body)
-    raise invalid("file", "missing", "is required: the part `file` of the form")
+            found = bytes(body)
+    if found is None:
+        raise invalid("file", "missing", "is required: the part `file` of the form")
+    return found
 
 
 def _refuse_compressed(request: web.Request) -> None:
