@@ -27,12 +27,13 @@ NOW_MS = 1_800_000_000_000
 @dataclass(frozen=True, slots=True)
 class Line:
     """How a made-up line goes: each second its pace changes by up to `wander`; it stops so many times in 1,000 seconds,
-    for so many seconds each; so many others come a second."""
+    for so many seconds each; so many others come a second; the upstream's limit allows so many times the pace."""
 
     wander: float
     stops: float = 0.0
     stop_s: float = 40.0
     come_per_s: float = 0.0
+    allowed: float = 1.0
 
 
 def drain(line: Line, seed: int, orders: int = 6000) -> list[Turned]:
@@ -77,10 +78,12 @@ def drain(line: Line, seed: int, orders: int = 6000) -> list[Turned]:
                 tuple(length for _, length in stops),
                 ran_s,
                 sum(start > now_s - eta.UNSTEADY_S for start, _ in stops),
+                now_s - stopped_until_s,
             )
             span = eta.estimate(
                 lambda come, position=position: position + come / 2,  # type: ignore[misc]
-                tuple(counts), now_s % eta.SPAN_S, course=course, spread=eta.learnt(ratios),
+                tuple(counts), now_s % eta.SPAN_S,
+                capacity_per_s=line.allowed * pace, course=course, spread=eta.learnt(ratios),
             )  # fmt: skip
             if span is not None:
                 open_promises.append((done + position, Promise.of(span, now_s * 1000)))
@@ -97,6 +100,8 @@ def drain(line: Line, seed: int, orders: int = 6000) -> list[Turned]:
         Line(0.08, stops=4),
         Line(0.08, stops=15, stop_s=20),
         Line(0.02, stops=2, stop_s=300, come_per_s=1.5),
+        Line(0.08, allowed=20),
+        Line(0.02, stops=4, allowed=20),
     ],
     ids=str,
 )
@@ -124,6 +129,31 @@ def test_a_trickle_of_orders_is_not_taken_for_a_slow_upstream() -> None:
     assert slow is not None
     assert timed is not None
     assert timed.latest_s < 20 < slow.earliest_s
+
+
+def test_a_line_that_has_just_filled_is_not_told_by_what_was_completed_before() -> None:
+    first = (3, *[0] * 29)
+    full = Course(busy_s=4.0)
+    assert eta.estimate(InOrder(100).after, first, 3.0, course=full) is None
+    by_limit = eta.estimate(InOrder(100).after, first, 3.0, course=full, capacity_per_s=20.0)
+    assert by_limit is not None
+    assert by_limit.latest_s < 20
+    assert eta.estimate(InOrder(100).after, (15, *[0] * 29), 9.0, course=Course(busy_s=12.0)) is not None
+    assert eta.busy_per_second((60, 5, 5, *[0] * 27), 6.0, 4.0) == pytest.approx(15)
+
+
+def test_what_the_limit_allows_is_hoped_for_and_not_promised_where_the_line_tells_its_pace() -> None:
+    spans = (0, *[100] * 29)
+    seen, young, old = (
+        eta.estimate(InOrder(3000).after, spans, 0, course=Course(busy_s=busy_s), capacity_per_s=per_s)
+        for busy_s, per_s in ((300.0, 0.0), (29.0, 100.0), (300.0, 100.0))
+    )
+    assert seen is not None
+    assert young is not None
+    assert old is not None
+    assert seen.latest_s == young.latest_s == old.latest_s
+    assert young.earliest_s == pytest.approx(seen.earliest_s / 7)
+    assert old.earliest_s == pytest.approx(seen.earliest_s / eta.HOPE_MAX)
 
 
 def test_an_order_that_is_stamped_waits_for_the_smaller_limit() -> None:
@@ -206,25 +236,29 @@ async def test_the_lines_course_is_kept_and_read(redis: Redis) -> None:
     assert await log.read(NOW_MS) == Course()
     for second in range(100):
         await redis.set(keys.SEQUENCE, 3 * second)
-        await log.note(NOW_MS + 1000 * second, held=20 <= second < 50)
+        await log.note(NOW_MS + 1000 * second, held=20 <= second < 50, waiting=True)
     course = await log.read(NOW_MS + 100_000)
     assert course.arrivals_per_s == pytest.approx(3, rel=0.1)
     assert course.stops_s == (30.0,)
     assert course.ran_s == pytest.approx(70, abs=1)
     assert course.lately == 0
+    assert course.busy_s == 50
     assert (await log.read(NOW_MS + 70_000)).lately == 1
     # Where the server's clock was set back, what is dated after now says nothing, and the notes begin anew.
     assert await log.read(NOW_MS - 3_600_000) == Course(ran_s=0.0)
-    await log.note(NOW_MS - 3_600_000, held=False)
+    await log.note(NOW_MS - 3_600_000, held=False, waiting=True)
     await redis.incrby(keys.SEQUENCE, 20)
     assert (await log.read(NOW_MS - 3_590_000)).arrivals_per_s == pytest.approx(2)
     assert (await log.read(NOW_MS - 3_590_000)).lately == 0
+    assert (await log.read(NOW_MS - 3_590_000)).busy_s == 10
+    await log.note(NOW_MS - 3_590_000, held=False, waiting=False)
+    assert (await log.read(NOW_MS - 3_580_000)).busy_s == 0
 
 
 async def test_a_course_is_forgotten_after_a_day(redis: Redis) -> None:
     log = CourseLog(redis)
     for second in range(3):
-        await log.note(NOW_MS + 1000 * second, held=second == 1)
+        await log.note(NOW_MS + 1000 * second, held=second == 1, waiting=True)
     assert (await log.read(NOW_MS + 3000)).stops_s == (1.0,)
     assert (await log.read(NOW_MS + 2 * MEMORY_MS)).stops_s == ()
 

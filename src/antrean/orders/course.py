@@ -22,13 +22,14 @@ class CourseLog:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def note(self, now_ms: int, *, held: bool) -> None:
-        """Note how things stand at `now_ms`. For one process at a time; `held`: nothing of the line may move."""
+    async def note(self, now_ms: int, *, held: bool, waiting: bool) -> None:
+        """Note how things stand at `now_ms`. For one process at a time; `held`: nothing of the line may move;
+        `waiting`: there is somebody in it."""
         asking = self._redis.pipeline(transaction=False)
-        asking.hmget(keys.COURSE, "since", "stopped")
+        asking.hmget(keys.COURSE, "since", "stopped", "busy")
         asking.lindex(keys.COURSE_CAME, 0)
         asking.get(keys.SEQUENCE)
-        (since, stopped), noted, came = await asked(asking.execute())
+        (since, stopped, busy), noted, came = await asked(asking.execute())
         pipe = self._redis.pipeline(transaction=True)
         if since is None or int(since) > now_ms:
             pipe.hset(keys.COURSE, "since", now_ms)
@@ -38,6 +39,11 @@ class CourseLog:
             pipe.hdel(keys.COURSE, "stopped")
             pipe.lpush(keys.COURSE_STOPS, f"{min(int(stopped), now_ms)} {now_ms}")
             pipe.ltrim(keys.COURSE_STOPS, 0, STOPS_MAX - 1)
+        if waiting and not held:
+            if busy is None or int(busy) > now_ms:
+                pipe.hset(keys.COURSE, "busy", now_ms)
+        elif busy is not None:
+            pipe.hdel(keys.COURSE, "busy")
         age_ms = NOTE_EVERY_MS if noted is None else now_ms - int(noted.split()[0])
         if age_ms < 0:
             # The server's clock was set back: what is dated after now is of no use until it has caught up.
@@ -51,11 +57,11 @@ class CourseLog:
     async def read(self, now_ms: int) -> Course:
         """The course up to `now_ms`. A stop that lasts still is not in it."""
         asking = self._redis.pipeline(transaction=False)
-        asking.hget(keys.COURSE, "since")
+        asking.hmget(keys.COURSE, "since", "busy")
         asking.lrange(keys.COURSE_STOPS, 0, -1)
         asking.lindex(keys.COURSE_CAME, -1)
         asking.get(keys.SEQUENCE)
-        since, lines, noted, came = await asked(asking.execute())
+        (since, busy), lines, noted, came = await asked(asking.execute())
         if since is None:
             return Course()
         seen_from_ms = max(min(int(since), now_ms), now_ms - MEMORY_MS)
@@ -72,4 +78,5 @@ class CourseLog:
             lengths_s,
             max((now_ms - seen_from_ms) / 1000 - sum(lengths_s), 0.0),
             sum(start > now_ms - UNSTEADY_S * 1000 for start, _ in stops),
+            0.0 if busy is None else max(now_ms - int(busy), 0) / 1000,
         )

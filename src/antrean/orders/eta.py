@@ -41,6 +41,11 @@ UNSTEADY, UNSTEADY_S = 2, 60
 LIKELY, DEVIATIONS = 0.1, 1.28
 #: What is reached of the calls in flight divided by their unloaded round trip.
 CAPACITY_SHARE = 0.7
+#: A line with somebody in it all the time tells its pace by itself: where calls are short it is our own work between
+#: them that takes time. What the limit allows is hoped for, since a limit that grows is ahead of what was completed:
+#: all of it for so many seconds, then up to so many times what was seen.
+RAMP_S = 30.0
+HOPE_MAX = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,14 @@ NOT_KNOWN = Throughput()
 @dataclass(frozen=True, slots=True)
 class Course:
     """How the line went of late: orders that came a second; how long each stop of it was, in seconds, and for how
-    many seconds it ran; and how many stops began in the last UNSTEADY_S."""
+    many seconds it ran; how many stops began in the last UNSTEADY_S; and for how many seconds it has been moving with
+    somebody in it at every look."""
 
     arrivals_per_s: float = 0.0
     stops_s: tuple[float, ...] = ()
     ran_s: float = 0.0
     lately: int = 0
+    busy_s: float = 0.0
 
     def stopped_s(self, wait_s: float) -> float:
         """How long it may stop while it runs for `wait_s`: nine times in ten it is less.
@@ -154,6 +161,17 @@ def _rates(completed: tuple[int, ...], elapsed_s: float) -> tuple[float, float]:
     return per_second(completed, elapsed_s) or 0.0, max(completed[1:], default=0) / SPAN_S
 
 
+@functools.lru_cache(maxsize=64)
+def busy_per_second(completed: tuple[int, ...], elapsed_s: float, busy_s: float) -> float | None:
+    """Orders completed a second while some waited all the time; None where too few were."""
+    for spans in WINDOWS:
+        whole = min(spans, 1 + int(max(busy_s - elapsed_s, 0.0) / SPAN_S))
+        count = sum(completed[:whole])
+        if count >= ENOUGH:
+            return count / max(min(elapsed_s + (whole - 1) * SPAN_S, busy_s), TURN_S)
+    return None
+
+
 def estimate(
     place_after: Callable[[float], float],
     completed: tuple[int, ...],
@@ -169,7 +187,11 @@ def estimate(
     upstream's limit and round trip allow; few were completed where few were asked for. `spread`: see `learnt`.
     """
     seen_per_s, best_per_s = _rates(completed, elapsed_s)
-    rate = max(seen_per_s, CAPACITY_SHARE * capacity_per_s)
+    allowed_per_s = CAPACITY_SHARE * capacity_per_s
+    busy_per_s = busy_per_second(completed, elapsed_s, course.busy_s)
+    # What was completed before the line filled, or in its first moments, says little.
+    told_per_s = 0.0 if 0 < course.busy_s < SPAN_S else seen_per_s
+    rate = busy_per_s or max(told_per_s, allowed_per_s)
     if rate <= 0 or course.lately >= UNSTEADY:
         return None
     place = place_after(0)
@@ -181,4 +203,5 @@ def estimate(
     latest_s = TURN_S + far * middle_s + course.stopped_s(wait_s)
     if latest_s > HORIZON_S:
         return None
-    return Range(near * place / max(rate, BEST_SHARE * best_per_s), latest_s, middle_s)
+    hoped_per_s = allowed_per_s if course.busy_s < RAMP_S else min(allowed_per_s, HOPE_MAX * rate)
+    return Range(near * place / max(rate, BEST_SHARE * best_per_s, hoped_per_s), latest_s, middle_s)

@@ -50,7 +50,7 @@ class Calibration:
         situation = await self._store.situation()
         capacity = await self._capacity()
         stopped = bool(situation.holds) or capacity.provider_broken
-        await self._course.note(situation.now_ms, held=stopped)
+        await self._course.note(situation.now_ms, held=stopped, waiting=bool(situation.offices))
         held = stopped or capacity.adapter_broken
         waiting = await self._promises.open()
         if held:
