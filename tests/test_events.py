@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.gateway import server
 from antrean.orders import events, keys
 from antrean.orders.events import EventHub, TooManyWatches
 
@@ -89,5 +90,6 @@ async def test_watches_are_bounded_and_given_back(hub: EventHub) -> None:
     with hub.watch("a"), hub.watch("b"), hub.watch("b"), pytest.raises(TooManyWatches), hub.watch("c"):
         pass
     assert hub.watches == 0
+    assert events.WATCHES_MAX + 1000 < server.CONNECTIONS_MAX
     hub.close()
     assert hub.closing

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
-from antrean.gateway.keys import CACHE_S, KeyRing, Role, ensure_first_keys, register_given_keys
+from antrean.gateway.keys import CACHE_S, NO_OFFICE, KeyRing, Role, ensure_first_keys, register_given_keys
 from antrean.orders import keys
 from antrean.orders.model import StoreUnavailable
 from gateway_support import OFFICE, Gateway, running_gateway
@@ -185,6 +185,12 @@ async def test_ops_make_list_replace_and_revoke_keys_over_http(gateway: Gateway)
     assert (await _with(gateway, made["key"]), await _with(gateway, successor["key"])) == (401, 200)
     ended = await gateway.call("POST", f"{PATH}/{made['id']}/rotate", role="ops")
     assert (ended.status, (await ended.json())["type"]) == (409, "/problems/key-ended")
+
+
+async def test_a_key_for_ops_needs_no_office(gateway: Gateway) -> None:
+    made = await _made(gateway, role="ops")
+    assert (made["role"], made["office"]) == ("ops", NO_OFFICE)
+    assert await _with(gateway, made["key"]) == 200
 
 
 async def test_nobody_locks_himself_out_and_an_unknown_key_is_not_found(gateway: Gateway) -> None:

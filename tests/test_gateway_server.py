@@ -12,9 +12,11 @@ import orjson
 import psutil
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from antrean.config.settings import Settings
 from antrean.gateway import exchange, server
+from antrean.orders import keys
 from gateway_process import running_gateway_process
 from gateway_support import Gateway, purchase, running_gateway
 
@@ -54,6 +56,22 @@ async def _listening(
         yield Listening(gateway, port, stop, task)
         stop.set()
         await asyncio.wait_for(task, PATIENCE_S)
+
+
+async def test_a_client_that_leaves_its_stream_is_no_error_of_ours(listening: Listening) -> None:
+    order = await listening.gateway.order()
+    with capture_logs() as lines:
+        reader, writer = await listening.connect()
+        writer.write(listening.get(f"/v1/orders/{order['id']}/events"))
+        await reader.readuntil(b"retry: ")
+        writer.transport.abort()
+        hub = listening.gateway.parts.hub
+        while hub.watches:
+            # Each change makes it write.
+            hub.wake_all()
+            await listening.gateway.parts.redis.hincrby(keys.ORDER + order["id"], "ver", 1)
+            await asyncio.sleep(0.01)
+    assert [line for line in lines if line["log_level"] == "error"] == []
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-Slow: "])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,18 @@ def test_other_libraries_come_the_same_way_and_are_netted_too() -> None:
     line = json.loads(stream.getvalue())
     assert line["logger"] == "rq.worker"
     assert line["event"] == f"job for {REDACTED}, token=abc"
+
+
+def test_a_librarys_warning_is_a_line_without_its_words() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        stream = written()
+        warnings.warn(f'form-data; filename="{NIK} Budi', UserWarning, stacklevel=1)
+
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert line["event"].startswith("UserWarning in test_logs.py:")
+    assert "Budi" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

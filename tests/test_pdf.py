@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +106,16 @@ async def test_a_bomb_ends_its_checker_at_most_and_the_next_pdf_is_checked(check
         await checker.inspect(bomb)
     assert refused.value.problem in ("pdf-too-complex", "pdf-damaged")
     assert await checker.inspect(pdf())
+
+
+async def test_a_file_of_the_folder_that_it_was_started_in_is_no_module_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pikepdf", "secrets"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    async with PdfChecker(pages_max=1000, processes=1) as checker:
+        assert await checker.inspect(pdf()) == (PageRun(1, 0, 0, 595, 842),)
 
 
 async def test_a_checker_that_hangs_is_ended_and_the_next_pdf_is_checked() -> None:

@@ -64,7 +64,7 @@ class Plan:
 def antrean_command() -> list[str]:
     """How to start a command of ours, with this very interpreter, so that `ps` shows `antrean …`."""
     script = Path(sys.executable).parent / "antrean"
-    return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "antrean"]
+    return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-P", "-m", "antrean"]
 
 
 def make_plan(settings: Settings) -> Plan:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO
 
 import structlog
@@ -81,6 +83,19 @@ def _redacted_text(text: str) -> str:
     return BEARER.sub(rf"\1{REDACTED}", NIK.sub(REDACTED, text))
 
 
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A library's warning as a line of the log, without its words: they may quote what a client sent."""
+    del message, file, line
+    logging.getLogger("py.warnings").warning("%s in %s:%d", category.__name__, Path(filename).name, lineno)
+
+
 def configure_logging(level: str = "INFO", log_format: str = "auto", stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging, to `stream` (stderr when None).
 
@@ -125,6 +140,8 @@ def configure_logging(level: str = "INFO", log_format: str = "auto", stream: Tex
     # What these tell at INFO (every request, every connection) our own lines tell with an order id.
     for chatty in ("httpx", "httpcore", "aiohttp.access", "pikepdf"):
         logging.getLogger(chatty).setLevel(max(numeric_level, logging.WARNING))
+
+    warnings.showwarning = _say_warning
 
     structlog.configure(
         processors=[

@@ -27,8 +27,10 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer; the connection is closed after it. Raises ConnectionError where an answer has begun."""
+        """The answer; the connection is closed after it. Raises ConnectionError where none can be given any more."""
         del message
+        if isinstance(exc, ConnectionError):  # the client has gone
+            raise exc
         request_id = uuid.uuid4().hex
         kind = type(exc).__name__
         if status < 500:

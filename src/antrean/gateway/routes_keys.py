@@ -10,8 +10,8 @@ from aiohttp import web
 from pydantic import Field
 
 from antrean.gateway import exchange, submissions
-from antrean.gateway.keys import KeyRecord, Role
-from antrean.gateway.problems import Problem
+from antrean.gateway.keys import NO_OFFICE, KeyRecord, Role
+from antrean.gateway.problems import Problem, invalid
 from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.services import SERVICES
 from antrean.orders.view import rfc3339
@@ -28,7 +28,7 @@ class KeyIn(submissions.StrictModel):
     """A new key."""
 
     role: Annotated[Role, Field(strict=False)]
-    office: submissions.Office
+    office: submissions.Office | None = None
     expires_in_s: Annotated[int, Field(ge=1, le=LIFE_S_MAX), submissions.Whole] | None = None
 
 
@@ -51,7 +51,9 @@ async def create(request: web.Request) -> web.Response:
     wanted = submissions.parse(KeyIn, await exchange.read_json(request))
     expires_ms = None if wanted.expires_in_s is None else _now_ms() + wanted.expires_in_s * 1000
     ring = request.app[SERVICES].parts.keys
-    text, record = await ring.make(wanted.role, wanted.office, expires_ms)
+    if wanted.office is None and wanted.role is not Role.OPS:
+        raise invalid("office", "missing", f"is required: a {wanted.role} key belongs to one")
+    text, record = await ring.make(wanted.role, wanted.office or NO_OFFICE, expires_ms)
     log.info(
         "key made", key=record.id, role=record.role, office=record.office, actor=request[PRINCIPAL].key_id
     )

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from antrean.gateway import exchange, submissions
-from antrean.gateway.access import still_admitted
+from antrean.gateway.access import no_key, still_admitted
 from antrean.gateway.keys import Principal, Role
 from antrean.gateway.problems import Problem, invalid, invalid_fields
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
@@ -35,6 +35,8 @@ _levels = logging.getLogger(__name__)
 
 WAIT_MAX_S = 60
 LIST_MAX, LIST_DEFAULT = 500, 50
+#: Orders that are rendered before others have a turn of the loop.
+RENDER_PART = 25
 REFERENCE_CHARS_MAX = 128
 _CURSOR = re.compile(submissions.CURSOR_FORM)
 #: A stream says something at least this often, in seconds, so that a dead peer is noticed ...
@@ -150,6 +152,8 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
         left_s = end_s - loop.time()
         if left_s <= 0 or not await watch.changed(left_s):
             break
+        if not await still_admitted(request.app[SERVICES], request):
+            raise no_key()
         order = await own_order(request)
         shown = await shown_order(request, order)
     if shown is first:
@@ -218,15 +222,19 @@ async def search_orders(request: web.Request) -> web.Response:
 async def _page(request: web.Request, wanted: listing.Filter, cursor: str | None, limit: int) -> web.Response:
     services = request.app[SERVICES]
     parts = services.parts
-    page = await listing.page(
-        parts.redis, wanted, int(cursor) if cursor else None, limit, parts.store.archive
-    )
-    ranks = await services.parts.store.lanes.ranks(page.orders)
-    seen, pace = await services.seen(), await services.pace()
-    look = look_of(request, services)
-    shown = [
-        render(order, rank, seen.outlook, pace, look) for order, rank in zip(page.orders, ranks, strict=True)
-    ]
+    is_long = limit > LIST_DEFAULT or wanted.looks_far
+    async with services.long_reads.turn(request[PRINCIPAL].key_id) if is_long else contextlib.nullcontext():
+        page = await listing.page(
+            parts.redis, wanted, int(cursor) if cursor else None, limit, parts.store.archive
+        )
+        ranks = await services.parts.store.lanes.ranks(page.orders)
+        seen, pace = await services.seen(), await services.pace()
+        look = look_of(request, services)
+        shown = []
+        for order, rank in zip(page.orders, ranks, strict=True):
+            shown.append(render(order, rank, seen.outlook, pace, look))
+            if len(shown) % RENDER_PART == 0:
+                await asyncio.sleep(0)
     following = None if page.next_cursor is None else str(page.next_cursor)
     return exchange.json_response({"orders": shown, "next_cursor": following})
 

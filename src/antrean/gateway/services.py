@@ -13,6 +13,7 @@ from aiohttp import web
 
 from antrean.gateway.access_log import AccessLog
 from antrean.gateway.cached import Cached
+from antrean.gateway.long_reads import LongReads
 from antrean.gateway.metrics import Metrics
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.problems import Problem
@@ -78,6 +79,7 @@ class Services:
         self.wrong_keys = Buckets(WRONG_KEYS_PER_S, WRONG_KEYS_BURST)
         self.old_tickets = Buckets(OLD_TICKETS_PER_S, OLD_TICKETS_BURST)
         self.sign_ins = Buckets(SIGN_INS_PER_S, SIGN_INS_BURST)
+        self.long_reads = LongReads()
         self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
         self.promises = Promises(parts.redis)
         self._pace_reader = PaceReader(parts.store, self.promises, CourseLog(parts.redis), parts.throughput)

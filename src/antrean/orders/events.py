@@ -31,6 +31,10 @@ QUIET_S = 5.0
 ALL = "*"
 
 
+#: In one process; below the connections that a gateway holds (`gateway/server.py`), so that calls find one.
+WATCHES_MAX = 7_000
+
+
 class TooManyWatches(Exception):
     """This process watches as many orders as it may."""
 
@@ -59,7 +63,7 @@ class Watch:
 class EventHub:
     """Listens on the orders' channel while `run` runs, and wakes the watches concerned."""
 
-    def __init__(self, redis: Redis, watches_max: int = 20_000) -> None:
+    def __init__(self, redis: Redis, watches_max: int = WATCHES_MAX) -> None:
         self._redis = redis
         self._watches: dict[str, set[Watch]] = {}
         self._watches_max = watches_max

@@ -17,6 +17,8 @@ from antrean.orders.states import State
 #: Orders looked at in one round trip, and in one call at most: a filter that fits little ends with a cursor.
 CHUNK = 500
 SCAN_MAX = 5000
+#: Records read and taken apart before others have a turn of the loop.
+READ_PART = 50
 
 
 async def index_parts(
@@ -40,6 +42,11 @@ class Filter:
     reference: str | None = None
     #: Asked of the whole order, where the rest fits.
     test: Callable[[Order], bool] | None = None
+
+    @property
+    def looks_far(self) -> bool:
+        """Whether many more orders may be looked at than are found."""
+        return self.state is not None or self.reference is not None or self.test is not None
 
     def fits(self, order: Order) -> bool:
         """Whether an order is one of these."""
@@ -101,7 +108,7 @@ async def _hot(
 ) -> tuple[list[tuple[int, Order]], int | None]:
     """Those in Redis with their sequence numbers, and where to go on."""
     index = keys.INDEX_ALL if wanted.office is None else keys.INDEX_OFFICE + wanted.office
-    filtered = wanted.state is not None or wanted.reference is not None or wanted.test is not None
+    filtered = wanted.looks_far
     count = CHUNK if filtered else limit + 1
     found: list[tuple[int, Order]] = []
     for _ in range(SCAN_MAX // CHUNK):
@@ -122,7 +129,11 @@ async def _hot(
 
 async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) -> list[tuple[str, int]]:
     if wanted.test is not None:
-        return [(order.id, sequence) for sequence, order in await _read(redis, rows) if wanted.fits(order)]
+        fitting = []
+        for start in range(0, len(rows), READ_PART):
+            part = await _read(redis, rows[start : start + READ_PART])
+            fitting += [(order.id, sequence) for sequence, order in part if wanted.fits(order)]
+        return fitting
     pipe = redis.pipeline(transaction=False)
     for order_id, _ in rows:
         pipe.hmget(keys.ORDER + order_id, ["state", "ref"])
@@ -137,12 +148,15 @@ async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) ->
 
 
 async def _read(redis: Redis, rows: list[tuple[str, int]]) -> list[tuple[int, Order]]:
-    pipe = redis.pipeline(transaction=False)
-    for order_id, _ in rows:
-        pipe.hgetall(keys.ORDER + order_id)
-    answers = await asked(pipe.execute()) if rows else []
-    return [
-        (sequence, Order.from_hash(whole(raw, order_id)))
-        for (order_id, sequence), raw in zip(rows, answers, strict=True)
-        if raw
-    ]
+    found: list[tuple[int, Order]] = []
+    for start in range(0, len(rows), READ_PART):
+        part = rows[start : start + READ_PART]
+        pipe = redis.pipeline(transaction=False)
+        for order_id, _ in part:
+            pipe.hgetall(keys.ORDER + order_id)
+        found += [
+            (sequence, Order.from_hash(whole(raw, order_id)))
+            for (order_id, sequence), raw in zip(part, await asked(pipe.execute()), strict=True)
+            if raw
+        ]
+    return found

@@ -189,6 +189,7 @@ class PdfChecker:
         try:
             started = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # a file of the folder that we were started in is no module of ours
                 "-m",
                 "antrean.orders.pdf_worker",
                 stdin=asyncio.subprocess.PIPE,
