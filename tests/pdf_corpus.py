@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import re
 import zlib
@@ -35,7 +36,15 @@ def sound() -> tuple[bytes, ...]:
         pdf(2, object_stream_mode=pikepdf.ObjectStreamMode.generate),
         pdf(2, linearize=True),
         with_text(),
+        saved(pikepdf.open(io.BytesIO(with_text())), qdf=True),
         handmade(),
+        # Numbers, a boolean and null may be objects of their own; many programs write the length of a stream so.
+        handmade(
+            page=b"/Contents 4 0 R",
+            more=(b"<</Length 5 0 R>>stream\nq Q\nendstream", b"3", b"true", b"null"),
+        ),
+        handmade(kind=b""),
+        handmade(resources=b""),
     )
 
 
@@ -62,12 +71,16 @@ def handmade(
     startxref: bytes | None = None,
     trailer: bytes = b"",
     extra: bytes = b"",
+    kind: bytes = b"/Type/Page",
+    resources: bytes = b"/Resources<<>>",
+    more: tuple[bytes, ...] = (),
 ) -> bytes:
     """A PDF written by hand, so that each part of it can lie."""
     bodies = [
         b"<</Type/Catalog/Pages 2 0 R" + catalog + b">>",
         b"<</Type/Pages/Kids" + kids + b"/Count " + count + b">>",
-        b"<</Type/Page/Parent 2 0 R/Resources<<>>/MediaBox" + box + page + b">>",
+        b"<<" + kind + b"/Parent 2 0 R" + resources + b"/MediaBox" + box + page + b">>",
+        *more,
     ]
     out = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
     offsets = []
@@ -76,9 +89,10 @@ def handmade(
         out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
     out += extra
     at = len(out)
-    out += b"xref\n0 4\n0000000000 65535 f \n"
+    size = len(bodies) + 1
+    out += b"xref\n0 %d\n0000000000 65535 f \n" % size
     out += b"".join(b"%010d 00000 n \n" % max(offset + shift, 0) for offset in offsets)
-    out += b"trailer\n<</Size 4/Root 1 0 R" + trailer + b">>\nstartxref\n"
+    out += b"trailer\n<</Size %d/Root 1 0 R" % size + trailer + b">>\nstartxref\n"
     return out + (str(at).encode() if startxref is None else startxref) + b"\n%%EOF\n"
 
 

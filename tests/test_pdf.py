@@ -14,6 +14,7 @@ import pytest
 from antrean.orders.model import Placement
 from antrean.orders.pdf import PdfChecker, PdfChecksBusy, PdfRefused, StampedUnsound
 from antrean.orders.placement import PageRun, faults
+from pdf_corpus import sound
 from pdf_samples import (
     encrypted,
     object_stream_bomb,
@@ -35,6 +36,11 @@ async def _checker() -> AsyncIterator[PdfChecker]:
 async def test_equal_pages_are_one_run(checker: PdfChecker) -> None:
     assert await checker.inspect(pdf(3)) == (PageRun(3, 0, 0, 595, 842),)
     assert await checker.inspect(pdf(1000)) == (PageRun(1000, 0, 0, 595, 842),)
+
+
+@pytest.mark.parametrize("document", sound())
+async def test_a_sound_pdf_is_taken_whatever_program_wrote_it(checker: PdfChecker, document: bytes) -> None:
+    assert sum(run.count for run in await checker.inspect(document)) in (1, 2, 3)
 
 
 async def test_what_is_seen_of_a_page_is_what_counts(checker: PdfChecker) -> None:

@@ -42,6 +42,11 @@ PICTURE_COLOURS = 64
 #: Names that active content can not do without; a cheap look before the exact one.
 _SUSPICIOUS = re.compile(rb"/(JavaScript|JS|Launch|EmbeddedFiles?|EF|XFA|FileAttachment|RichMedia)\b")
 
+#: What qpdf warns of where only a formality is left out that every reader does without.
+_HARMLESS = re.compile(
+    r"/Type key should be /Pages? but is not|setting missing or invalid /Type entry|Resources is missing or invalid"
+)
+
 
 class Refused(Exception):
     """A PDF that is not taken: the problem's name and words for a person."""
@@ -87,9 +92,9 @@ def inspect(data: bytes, pages_max: int) -> list[list[float]]:
             else:
                 runs.append([1, *box])
         _refuse_active_content(pdf)
-        if pdf.get_warnings():
+        if not all(_HARMLESS.search(str(warning)) for warning in pdf.get_warnings()):
             raise Refused("pdf-damaged", "The PDF is damaged: parts of it can not be read.")
-    except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+    except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError):
         raise Refused("pdf-damaged", "The PDF is damaged: its pages can not be read.") from None
     return runs
 
@@ -170,6 +175,8 @@ def _normal(box: Any) -> list[float]:
 
 def _refuse_active_content(pdf: pikepdf.Pdf) -> None:
     for thing in pdf.objects:
+        if not isinstance(thing, pikepdf.Object):
+            continue  # a number, a boolean or null that has an object of its own, such as the length of a stream
         head = thing.stream_dict if isinstance(thing, pikepdf.Stream) else thing
         if _SUSPICIOUS.search(head.unparse(resolved=True)):
             for found in _dictionaries(head, 0):
