@@ -101,12 +101,19 @@ def test_up_tells_in_one_line_why_it_can_not_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["gateway", "worker"])
 def test_a_process_without_redis_says_so_in_one_line(command: str, tmp_path: Path) -> None:
-    upstream = {"ANTREAN_UPSTREAM_USER": "a", "ANTREAN_UPSTREAM_PASSWORD": "b"}
+    upstream = {f"ANTREAN_UPSTREAM_{part}_URL": "http://127.0.0.1:1" for part in ("BACKEND", "STAMPV2")}
     done = antrean(command, cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1/0", **upstream)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("Error: Redis does not answer")
     assert "ANTREAN_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_beside_others_does_not_start_without_the_server_that_it_is_to_ask(tmp_path: Path) -> None:
+    backend = {"ANTREAN_UPSTREAM_BACKEND_URL": "http://127.0.0.1:1"}
+    done = antrean("worker", cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1/0", **backend)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ANTREAN_UPSTREAM_STAMPV2_URL: not set.")
 
 
 def test_the_doctor_fails_and_says_what_to_change(tmp_path: Path) -> None:

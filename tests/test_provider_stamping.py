@@ -13,6 +13,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from antrean.orders import ids
 from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable, Unavailable
 from antrean.provider.onpremise import OnPremiseStamper
 from antrean.provider.protocol import CallMeter
@@ -129,22 +130,20 @@ async def test_a_yes_without_a_whole_document_is_unknown(
         await scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(stamp_request(), CallMeter())
 
 
-async def test_leftovers_are_removed_and_what_others_have_in_use_is_not(
+async def test_leftovers_of_ours_are_removed_and_what_is_in_use_or_others_is_not(
     upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
-    """Age is told by the folder's clock: this machine's is a day ahead."""
+    stamper = OnPremiseStamper(Wire(upstream.transport, 5.0), ADAPTER, tmp_path)
+    assert not await stamper.tidy()
+    ours = ids.new_id(0)
     for folder in ("UNSIGNED", "SIGNED", "STAMP"):
         (tmp_path / folder).mkdir()
-        for name, age_s in (("old", 3700), ("in-use", 3500)):
+        for name, age_s in ((f"{ours}-7.pdf", 3700), (f"{ours}-8.pdf", 3500), ("theirs.pdf", 3700)):
             path = tmp_path / folder / name
             path.write_bytes(b"x")
             os.utime(path, (time.time() - age_s, time.time() - age_s))
-    signer(tmp_path, upstream, {"errorCode": "00", "status": "True", "errorMessage": ""})
-    stamper = OnPremiseStamper(
-        Wire(upstream.transport, 5.0), ADAPTER, tmp_path, clock=lambda: time.time() + 86400
-    )
-    await stamper.stamp(stamp_request(), "token", CallMeter())
-    assert files_in(tmp_path) == ["in-use"] * 3
+    assert not await stamper.tidy()
+    assert sorted(files_in(tmp_path)) == sorted([f"{ours}-8.pdf", "theirs.pdf"] * 3)
 
 
 async def test_a_shared_folder_that_can_not_be_written_stops_before_anything_is_sent(

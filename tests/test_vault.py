@@ -276,6 +276,7 @@ def test_a_worker_with_other_keys_says_so_in_one_line_and_makes_no_file(
     client.hset(keys.RING, "old", Vault([OLD]).seal(b"antrean", "ring"))
     client.close()
     environment = {**os.environ, "ANTREAN_REDIS_URL": valkey_url, "ANTREAN_DATA_DIR": str(tmp_path / "data")}
+    environment |= {f"ANTREAN_UPSTREAM_{part}_URL": "http://127.0.0.1:1" for part in ("BACKEND", "STAMPV2")}
     for ring, said in (
         ("", "personal.keys is not there"),
         (NEW.text, "key old of the orders in Redis is not in"),

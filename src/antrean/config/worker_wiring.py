@@ -64,6 +64,7 @@ DURABILITY_EVERY_S = 1.0
 #: With what a step sends at most this bounds what webhooks take of the leader's time: 2 ms of CPU each, measured.
 WEBHOOKS_EVERY_S = 0.25
 ERASE_EVERY_S = 60.0
+TIDY_EVERY_S = 600.0
 #: What has become old enough meanwhile makes one segment: many small ones would be slower to read.
 ARCHIVE_EVERY_S = 300.0
 #: The balance is looked at once in so many probe intervals.
@@ -132,6 +133,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
             BALANCE_INTERVALS * settings.probe_interval_s,
         ),
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
+        Loop("tidy", adapter.tidy, TIDY_EVERY_S),
         Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
         Loop("archive", archiver.run_once, ARCHIVE_EVERY_S),
         Loop("archive ledger", ledger_archiver.run_once, ARCHIVE_EVERY_S),

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from aiohttp import web
 
+from antrean.config.tasks import cancelled
 from antrean.gateway import (
     routes_books,
     routes_documents,
@@ -92,11 +93,7 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     loops = (services.parts.hub.run, services.tell_of_holds, services.trend.run, services.access_log.run)
     tasks = [asyncio.create_task(kept_running(loop)) for loop in loops]
     yield
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await cancelled(tasks)
     with contextlib.suppress(StoreUnavailable):
         await services.access_log.flush()
 

@@ -8,8 +8,8 @@ Its files are removed when the adapter is known to be done with them; else they 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,10 @@ APPEAR_LOOK_S = 0.05
 STILL_LOOKS = 3
 #: Files of attempts with an unknown end are removed after this many seconds; no signing takes that long.
 LEFTOVER_S = 3600.0
-#: How often leftovers are looked for, in seconds, and how many are removed in one go.
-TIDY_EVERY_S = 600.0
+#: Files that are removed in one go.
 TIDY_MAX = 1000
+#: How ours are named, after an order and its fencing token. The folder may hold others'.
+_OURS = re.compile(r"[0-9a-z]{26}-\d+\.(pdf|png)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,11 @@ class OnPremiseStamper:
         base_url: str,
         shared_dir: Path,
         remote_dir: str = "",
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wire = wire
         self._base_url = base_url.rstrip("/")
         self._shared = shared_dir.absolute()
         self._remote = (remote_dir or str(self._shared)).rstrip("/")
-        self._clock = clock
-        self._tidied_at = -TIDY_EVERY_S
 
     async def stamp(self, request: StampRequest, token: str, meter: CallMeter) -> bytes:
         """The stamped PDF. Raises ProviderError."""
@@ -76,7 +74,6 @@ class OnPremiseStamper:
                 await asyncio.to_thread(_write, files, request.pdf, request.qr_png)
             except OSError as error:
                 raise Unavailable("the folder shared with the signing adapter can not be written") from error
-            await self._tidy(files.picture)
             fields = signing_fields(request, token)
             fields.update(src=files.src, dest=files.dest, spesimenPath=files.specimen)
             await meter.sending()
@@ -126,14 +123,12 @@ class OnPremiseStamper:
                 return pdf
         raise lost(Effect.STAMPS, "the signing adapter said yes, but the stamped document is not there")
 
-    async def _tidy(self, just_written: Path) -> None:
-        now = self._clock()
-        if now - self._tidied_at < TIDY_EVERY_S:
-            return
-        self._tidied_at = now
-        removed = await asyncio.to_thread(_remove_older, self._shared, just_written)
+    async def tidy(self) -> bool:
+        """Remove what old attempts with an unknown end have left; True where there is more."""
+        removed = await asyncio.to_thread(_remove_older, self._shared)
         if removed:
             log.info("leftovers removed", files=removed)
+        return removed >= TIDY_MAX
 
 
 def _write(files: _Files, pdf: bytes, png: bytes) -> None:
@@ -160,17 +155,18 @@ def _remove(files: _Files) -> None:
             log.warning("shared file not removed", error=type(error).__name__)
 
 
-def _remove_older(shared: Path, just_written: Path) -> int:
+def _remove_older(shared: Path) -> int:
     """The folder's own clock says what is old: ours may be an hour ahead, and other workers' files are in use."""
     removed = 0
     try:
-        before = just_written.stat().st_mtime - LEFTOVER_S
-    except OSError:
+        with tempfile.NamedTemporaryFile(dir=shared / UNSIGNED, prefix=".antrean-") as probe:
+            before = Path(probe.name).stat().st_mtime - LEFTOVER_S
+    except OSError:  # nothing was ever written there, or the folder is away
         return 0
     for folder in (UNSIGNED, SIGNED, STAMP):
         for path in _entries(shared / folder):
             try:
-                if removed < TIDY_MAX and path.is_file() and path.stat().st_mtime < before:
+                if removed < TIDY_MAX and _OURS.fullmatch(path.name) and path.is_file() and path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
                     removed += 1
             except OSError:  # another worker's, gone meanwhile, or not ours to remove

@@ -251,6 +251,10 @@ class PeruriAdapter:
             raise Unavailable("no signing service is set up")
         await self._stamper.reachable(min(self._config.probe_timeout_s, self._config.timeout_s))
 
+    async def tidy(self) -> bool:
+        """Remove what old attempts have left in the folder shared with the adapter; True where there is more."""
+        return isinstance(self._stamper, OnPremiseStamper) and await self._stamper.tidy()
+
     # ---- the token
 
     def token_ready(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from antrean.config.tasks import cancelled
 from antrean.orders.layout import NewerLayout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.seldom import Seldom
@@ -82,9 +83,7 @@ class Keeper:
             for task in done - {stopped}:
                 task.result()  # a loop never ends by itself: this raises what ended it
         finally:
-            for task in (*tasks, stopped):
-                task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await cancelled((*tasks, stopped))
 
     async def _beat(self) -> None:
         while True:
