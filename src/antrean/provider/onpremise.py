@@ -166,7 +166,8 @@ def _remove_older(shared: Path) -> int:
     for folder in (UNSIGNED, SIGNED, STAMP):
         for path in _entries(shared / folder):
             try:
-                if removed < TIDY_MAX and _OURS.fullmatch(path.name) and path.is_file() and path.stat().st_mtime < before:
+                ours = _OURS.fullmatch(path.name) and path.is_file()
+                if removed < TIDY_MAX and ours and path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
                     removed += 1
             except OSError:  # another worker's, gone meanwhile, or not ours to remove
