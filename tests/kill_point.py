@@ -61,7 +61,7 @@ async def turn(order_id: str, point: str) -> None:
     settings = Settings()
     redis = connect(settings.effective_redis_url, settings)
     store = build_store(settings, redis, vault=load_vault(settings))
-    documents, worker = build_documents(settings), new_worker_id()
+    documents, worker = build_documents(settings, redis), new_worker_id()
     adapter = build_adapter(settings, redis)
     provider = build_provider(settings, adapter, build_breakers(settings, redis))
     when, _, step = point.partition("-")

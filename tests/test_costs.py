@@ -76,7 +76,7 @@ async def shop(settings: Settings, make_settings: Callable[..., Settings], tmp: 
         breakers = build_breakers(own, worker)
         provider = build_provider(own, build_adapter(own, worker), breakers)
         fulfiller = Fulfiller(
-            build_store(own, worker, vault=VAULT), provider, build_documents(own), verify, "w1"
+            build_store(own, worker, vault=VAULT), provider, build_documents(own, worker), verify, "w1"
         )
         made = Shop(gateway, worker, build_store(own, gateway, vault=VAULT), fulfiller, upstream)
         await note_vault(gateway)

@@ -26,6 +26,7 @@ from antrean.orders.erasure import Eraser
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.placement import PageRun
 from antrean.orders.scripts import Arg, Scripts
+from antrean.orders.store_mark import StoreMark
 from antrean.orders.uploads import UNUSED_S, Uploads
 from orders_support import World
 
@@ -219,3 +220,56 @@ async def test_the_doctor_shows_no_password_of_an_endpoint(monkeypatch: pytest.M
     assert "127.0.0.1:1" in found.seen
     assert "geheim" not in found.seen
     assert "somebody" not in found.seen
+
+
+@pytest.fixture(name="mounted")
+async def _mounted(redis: Redis, tmp_path: Path) -> tuple[Path, DocumentStore]:
+    """A store that is ours, with a document in it."""
+    folder = tmp_path / "mount"
+    store = DocumentStore.from_url(folder.as_uri(), StoreMark(redis, "file:///mount"))
+    await store.claim()
+    await store.put_upload("d1", b"%PDF-")
+    return folder, store
+
+
+async def test_an_empty_folder_under_a_disk_that_is_not_mounted_is_not_taken_for_the_store(
+    mounted: tuple[Path, DocumentStore],
+) -> None:
+    folder, store = mounted
+    assert await store.get_upload("d2") is None
+    assert await store.paths("segments") == []
+    folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    for ask in (
+        store.claim,
+        lambda: store.get_upload("d1"),
+        lambda: store.paths("x"),
+        lambda: store.folders("x"),
+    ):
+        with pytest.raises(DocumentStoreUnavailable, match="is its disk mounted"):
+            await ask()
+    folder.rmdir()
+    folder.with_name("elsewhere").rename(folder)
+    await store.claim()
+    assert await store.get_upload("d1") == b"%PDF-"
+
+
+async def test_another_folder_by_another_url_is_a_choice_and_ours_from_then_on(
+    mounted: tuple[Path, DocumentStore], redis: Redis, tmp_path: Path
+) -> None:
+    moved = DocumentStore.from_url((tmp_path / "new").as_uri(), StoreMark(redis, "file:///new"))
+    await moved.claim()
+    assert await moved.get_upload("d1") is None
+    # The old one has the same id: whoever goes back to it finds it.
+    await mounted[1].claim()
+    assert await mounted[1].get_upload("d1") == b"%PDF-"
+
+
+async def test_a_redis_that_knows_no_store_takes_the_one_that_is_there(
+    mounted: tuple[Path, DocumentStore], redis: Redis
+) -> None:
+    folder, store = mounted
+    mark = (folder / "store-id").read_text()
+    await redis.flushdb()
+    await store.claim()
+    assert (folder / "store-id").read_text() == mark

@@ -122,7 +122,7 @@ def erase(order_id: str, reason: str) -> None:
             raise click.ClickException(f"There is no order {order_id}.")
         try:
             note = f"personal data erased by {actor()}: {reason}"
-            await Eraser(store, build_documents(settings)).erase(order_id, note)
+            await Eraser(store, build_documents(settings, redis)).erase(order_id, note)
         except IllegalMove as error:
             raise click.ClickException(f"{order_id}: {error}") from error
 

@@ -29,7 +29,7 @@ def build_store(
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)
     commit = GroupCommit(scripts, "submit", durability)
-    archive = Archive(build_documents(settings), lambda: alone(scripts, "archive"))
+    archive = Archive(build_documents(settings, redis), lambda: alone(scripts, "archive"))
     return OrderStore(scripts, commit, limits, vault=vault, archive=archive, intents=durability)
 
 

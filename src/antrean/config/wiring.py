@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from redis.asyncio import Redis
 
+from antrean.config.documents import build_documents
 from antrean.config.durability import check_durability, fails
 from antrean.config.personal_keys import open_vault, say_sealing
 from antrean.config.redis_client import connect
@@ -20,7 +21,7 @@ from antrean.gateway.keys import KeyRing
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.ports import RetryBudget
 from antrean.orders.commit import GroupCommit
-from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.events import EventHub
 from antrean.orders.layout import require_known_layout
 from antrean.orders.model import StoreUnavailable
@@ -75,7 +76,7 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
     store = build_store(settings, redis, durability, vault)
     ring = KeyRing(redis)
     await api_keys.register_given_keys(ring, settings)
-    documents = DocumentStore.from_url(settings.effective_document_store)
+    documents = build_documents(settings, redis)
     breakers = build_breakers(settings, redis)
     pdf = PdfChecker(pages_max=settings.document_pages_max)
     uploads = GroupCommit(store.scripts, "upload", durability)
@@ -94,8 +95,9 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
 
     async def check_documents() -> list[str]:
         try:
+            await documents.claim()
             await documents.check_writable()
-        except DocumentStoreUnavailable as error:
+        except (DocumentStoreUnavailable, StoreUnavailable) as error:
             return [f"document store: {error}"]
         return []
 

@@ -88,7 +88,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     tally, trace = CallTally(redis), build_trace(settings, "worker")
     provider = build_provider(settings, adapter, breakers, watching(tally.called, trace))
     checker = build_checker(settings)
-    documents = build_documents(settings)
+    documents = build_documents(settings, redis)
     fulfiller = Fulfiller(store, provider, documents, checker.verify_stamped, worker_id)
     resolver = Resolver(store, provider, settings.unknown_settle_s)
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.

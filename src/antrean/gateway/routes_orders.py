@@ -268,6 +268,8 @@ async def document(request: web.Request) -> web.Response:
     pdf = None
     if order.state is State.COMPLETED and order.kind == "affix":
         pdf = await services.parts.documents.get_stamped(order.id)
+        if pdf is None:
+            raise Problem("not-found", "The stamped PDF is not in the document store any more.")
     if pdf is None:
         raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
     services.access_log.note(request[PRINCIPAL], order.id, "document")

@@ -15,6 +15,11 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
+from antrean.orders.model import StoreUnavailable
+from antrean.orders.store_mark import StoreMark
+
+#: In a folder of ours lies its id, so that another one is not taken for it.
+MARK_PATH = "store-id"
 #: Longest wait for a remote store, in seconds, for all tries of one call together.
 REMOTE_TIMEOUT_S = 30
 REMOTE_RETRIES_MAX = 2
@@ -31,16 +36,18 @@ class DocumentStore:
     document must find it after a power cut (promise 1). An S3 store acknowledges what it keeps.
     """
 
-    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
-        """`folder`: where a local store keeps its files, so that they can be synced."""
+    def __init__(self, store: ObjectStore, folder: Path | None = None, mark: StoreMark | None = None) -> None:
+        """`folder`: where a local store keeps its files, so that they can be synced. `mark`: which one is ours; what is
+        not found in another one is not taken for gone."""
         self._store = store
         self._folder = folder
+        self._mark = mark if folder is not None else None
         self._folders: dict[Path, _Folder] = {}
         #: Of this process alone, and one for all its life: what a refused delete leaves behind is one object.
         self._probe = f"probe/{secrets.token_hex(10)}"
 
     @classmethod
-    def from_url(cls, url: str) -> DocumentStore:
+    def from_url(cls, url: str, mark: StoreMark | None = None) -> DocumentStore:
         """The store behind a `file://…` or `s3://…` URL; a local folder is made. Raises DocumentStoreUnavailable."""
         try:
             if url.startswith("file:"):
@@ -48,7 +55,7 @@ class DocumentStore:
                 # What is in it is for this user alone, whatever the umask; a folder that was there keeps its mode.
                 for each in (*reversed(folder.parents), folder):
                     each.mkdir(mode=0o700, exist_ok=True)
-                return cls(from_url(url), folder)
+                return cls(from_url(url), folder, mark)
             # Options of the client given here would put those of the environment (AWS_ALLOW_HTTP, AWS_PROXY_URL) out of
             # force, all of them. Left alone, a try ends after 30 seconds.
             return cls(
@@ -106,6 +113,43 @@ class DocumentStore:
         await self.put(self._probe, b"probe")
         await self.delete(self._probe)
 
+    async def claim(self) -> None:
+        """Make sure that the folder is the one in which documents were kept before, or let it be ours from now on: the
+        first one, or another one by another URL. For gateways, which begin before anything is kept.
+
+        Raises StoreUnavailable where Redis can not be asked.
+        """
+        if self._mark is None:
+            return
+        known, found = await self._mark.read(), await self._found_mark()
+        if known is not None and found != known.id and self._mark.url == known.url:
+            raise _another_store()
+        if found is None:
+            found = known.id if known is not None else self._mark.new()
+            await self.put(MARK_PATH, found.encode())
+        if known != (found, self._mark.url):
+            await self._mark.write(found)
+
+    async def _found_mark(self) -> str | None:
+        try:
+            answer = await obstore.get_async(self._store, MARK_PATH)
+            return bytes(await answer.bytes_async()).decode("ascii", "replace")
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"its id was not read: {type(error).__name__}") from error
+
+    async def _require_ours(self) -> None:
+        """Raises DocumentStoreUnavailable where what is not there may be in the store that is ours."""
+        if self._mark is None:
+            return
+        try:
+            known = await self._mark.read()
+        except StoreUnavailable as error:
+            raise DocumentStoreUnavailable("whether it is ours can not be told just now") from error
+        if known is not None and await self._found_mark() != known.id:
+            raise _another_store()
+
     async def put(self, path: str, data: bytes) -> None:
         """Keep an object by its path."""
         try:
@@ -122,6 +166,7 @@ class DocumentStore:
             found = await obstore.get_async(self._store, path)
             return bytes(await found.bytes_async())
         except FileNotFoundError:
+            await self._require_ours()
             return None
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not read: {type(error).__name__}") from error
@@ -129,21 +174,27 @@ class DocumentStore:
     async def paths(self, prefix: str) -> list[str]:
         """Paths of all objects in the folder `prefix`, and in those under it."""
         try:
-            return [item["path"] for item in await obstore.list(self._store, prefix).collect_async()]
+            found = [item["path"] for item in await obstore.list(self._store, prefix).collect_async()]
         except FileNotFoundError:
-            return []
+            found = []
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a folder was not listed: {type(error).__name__}") from error
+        if not found:
+            await self._require_ours()
+        return found
 
     async def folders(self, prefix: str) -> list[str]:
         """Paths of the folders directly in the folder `prefix`."""
         try:
-            found = await obstore.list_with_delimiter_async(self._store, prefix)
-            return list(found["common_prefixes"])
+            listed = await obstore.list_with_delimiter_async(self._store, prefix)
+            found = list(listed["common_prefixes"])
         except FileNotFoundError:
-            return []
+            found = []
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a folder was not listed: {type(error).__name__}") from error
+        if not found:
+            await self._require_ours()
+        return found
 
     async def delete(self, path: str) -> None:
         """Forget an object; it may be gone already."""
@@ -160,6 +211,13 @@ class DocumentStore:
         file = folder / path
         _fsync(file)
         self._folders.setdefault(file.parent, _Folder(file.parent, folder)).sync()
+
+
+def _another_store() -> DocumentStoreUnavailable:
+    return DocumentStoreUnavailable(
+        f"the folder is not the one that documents were kept in ({MARK_PATH} is not in it, or another's): is its disk "
+        "mounted? To go on with an empty one, name another folder in ANTREAN_DOCUMENT_STORE"
+    )
 
 
 class _Folder:

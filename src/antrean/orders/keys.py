@@ -15,6 +15,7 @@ IDEMPOTENCY = ROOT + "i:"
 # Of layout 1: + office:digest → "<order id> <fingerprint>". The last one ends 60 days after the last process of it.
 IDEMPOTENCY_BEFORE = ROOT + "idem:"
 PICTURE = ROOT + "qr:"  # + SN → PNG, until its order goes to the archive
+DOCUMENT_STORE = ROOT + "docstore"  # hash: id and URL of the folder that documents are kept in
 DOCUMENT = ROOT + "doc:"  # + document id → hash: office, pages, bytes, sha256, sizes
 TICKETS = ROOT + "tickets"  # hash: ticket token → order id
 TICKET_DAY = ROOT + "ticketday:"  # + office:YYYYMMDD → counter of the day's ticket numbers
