@@ -170,15 +170,17 @@ class SharedBreaker:
         duration_s: float,
         *,
         timed: bool = True,
+        order: bool = True,
     ) -> None:
         """End the call of `permit`: None for a good answer, else what it raised, or its weight.
 
-        `timed`: its duration tells how loaded the upstream is. Only calls of one kind can be compared.
+        `timed`: its duration tells how loaded the upstream is. Only calls of one kind can be compared. `order`: it was
+        made for an order, and is no free question.
 
         A permit of an earlier epoch gives back its lease and says nothing. Never raises, so that the result of the
         call is not lost with it; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
         """
-        await asyncio.shield(self.settle_soon(permit, outcome, duration_s, timed=timed))
+        await asyncio.shield(self.settle_soon(permit, outcome, duration_s, timed=timed, order=order))
 
     def settle_soon(
         self,
@@ -187,10 +189,11 @@ class SharedBreaker:
         duration_s: float,
         *,
         timed: bool = True,
+        order: bool = True,
     ) -> asyncio.Task[None]:
         """`settle`, begun and not waited for: it leaves in one write with what the caller asks Redis next."""
         self._leases.discard(permit.lease)
-        work = asyncio.ensure_future(self._settle(permit, outcome, duration_s, timed))
+        work = asyncio.ensure_future(self._settle(permit, outcome, duration_s, timed, order))
         self._keep(work)
         return work
 
@@ -307,10 +310,15 @@ class SharedBreaker:
             await admission
         except REDIS_TROUBLE:
             return
-        await self._settle(Permit(lease, "", "0", False), Weight.NOTHING, 0.0, timed=False)
+        await self._settle(Permit(lease, "", "0", False), Weight.NOTHING, 0.0, timed=False, order=False)
 
     async def _settle(
-        self, permit: Permit, outcome: BaseException | Weight | None, duration_s: float, timed: bool
+        self,
+        permit: Permit,
+        outcome: BaseException | Weight | None,
+        duration_s: float,
+        timed: bool,
+        order: bool,
     ) -> None:
         weight = outcome if isinstance(outcome, Weight) else weigh(outcome)
         asked_s = (outcome.retry_after_s or 0.0) if isinstance(outcome, Unavailable) else 0.0
@@ -337,6 +345,7 @@ class SharedBreaker:
                 self.limiter.start,
                 "1" if turned_away else "0",
                 int(HOLD_FIRST_S * 1000),
+                "1" if order else "0",
             )
             self._see(row[1])
             if row[0] == "counted":

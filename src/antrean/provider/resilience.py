@@ -237,7 +237,8 @@ class ResilientProvider:
                     # Without the writing of the intent and our own queues: they say nothing of the upstream. A body
                     # that came slowly does.
                     took_s = told_s
-                settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED)
+                is_order = name in ORDER_CALLS
+                settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED, order=is_order)
                 if outcome is not None:
                     # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
                     await asyncio.shield(settling)

@@ -1,5 +1,5 @@
 -- Shared by every script of a gate (one breaker and its limit of calls in flight).
--- KEYS: 1 breaker (hash) · 2 window (hash: bucket → "calls failures slow") · 3 trial leases (zset: lease → end, ms)
+-- KEYS: 1 breaker (hash) · 2 window (hash: bucket → "calls failures slow" of orders, and the same of free questions) · 3 trial leases (zset: lease → end, ms)
 --       4 history (list of JSON, newest first) · 5 limit (hash) · 6 leases of calls in flight (zset: lease → end, ms)
 -- ARGV[1]: now in ms, 0 for the server's own clock, which is one for all hosts.
 -- LOOKS (scripts.py): true in a script that only looks. It answers where the server refuses all writes, too (no good replica, a
@@ -67,7 +67,7 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
   for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial', 'good_at'}) do
     if num(B, field) > NOW then set(field, int(NOW)) end
   end
-  for _, field in ipairs({'step_since', 'hold_until', 'not_before', 'busy_at', 'next_turn'}) do
+  for _, field in ipairs({'step_since', 'hold_until', 'cut_until', 'not_before', 'busy_at', 'next_turn'}) do
     if num(L, field) > NOW then
       L[field] = int(NOW)
       keep('HSET', KEYS[5], field, L[field])
@@ -88,22 +88,29 @@ end
 
 local EFFECTIVE = B.ov_state or B.state
 
--- Calls, failures and slow calls of the window; buckets that are not of it (any more, or by a clock set back) are dropped.
+local function counts(bucket)
+  local c, f, s, qc, qf, qs = string.match(bucket or '0 0 0', '(%d+) (%d+) (%d+) ?(%d*) ?(%d*) ?(%d*)')
+  return {tonumber(c), tonumber(f), tonumber(s), tonumber(qc) or 0, tonumber(qf) or 0, tonumber(qs) or 0}
+end
+
+-- Calls, failures and slow calls of the window: those for orders, or the free questions where there were none. A server may
+-- answer questions and do nothing else, or the other way round. Buckets that are not of the window (any more, or by a
+-- clock set back) are dropped.
 local function window(window_ms)
   local width = window_ms / BUCKETS
   local newest = math.floor(NOW / width)
   local oldest = newest - BUCKETS + 1
-  local calls, failures, slow = 0, 0, 0
+  local sums = {0, 0, 0, 0, 0, 0}
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
     if tonumber(flat[i]) < oldest or tonumber(flat[i]) > newest then
       keep('HDEL', KEYS[2], flat[i])
     else
-      local c, f, s = string.match(flat[i + 1], '(%d+) (%d+) (%d+)')
-      calls, failures, slow = calls + c, failures + f, slow + s
+      for place, count in ipairs(counts(flat[i + 1])) do sums[place] = sums[place] + count end
     end
   end
-  return calls, failures, slow
+  local of = sums[1] > 0 and 0 or 3
+  return sums[of + 1], sums[of + 2], sums[of + 3]
 end
 
 -- Forget what the present step has measured and begin the next one.

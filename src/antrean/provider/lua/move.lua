@@ -2,6 +2,8 @@
 -- ARGV: now, epoch that the decision was made on, new state, reason, who, ms to the first probe when it opens,
 --       probe interval (ms), limit at the start, ms of quiet after which openings count anew
 -- Answer: {code, state, epoch}    code: moved · ignored
+local FALL_HOLD_MS, FALL_HOLD_MAX_MS = 10000, 40000
+
 local _, epoch, to, reason, actor, open_ms, interval_ms, start, quiet_ms = unpack(ARGV)
 
 if B.epoch ~= epoch or B.ov_state or B.state == to then return {'ignored', EFFECTIVE, B.epoch} end
@@ -13,10 +15,22 @@ if to == 'open' then
   local quiet = from == 'closed' and NOW - num(B, 'since') >= tonumber(quiet_ms)
   set('openings', int(quiet and 1 or num(B, 'openings') + 1))
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
+  -- Where it may have fallen over because all slots were in use, it is not asked for as much again for a while, and for
+  -- twice as long each time that it falls over there again.
+  local limit = tonumber(L.limit or start)
+  local ceiling = num(L, 'ceiling')
+  if num(L, 'used') >= 0.9 * math.floor(limit) then ceiling = math.max(ceiling, limit) end
+  if from == 'closed' and ceiling > 0 then
+    local again = math.abs(ceiling - num(L, 'fell_at')) <= math.max(1, 0.15 * ceiling)
+    local falls = again and num(L, 'falls') + 1 or 1
+    local hold_ms = math.min(FALL_HOLD_MS * 2 ^ (falls - 1), FALL_HOLD_MAX_MS)
+    redis.call('HSET', KEYS[5], 'ceiling', tostring(ceiling), 'hold_until', int(NOW + hold_ms), 'falls', int(falls),
+      'fell_at', tostring(ceiling))
+  end
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
-  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'ceiling', '0', 'hold_until', '0', 'not_before', '0',
-    'background', '0', 'known', '0')
+  redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'cut_until', '0', 'not_before', '0', 'background', '0',
+    'known', '0')
 end
 set('probes_instead', '0')
 set('state', to)
@@ -26,6 +40,9 @@ set('reason', reason)
 set('refused', '0')
 set('failed', '0')
 set('turned_away', '0')
+set('q_refused', '0')
+set('q_failed', '0')
+set('q_turned_away', '0')
 -- What opened it is shown for as long as the window is; nothing is judged by it any more.
 if to ~= 'open' then redis.call('DEL', KEYS[2]) end
 redis.call('DEL', KEYS[3])

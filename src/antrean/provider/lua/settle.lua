@@ -1,16 +1,20 @@
 -- Ends one call: gives its lease back and counts what it weighs. A second time with the same lease changes nothing.
 -- A call that failed at once keeps its place in the limit for as long as a good answer takes: instant errors would
 -- free slots so quickly that the limit bounded nothing. The first "too busy" tells how many calls in flight were
--- not too many: the limit is that from here on, without waiting for the step to be judged.
+-- not too many: the limit is that from here on, without waiting for the step to be judged. Each further one in a row
+-- keeps its place for longer: a server that has fallen over is not to be asked as fast as it refuses.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
 --       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked
---       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much
+--       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much,
+--       '1' for an order's call (else a free question)
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
 --          ms since a good answer,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
-local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms = unpack(ARGV)
+local BUSY_TIMES_MAX = 4 -- a place is kept for no more times a good answer's time
+
+local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, order = unpack(ARGV)
 
 local held = redis.call('ZREM', KEYS[6], lease)
 redis.call('ZREM', KEYS[3], lease)
@@ -24,22 +28,41 @@ end
 
 local failed = weight ~= 'success'
 local timed = tonumber(rtt) >= 0
-local at_once_ms = timed and math.min(1000 * (num(L, 'baseline') - tonumber(rtt)), 5000) or 0
 local others = redis.call('ZCARD', KEYS[6])
-if failed and at_once_ms > 0 then redis.call('ZADD', KEYS[6], int(NOW + at_once_ms), 'after:' .. lease) end
 local bucket = int(math.floor(NOW / (tonumber(window_ms) / BUCKETS)))
-local c, f, s = string.match(redis.call('HGET', KEYS[2], bucket) or '0 0 0', '(%d+) (%d+) (%d+)')
-redis.call('HSET', KEYS[2], bucket, int(c + 1) .. ' ' .. int(f + (failed and 1 or 0)) .. ' ' .. int(s + tonumber(slow)))
+local seen = counts(redis.call('HGET', KEYS[2], bucket))
+for place, more in ipairs({1, failed and 1 or 0, tonumber(slow)}) do
+  local at = order == '1' and place or place + 3
+  seen[at] = seen[at] + more
+end
+for place, count in ipairs(seen) do seen[place] = int(count) end
+redis.call('HSET', KEYS[2], bucket, table.concat(seen, ' '))
 local calls, failures, slow_calls = window(tonumber(window_ms))
 
+-- A free question that is answered ends no row of orders' calls that failed; an order's call that is answered ends both.
 local function in_a_row(field, goes_on, by)
-  local count = int(goes_on and num(B, field) + by or 0)
-  if B[field] ~= count then set(field, count) end
+  local mine = order == '1' and field or 'q_' .. field
+  for _, each in ipairs({field, 'q_' .. field}) do
+    local count = num(B, each)
+    if goes_on and each == mine then
+      count = count + by
+    elseif not goes_on and (each == mine or order == '1') then
+      count = 0
+    end
+    if int(num(B, each)) ~= int(count) then set(each, int(count)) end
+  end
+  return num(B, field) + num(B, 'q_' .. field)
 end
-in_a_row('refused', weight == 'refused', 1)
-in_a_row('failed', failed, 1)
-in_a_row('turned_away', failed, busy == '1' and 1 or 0)
-if not failed then set('good_at', int(NOW)) end
+local refused_row = in_a_row('refused', weight == 'refused', 1)
+local failed_row = in_a_row('failed', failed, 1)
+local turned_away_row = in_a_row('turned_away', failed, busy == '1' and 1 or 0)
+if not failed and (order == '1' or num(B, 'failed') == 0) then set('good_at', int(NOW)) end
+
+if failed and timed then
+  local places = busy == '1' and math.min(2 ^ (turned_away_row - 1), BUSY_TIMES_MAX) or 1
+  local keep_ms = math.min(1000 * (places * num(L, 'baseline') - tonumber(rtt)), LEASE_MAX_MS)
+  if keep_ms > 0 then redis.call('ZADD', KEYS[6], int(NOW + keep_ms), 'after:' .. lease) end
+end
 
 local function add(field, by)
   L[field] = tostring(num(L, field) + by)
@@ -54,14 +77,15 @@ if failed then
   if (timed or busy == '1') and tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
-  if busy == '1' and others < limit and NOW >= num(L, 'hold_until') then
+  if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
     -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
     if limit >= 0.95 * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
     L.limit = tostring(math.max(1, others))
     -- With the limit hardly used, one refusal says little of where the room ends.
     L.ceiling = tostring(math.min(limit, math.max(others + 1, 0.8 * limit)))
-    L.hold_until = int(NOW + tonumber(hold_ms))
-    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until)
+    L.cut_until = int(NOW + tonumber(hold_ms))
+    L.hold_until = int(math.max(num(L, 'hold_until'), num(L, 'cut_until')))
+    redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until, 'cut_until', L.cut_until)
     next_step_after_cut()
   end
 else
@@ -74,7 +98,7 @@ else
 end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
-  int(calls), int(failures), int(slow_calls), B.refused, B.failed, B.turned_away, int(NOW - num(B, 'good_at')),
+  int(calls), int(failures), int(slow_calls), int(refused_row), int(failed_row), int(turned_away_row), int(NOW - num(B, 'good_at')),
   int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0', L.known or '0',
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}
