@@ -17,9 +17,7 @@ if to == 'open' then
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
   -- Where it may have fallen over because all slots were in use, it is not asked for as much again for a while, and for
   -- twice as long each time that it falls over there again.
-  local limit = tonumber(L.limit or start)
-  local ceiling = num(L, 'ceiling')
-  if num(L, 'used') >= 0.9 * math.floor(limit) then ceiling = math.max(ceiling, limit) end
+  local ceiling = num(L, 'fell_from')
   if from == 'closed' and ceiling > 0 then
     local again = math.abs(ceiling - num(L, 'fell_at')) <= math.max(1, 0.15 * ceiling)
     local falls = again and num(L, 'falls') + 1 or 1

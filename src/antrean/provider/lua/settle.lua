@@ -77,6 +77,10 @@ if failed then
   if (timed or busy == '1') and tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
+  if order == '1' and num(B, 'failed') == 1 then
+    -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use.
+    redis.call('HSET', KEYS[5], 'fell_from', tostring(others + 1 >= 0.9 * math.floor(limit) and limit or 0))
+  end
   if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
     -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
     if limit >= 0.95 * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
