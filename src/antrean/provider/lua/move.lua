@@ -17,13 +17,15 @@ if to == 'open' then
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
   -- Where it may have fallen over because all slots were in use, it is not asked for as much again for a while, and for
   -- twice as long each time that it falls over there again.
-  local ceiling = num(L, 'fell_from')
-  if from == 'closed' and ceiling > 0 then
-    local again = math.abs(ceiling - num(L, 'fell_at')) <= math.max(1, 0.15 * ceiling)
-    local falls = again and num(L, 'falls') + 1 or 1
+  local height, before, falls = num(L, 'fell_from'), num(L, 'fell_at'), num(L, 'falls')
+  local again = math.abs(height - before) <= math.max(1, 0.15 * before)
+  if falls > 0 and height < before and not again and NOW < num(L, 'hold_until') then
+    redis.call('HSET', KEYS[5], 'ceiling', tostring(before)) -- it was not up yet: no fall of its own
+  elseif from == 'closed' and height > 0 then
+    falls = again and falls + 1 or 1
     local hold_ms = math.min(FALL_HOLD_MS * 2 ^ (falls - 1), FALL_HOLD_MAX_MS)
-    redis.call('HSET', KEYS[5], 'ceiling', tostring(ceiling), 'hold_until', int(NOW + hold_ms), 'falls', int(falls),
-      'fell_at', tostring(ceiling))
+    redis.call('HSET', KEYS[5], 'ceiling', tostring(height), 'hold_until', int(NOW + hold_ms), 'falls', int(falls),
+      'fell_at', tostring(height))
   end
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.

@@ -13,6 +13,7 @@
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local BUSY_TIMES_MAX = 4 -- a place is kept for no more times a good answer's time
+local ONE_FALL_MS = 3000 -- rows of failures that begin so close to each other are one fall
 
 local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, order = unpack(ARGV)
 
@@ -78,8 +79,11 @@ if failed then
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
   if order == '1' and num(B, 'failed') == 1 then
-    -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use.
-    redis.call('HSET', KEYS[5], 'fell_from', tostring(others + 1 >= 0.9 * math.floor(limit) and limit or 0))
+    -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use. What was on its way then
+    -- may still be answered, and the row begin anew.
+    local from = others + 1 >= 0.9 * math.floor(limit) and limit or 0
+    if NOW - num(L, 'fell_seen') < ONE_FALL_MS then from = math.max(from, num(L, 'fell_from')) end
+    redis.call('HSET', KEYS[5], 'fell_from', tostring(from), 'fell_seen', int(NOW))
   end
   if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
     -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
