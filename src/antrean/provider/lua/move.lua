@@ -19,13 +19,14 @@ if to == 'open' then
   -- twice as long each time that it falls over there again.
   local height, before, falls = num(L, 'fell_from'), num(L, 'fell_at'), num(L, 'falls')
   local again = math.abs(height - before) <= math.max(1, 0.15 * before)
-  if falls > 0 and height < before and not again and NOW < num(L, 'hold_until') then
-    redis.call('HSET', KEYS[5], 'ceiling', tostring(before)) -- it was not up yet: no fall of its own
-  elseif from == 'closed' and height > 0 then
+  local holds = falls > 0 and NOW < num(L, 'hold_until')
+  if from == 'closed' and height > 0 and (again or height > before or not holds) then
     falls = again and falls + 1 or 1
     local hold_ms = math.min(FALL_HOLD_MS * 2 ^ (falls - 1), FALL_HOLD_MAX_MS)
     redis.call('HSET', KEYS[5], 'ceiling', tostring(height), 'hold_until', int(NOW + hold_ms), 'falls', int(falls),
       'fell_at', tostring(height))
+  elseif holds then
+    redis.call('HSET', KEYS[5], 'ceiling', tostring(before)) -- it was not up yet: no fall of its own
   end
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
