@@ -117,6 +117,35 @@ def test_far_from_opening_is_half_of_what_opens_it(window: Window, far: bool) ->
     assert far_from_opening(window, BreakerRules()) is far
 
 
+async def test_free_answers_do_not_hide_that_no_order_gets_through(breaker: SharedBreaker) -> None:
+    for failed in range(10):
+        assert (await breaker.status()).state is CLOSED, failed
+        await calls(breaker, 1, OutcomeUnknown("lost"))
+        if failed < 9:
+            for _ in range(5):
+                await breaker.settle(await admitted(breaker), None, 0.1, order=False)
+    status = await breaker.status()
+    assert (status.state, status.failure_rate, status.calls_in_window) == (OPEN, 1.0, 10)
+
+
+async def test_free_questions_that_fail_hold_no_orders_back_while_these_get_through(
+    breaker: SharedBreaker,
+) -> None:
+    for _ in range(10):
+        await calls(breaker, 1)
+        for _ in range(5):
+            await breaker.settle(await admitted(breaker), Unavailable("broken", sent=True), 0.1, order=False)
+    status = await breaker.status()
+    assert (status.state, status.failure_rate, status.calls_in_window) == (CLOSED, 0.0, 10)
+
+
+async def test_where_no_order_is_called_for_free_questions_tell_of_an_outage(breaker: SharedBreaker) -> None:
+    for _ in range(10):
+        assert (await breaker.status()).state is CLOSED
+        await breaker.settle(await admitted(breaker), OutcomeUnknown("hangs"), 0.1, order=False)
+    assert (await breaker.status()).state is OPEN
+
+
 async def test_too_few_calls_do_not_open_it(breaker: SharedBreaker) -> None:
     await calls(breaker, 9, OutcomeUnknown("lost"))
     assert (await breaker.status()).state is CLOSED

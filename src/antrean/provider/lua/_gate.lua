@@ -8,6 +8,7 @@
 local HISTORY_MAX = 1000
 local BUCKETS = 10
 local LEASE_MAX_MS = 5000 -- no lease is given for longer
+local FALL_HOLD_MS, FALL_HOLD_MAX_MS = 10000, 40000
 
 local NOW = tonumber(ARGV[1])
 if NOW == 0 then
@@ -111,6 +112,35 @@ local function window(window_ms)
   end
   local of = sums[1] > 0 and 0 or 3
   return sums[of + 1], sums[of + 2], sums[of + 3]
+end
+
+-- An upstream that fell over while all slots were in use is not asked for as much again for FALL_HOLD_MS, and for twice as
+-- long each time that it falls over there again. Meanwhile a cut is no lower ceiling: it is not up yet.
+local function fall_holds()
+  return num(L, 'falls') > 0 and NOW < num(L, 'hold_until')
+end
+
+local function near_fall(height)
+  return num(L, 'falls') > 0 and math.abs(height - num(L, 'fell_at')) <= math.max(1, 0.15 * num(L, 'fell_at'))
+end
+
+local function not_below_fall(ceiling)
+  return fall_holds() and math.max(ceiling, num(L, 'fell_at')) or ceiling
+end
+
+-- Once for one row of failures, which began when the limit stood at `fell_from` (0: with slots to spare). What fails at the
+-- limit of a start, soon after a fall from higher up, has not come back yet.
+local function note_fall(start)
+  local height = num(L, 'fell_from')
+  local again = near_fall(height)
+  local not_back = fall_holds() and not again and height < num(L, 'fell_at') and height <= tonumber(start)
+  if L.fall_noted == '1' or height == 0 or not_back then return end
+  if again then height = math.min(height, num(L, 'fell_at')) end
+  L.falls = int(again and num(L, 'falls') + 1 or 1)
+  L.fell_at, L.ceiling, L.fall_noted = tostring(height), tostring(height), '1'
+  L.hold_until = int(NOW + math.min(FALL_HOLD_MS * 2 ^ (num(L, 'falls') - 1), FALL_HOLD_MAX_MS))
+  redis.call('HSET', KEYS[5], 'falls', L.falls, 'fell_at', L.fell_at, 'ceiling', L.ceiling, 'fall_noted', '1',
+    'hold_until', L.hold_until)
 end
 
 -- Forget what the present step has measured and begin the next one.

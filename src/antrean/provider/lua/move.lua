@@ -2,8 +2,6 @@
 -- ARGV: now, epoch that the decision was made on, new state, reason, who, ms to the first probe when it opens,
 --       probe interval (ms), limit at the start, ms of quiet after which openings count anew
 -- Answer: {code, state, epoch}    code: moved · ignored
-local FALL_HOLD_MS, FALL_HOLD_MAX_MS = 10000, 40000
-
 local _, epoch, to, reason, actor, open_ms, interval_ms, start, quiet_ms = unpack(ARGV)
 
 if B.epoch ~= epoch or B.ov_state or B.state == to then return {'ignored', EFFECTIVE, B.epoch} end
@@ -15,21 +13,11 @@ if to == 'open' then
   local quiet = from == 'closed' and NOW - num(B, 'since') >= tonumber(quiet_ms)
   set('openings', int(quiet and 1 or num(B, 'openings') + 1))
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
-  -- Where it may have fallen over because all slots were in use, it is not asked for as much again for a while, and for
-  -- twice as long each time that it falls over there again.
-  local height, before, falls = num(L, 'fell_from'), num(L, 'fell_at'), num(L, 'falls')
-  local again = math.abs(height - before) <= math.max(1, 0.15 * before)
-  local holds = falls > 0 and NOW < num(L, 'hold_until')
-  if from == 'closed' and height > 0 and (again or height > before or not holds) then
-    falls = again and falls + 1 or 1
-    local hold_ms = math.min(FALL_HOLD_MS * 2 ^ (falls - 1), FALL_HOLD_MAX_MS)
-    redis.call('HSET', KEYS[5], 'ceiling', tostring(height), 'hold_until', int(NOW + hold_ms), 'falls', int(falls),
-      'fell_at', tostring(height))
-  elseif holds then
-    redis.call('HSET', KEYS[5], 'ceiling', tostring(before)) -- it was not up yet: no fall of its own
-  end
+  if from == 'closed' then note_fall(start) end
+  redis.call('HSET', KEYS[5], 'ceiling', tostring(not_below_fall(num(L, 'ceiling'))))
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
+  if fall_holds() then start = int(math.max(1, math.min(tonumber(start), num(L, 'fell_at') - 1))) end
   redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'cut_until', '0', 'not_before', '0', 'background', '0',
     'known', '0')
 end

@@ -7,11 +7,12 @@ local CUT_FOR_MS = 2000 -- so long after a cut a first refusal makes no further 
 local _, step, limit, baseline, ceiling, hold_until, background, known, cut = unpack(ARGV)
 
 if int(num(L, 'step')) ~= step then return {'ignored'} end
+if tonumber(ceiling) > 0 then ceiling = tostring(not_below_fall(tonumber(ceiling))) end
 redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', ceiling, 'hold_until', hold_until,
   'background', background, 'known', known)
 if cut == '1' then
   redis.call('HSET', KEYS[5], 'cut_until', int(math.min(tonumber(hold_until), NOW + CUT_FOR_MS)))
 end
-if tonumber(ceiling) == 0 then redis.call('HDEL', KEYS[5], 'falls', 'fell_at') end
+if tonumber(limit) > num(L, 'fell_at') and not near_fall(tonumber(limit)) then redis.call('HDEL', KEYS[5], 'falls', 'fell_at') end
 if cut == '1' then next_step_after_cut() else next_step() end
 return {'moved'}

@@ -13,6 +13,8 @@
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local BUSY_TIMES_MAX = 4 -- a place is kept for no more times a good answer's time
+local FALL_ROW = 5 -- so many failures of orders' calls in a row, and no good answer for so many times its usual time, are a fall
+local SILENCE = 1.2
 local ONE_FALL_MS = 3000 -- rows of failures that begin so close to each other are one fall
 
 local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, order = unpack(ARGV)
@@ -83,20 +85,24 @@ if failed then
     -- may still be answered, and the row begin anew.
     local from = others + 1 >= 0.9 * math.floor(limit) and limit or 0
     if NOW - num(L, 'fell_seen') < ONE_FALL_MS then from = math.max(from, num(L, 'fell_from')) end
-    redis.call('HSET', KEYS[5], 'fell_from', tostring(from), 'fell_seen', int(NOW))
+    L.fell_from = tostring(from)
+    redis.call('HSET', KEYS[5], 'fell_from', L.fell_from, 'fell_seen', int(NOW))
   end
   if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
     -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
     if limit >= 0.95 * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
     L.limit = tostring(math.max(1, others))
     -- With the limit hardly used, one refusal says little of where the room ends.
-    L.ceiling = tostring(math.min(limit, math.max(others + 1, 0.8 * limit)))
+    L.ceiling = tostring(not_below_fall(math.min(limit, math.max(others + 1, 0.8 * limit))))
     L.cut_until = int(NOW + tonumber(hold_ms))
     L.hold_until = int(math.max(num(L, 'hold_until'), num(L, 'cut_until')))
     redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until, 'cut_until', L.cut_until)
     next_step_after_cut()
   end
+  local silent_ms = NOW - num(B, 'good_at')
+  if num(B, 'failed') >= FALL_ROW and silent_ms >= SILENCE * 1000 * num(L, 'baseline') then note_fall(start) end
 else
+  if order == '1' and L.fall_noted == '1' then redis.call('HDEL', KEYS[5], 'fall_noted') end
   add('done', 1)
   if timed and tonumber(step) == num(L, 'step') then
     add('answers', 1)
