@@ -91,13 +91,13 @@ export class Counter {
   }
 
   #dropZone() {
-    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", on: { change: () => {
+    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", "aria-describedby": "pdf-note", on: { change: () => {
       if (input.files[0]) this.takePdf(input.files[0]);
       input.value = ""; // Else the same file, mended, could not be chosen again.
     } } });
     this.chooser = input;
     this.paperName = h("b");
-    this.paperNote = h("span.small", { role: "status" });
+    this.paperNote = h("span.small", { id: "pdf-note", role: "status" });
     const zone = h("div.drop", { on: {
       dragover: (event) => { event.preventDefault(); zone.classList.add("over"); },
       dragleave: () => zone.classList.remove("over"),
@@ -308,19 +308,21 @@ export class Counter {
 
   #faults(body) {
     const written = { date: this.#fields.get("document.date"), deadline: this.#fields.get("deadline") };
-    const faults = Object.entries(rules.orderFaults(body, written)).map(([path, rule]) => [path, ruled(rule)]);
-    if (this.#kind === "affix" && this.#paper === null) faults.push(["document_id", t("pdf.missing")]);
-    return faults;
+    return Object.entries(rules.orderFaults(body, written)).map(([path, rule]) => [path, ruled(rule)]);
   }
 
   /** Take the order out of the form at once: what is typed from now on, by hand or scanner, belongs to the next. */
   submit() {
     if (Date.now() - this.#sentAt < DOUBLE_MS && this.#isFresh()) return;
     const body = rules.orderOf((path) => this.#fields.get(path), { kind: this.#kind, placement: this.placing.value, documentId: this.#paper?.id });
-    const faults = this.#faults(body);
-    if (faults.length > 0) {
-      const strangers = this.#fields.show(faults);
-      this.#say(strangers.length ? strangers.join(" ") : "");
+    const faults = this.#faults(body), unchosen = this.#kind === "affix" && this.#paper === null;
+    if (faults.length > 0 || unchosen) {
+      this.#say("");
+      this.#fields.show(faults);
+      if (unchosen) {
+        this.#showPaper(t("pdf.missing"), true);
+        this.chooser.focus();
+      }
       return;
     }
     this.#fields.clearAll();

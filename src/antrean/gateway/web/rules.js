@@ -84,25 +84,26 @@ export const shownDate = (iso) => iso.split("-").reverse().join("/");
 
 const CONTROL = /\p{C}/u;
 
-/** Field → rule, for what one order says, its dates as they were `written`; empty where all is well. */
+/** Field → rule, for what one order says, its dates as they were `written`; empty where all is well. In the order of the
+ * form: a list of faults is read from the top. */
 export function orderFaults(order, written) {
   const faults = {};
   const { document: paper, taxpayer } = order;
-  text(faults, "document.number", paper.number, 64);
-  text(faults, "document.filename", paper.filename, 128);
-  if (/[/\\]/.test(paper.filename)) faults["document.filename"] = "filename";
-  if (!/^[A-Za-z0-9]{1,8}$/.test(paper.type_code)) faults["document.type_code"] = paper.type_code === "" ? "missing" : "type-code-form";
-  const date = dateFault(written.date);
-  if (date !== null) faults["document.date"] = date;
-  text(faults, "taxpayer.name", taxpayer.name, 128);
   if (!IDENTITY_TYPES.includes(taxpayer.identity_type)) faults["taxpayer.identity_type"] = "identity-type";
   else if (taxpayer.identity_number === "") faults["taxpayer.identity_number"] = "missing";
   else {
     const fault = identityFault(taxpayer.identity_type, taxpayer.identity_number);
     if (fault !== null) faults["taxpayer.identity_number"] = fault;
   }
-  if (written.deadline.trim() !== "" && !order.deadline) faults.deadline = noDate(written.deadline);
+  text(faults, "taxpayer.name", taxpayer.name, 128);
+  text(faults, "document.number", paper.number, 64);
+  const date = dateFault(written.date);
+  if (date !== null) faults["document.date"] = date;
+  if (!/^[A-Za-z0-9]{1,8}$/.test(paper.type_code)) faults["document.type_code"] = paper.type_code === "" ? "missing" : "type-code-form";
+  text(faults, "document.filename", paper.filename, 128);
+  if (/[/\\]/.test(paper.filename)) faults["document.filename"] = "filename";
   if (order.reference) text(faults, "reference", order.reference, 128);
+  if (written.deadline.trim() !== "" && !order.deadline) faults.deadline = noDate(written.deadline);
   return faults;
 }
 
