@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FloatRect, Locator, Page, expect
 
 from antrean.gateway.problems import TYPES
 from antrean.orders.states import State
@@ -103,6 +103,66 @@ async def test_every_page_is_usable_by_everybody(desk: Desk, language: str) -> N
     await look(page, "dashboard, a dialog")
     await desk.outage(False)
     assert found == [], "\n".join(found)
+
+
+async def edges(locator: Locator) -> FloatRect:
+    """Where something is on the screen."""
+    box = await locator.bounding_box()
+    assert box is not None
+    return box
+
+
+async def test_the_form_begins_at_the_top_and_each_of_the_lists_headings_stands_above_its_column(
+    desk: Desk,
+) -> None:
+    await desk.submit()
+    page = await desk.counter()
+    await page.wait_for_selector("tr[data-order]")
+    for key in ("F2", "F4"):
+        await page.keyboard.press(key)
+        header, form = await edges(page.locator(".counter > header")), page.locator(".counter form")
+        first = await edges(form.locator("legend").first)
+        assert 0 < first["y"] - (header["y"] + header["height"]) < 24
+        rows = page.locator(".list thead, .list tbody tr")
+        lefts = await rows.evaluate_all(
+            """(rows) => rows.map((row) => [...row.querySelectorAll("th, td")].slice(1, 4).map((cell) => {
+                const text = document.createRange();
+                text.selectNodeContents(cell);
+                return Math.round(Math.min(...[...text.getClientRects()].map((rect) => rect.left)));
+            }))"""
+        )
+        assert lefts[0] == lefts[1]
+
+
+async def test_the_corners_of_a_page_are_chosen_by_buttons_that_lie_as_they_do(desk: Desk) -> None:
+    page = await desk.counter()
+    await page.keyboard.press("F4")
+    await page.set_viewport_size({"width": 360, "height": 800})
+    names = ("Kiri atas", "Kanan atas", "Kiri bawah", "Kanan bawah")
+    at = [await edges(page.get_by_role("button", name=name)) for name in names]
+    upper_left, upper_right, lower_left, lower_right = ((box["x"], box["y"]) for box in at)
+    assert upper_left[1] == upper_right[1] < lower_left[1] == lower_right[1]
+    assert upper_left[0] == lower_left[0] < upper_right[0] == lower_right[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("id", "menurut daftar Peruri; 4b"), ("en", "on Peruri's list; 4b")]
+)
+async def test_what_the_type_code_is_stands_below_it(desk: Desk, language: str, words: str) -> None:
+    await desk.prefer(language)
+    page = await desk.counter()
+    code = page.locator("#document-type_code")
+    await expect(code).to_have_accessible_description(re.compile(re.escape(words)))
+    hint = page.locator("#document-type_code-hint")
+    assert (await edges(hint))["height"] < 30, "the hint is squeezed"
+
+
+async def test_an_unknown_ticket_says_so_in_both_languages_alike(desk: Desk) -> None:
+    desk.expected = "404"
+    page = await desk.open(f"/t/{'0' * 20}")
+    drawn = "(titles) => titles.map((e) => ['fontWeight', 'fontSize', 'padding'].map((p) => getComputedStyle(e)[p]))"
+    indonesian, english = await page.locator(".headline").evaluate_all(drawn)
+    assert indonesian == english
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

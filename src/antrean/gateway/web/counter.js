@@ -81,7 +81,7 @@ export class Counter {
       h("fieldset", {}, h("legend", {}, t("form.taxpayer")), types, f.text("taxpayer.name", { label: t("field.name"), required: true, autocapitalize: "words" })),
       h("fieldset", {}, h("legend", {}, t("form.document")),
         h("div.pair", {}, f.text("document.number", { label: t("field.number"), required: true }), f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
-        h("div.pair.narrow-first", {}, f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more)),
+        f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more),
       h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))),
       this.receipt.element);
     this.#reset();

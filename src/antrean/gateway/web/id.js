@@ -52,7 +52,7 @@ export default {
   "form.more": "Isian lain",
   "form.digits": "{n} dari 16 angka",
   "form.date.hint": "Contoh: 04/09/2024 atau 4 September 2024",
-  "form.type.hint": "",
+  "form.type.hint": "Kode jenis dokumen menurut daftar Peruri; 4b untuk kebanyakan surat.",
   "form.filename.hint": "Bila kosong, dibuat dari nomor dokumen.",
   "form.deadline.hint": "Tanggal batas, bila ada.",
   "form.serial.hint": "Bila sudah ada SN yang belum dipakai.",

@@ -204,7 +204,7 @@ export class OrderList {
       h("th.number", { scope: "row" }, h("button.plain.compact.ticket", { type: "button", "data-action": "open", "aria-label": t("list.open.label", { number: order.ticket.number }), on: { click: () => showOrder(this, order.id) } }, String(order.ticket.number))),
       h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
       h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
-      h("td.number", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
+      h("td", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
       h("td.actions", {}, ...actions(order)),
     );
     if (row.version !== null && row.version !== order.version) {

@@ -31,7 +31,7 @@ export class Placing {
     this.note = h("p.small.soft");
     this.element = h("div.placing", {},
       h("div.buttons", {}, this.back, this.pageText, this.next, h("span.spread"),
-        corner("tl", "↖", 0, 1), corner("tr", "↗", 1, 1), corner("bl", "↙", 0, 0), corner("br", "↘", 1, 0)),
+        h("span.corners", {}, corner("tl", "↖", 0, 1), corner("tr", "↗", 1, 1), corner("bl", "↙", 0, 0), corner("br", "↘", 1, 0))),
       this.sheet,
       h("p.small.soft", { id: "place-help" }, icon("info"), " ", t("place.help")),
       this.where, this.note);
