@@ -175,6 +175,23 @@ async def test_the_simulators_page_is_usable_by_everybody(desk: Desk, theme: str
     await expect(page.locator("#faults th")).to_have_text("slow")
     assert await violations(page, "simulator") == []
     await assert_fits(page, "simulator")
+    broken = """() => [...document.querySelectorAll("th, td")].flatMap((cell) => {
+        const words = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+        while (words.nextNode()) {
+            for (const { index, 0: word } of words.currentNode.data.matchAll(/\\S+/g)) {
+                const range = document.createRange();
+                range.setStart(words.currentNode, index);
+                range.setEnd(words.currentNode, index + word.length);
+                if (new Set([...range.getClientRects()].map((rect) => rect.top)).size > 1) found.push(word);
+            }
+        }
+        return found;
+    })"""
+    for width in (360, 1280):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await page.evaluate(broken) == [], f"at {width} px"
+    scrolled = "sections => sections.filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.id)"
+    assert await page.locator("section").evaluate_all(scrolled) == []
     await page.get_by_role("button", name="Cabut semua").click()
     await expect(page.locator("#faults")).to_contain_text("Tidak ada")
 
