@@ -174,7 +174,7 @@ async def test_cancelled_rows_that_come_again_are_named_and_ordered_when_asked_f
         await dialog.get_by_role("button", name="Kirim 2").click()
         await expect(dialog.get_by_role("status")).to_have_text(
             "Tidak ada pesanan baru. 1 sudah ada sebelumnya. "
-            "1 pernah dipesan lalu dibatalkan; tidak dipesan lagi dengan sendirinya."
+            "1 pernah dipesan lalu dibatalkan; tidak dipesan lagi secara otomatis."
         )
         await dialog.get_by_role("button", name="Pesan lagi 1").click()
         await expect(dialog.get_by_role("status")).to_contain_text(outcome)

@@ -263,7 +263,7 @@ async def test_a_pdf_with_a_password_is_refused_in_plain_words(desk: Desk) -> No
     pdf.save(locked, encryption=pikepdf.Encryption(owner="o", user="u"))
     page = await desk.counter()
     await page.set_input_files("#pdf", paper(locked.getvalue(), "rahasia.pdf"))
-    await expect(page.locator(".drop.wrong")).to_contain_text("rahasia.pdf: PDF ini berkata sandi")
+    await expect(page.locator(".drop.wrong")).to_contain_text("rahasia.pdf: PDF ini dilindungi kata sandi")
     await expect(page.locator("#document-filename")).to_have_value("")
 
 

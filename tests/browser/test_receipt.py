@@ -69,7 +69,7 @@ async def test_a_refusal_that_comes_late_waits_until_the_form_is_free(desk: Desk
     await expect(page.locator("#document-number")).to_have_value("SK-1")
     await expect(page.locator("#deadline")).to_have_value("31/12/2099")
     await expect(page.locator("[data-field='deadline'].wrong .error")).to_contain_text(
-        "sebelum atau sesudahnya"
+        "sebelum atau sesudah hari ini"
     )
     assert await desk.orders() == []
 
