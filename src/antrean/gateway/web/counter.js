@@ -283,23 +283,41 @@ export class Counter {
     this.focus();
   }
 
-  /** A refused order, back in the form to be corrected; never over what is being typed. */
-  async fix(entry) {
+  /** Put an order's data into the form, never over what is being typed; whether it was free. */
+  #fill(body, { pdf, pages }) {
     if (!this.#isFresh()) {
       this.#say(t("form.taken"));
-      return this.message.scrollIntoView({ block: "nearest" });
+      this.message.scrollIntoView({ block: "nearest" });
+      return false;
     }
     this.#reset();
-    for (const [path, value] of Object.entries(rules.typedOf(entry.body))) this.#fields.set(path, value ?? "");
+    for (const [path, value] of Object.entries(rules.typedOf(body))) this.#fields.set(path, value ?? "");
     this.#unfold();
-    this.setKind(entry.body.kind);
-    if (entry.body.placement) this.placing.value = entry.body.placement;
-    if (entry.pdf) this.takePdf(new File([entry.pdf], entry.body.document.filename, { type: "application/pdf" }));
-    else if (entry.body.document_id) {
-      this.#paper = { name: entry.body.document.filename, id: entry.body.document_id, pages: entry.pages ?? entry.body.placement.page };
+    this.setKind(body.kind);
+    if (body.placement) this.placing.value = body.placement;
+    if (pdf) this.takePdf(new File([pdf], body.document.filename, { type: "application/pdf" }));
+    else if (body.document_id) {
+      this.#paper = { name: body.document.filename, id: body.document_id, pages: pages ?? body.placement.page };
       this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
       this.placing.open(this.#paper.id, this.#paper.pages);
     }
+    return true;
+  }
+
+  /** The data of an order that the central server refused, for a new one; what it hides is typed again. */
+  reuse(order) {
+    // An SN that came from a purchase is on record with it, and the form takes one of the two.
+    const serial = order.purchase_order_id ? null : order.serial_number;
+    if (!this.#fill({ ...order, serial_number: serial }, {})) return;
+    this.#twice.forget(order.id);
+    this.#keep();
+    if (rules.isMasked(order.taxpayer)) this.#say(t("refused.masked"), "held");
+    this.focus();
+  }
+
+  /** An order that the gateway refused, back in the form to be corrected. */
+  async fix(entry) {
+    if (!this.#fill(entry.body, entry)) return;
     if (await this.#keepNow()) await this.#outbox.drop(entry.key);
     this.#refusal(entry.problem);
   }
@@ -389,7 +407,7 @@ export class Counter {
     this.#say([...general, ...strangers].join(" ") || t("form.look"));
   }
 
-  #say(words) {
-    this.message.replaceChildren(...(words ? [h("div.notice.bad", {}, icon("warn"), h("p", {}, words))] : []));
+  #say(words, tone = "bad") {
+    this.message.replaceChildren(...(words ? [h(`div.notice.${tone}`, {}, icon("warn"), h("p", {}, words))] : []));
   }
 }

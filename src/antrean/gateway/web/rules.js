@@ -134,12 +134,19 @@ export function orderOf(typed, { kind, placement, documentId }) {
   return order;
 }
 
-/** The way back: field → what a clerk would type for this order. */
+/** The day of a moment in western Indonesia, whatever zone it is written in. */
+const dayOf = (moment) => new Date(Date.parse(moment) + 7 * 3600 * 1000).toISOString().slice(0, 10);
+
+/** Whether a payer's number and name are shown with stars in them, as an order shows them to a counter. */
+export const isMasked = (taxpayer) => taxpayer.identity_number.includes("*");
+
+/** The way back: field → what a clerk would type for this order; nothing for what it hides. */
 export function typedOf({ document: paper, taxpayer, reference, deadline, serial_number, purchase_order_id }) {
+  const seen = (words) => (isMasked(taxpayer) ? "" : words);
   return {
-    "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": taxpayer.identity_number, "taxpayer.name": taxpayer.name,
+    "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": seen(taxpayer.identity_number), "taxpayer.name": seen(taxpayer.name),
     "document.number": paper.number, "document.date": shownDate(paper.date), "document.type_code": paper.type_code, "document.filename": paper.filename,
-    reference, deadline: deadline && shownDate(deadline.slice(0, 10)), serial_number, purchase_order_id,
+    reference, deadline: deadline && shownDate(dayOf(deadline)), serial_number, purchase_order_id,
   };
 }
 
