@@ -2,9 +2,9 @@
 // What is typed is kept as it is typed, with the key under which it will be sent, however often the page is left.
 import { Problem, ruleWords, upload } from "./api.js";
 import * as db from "./db.js";
-import { h, icon, kept, setText } from "./dom.js";
+import { h, icon, kept } from "./dom.js";
 import { Fields, ruled } from "./fields.js";
-import { Placing } from "./placing.js";
+import { Chooser, Placing } from "./placing.js";
 import { Aside, Receipt } from "./receipt.js";
 import * as rules from "./rules.js";
 import { Twice } from "./twice.js";
@@ -33,6 +33,7 @@ export class Counter {
   constructor(outbox) {
     this.#outbox = outbox;
     this.placing = new Placing(() => this.#keep());
+    this.chooser = new Chooser((file) => this.takePdf(file));
     this.message = h("div", { role: "alert" });
     this.unkept = h("div", { role: "status" });
     this.aside = new Aside();
@@ -49,8 +50,7 @@ export class Counter {
     const f = this.#fields;
     const kind = (name, hotkey) => h("label", {}, h("input", { type: "radio", name: "kind", value: name, checked: name === this.#kind, on: { change: () => this.setKind(name) } }), h("span", {}, t(`kind.${name}.do`), h("kbd", {}, hotkey)));
     this.kinds = h("fieldset.segments", {}, h("legend.unseen", {}, t("form.kind")), kind("purchase", "F2"), kind("affix", "F4"));
-    this.drop = this.#dropZone();
-    this.affix = h("div.affix", { hidden: true }, this.drop, this.placing.element);
+    this.affix = h("div.affix", { hidden: true }, this.chooser.element, this.placing.element);
     const identityHint = (value) => {
       const digits = rules.tidyIdentity(value).length;
       return f.paths.includes("taxpayer.identity_type") && f.get("taxpayer.identity_type") === "KTP" && digits > 0 && digits !== 16 ? t("form.digits", { n: count(digits) }) : "";
@@ -88,26 +88,6 @@ export class Counter {
     return h("section.card.counter", { "aria-labelledby": "form-title" },
       h("header", {}, h("h1", { id: "form-title" }, t("form.title")), this.kinds),
       h("div.inside.halves", {}, this.affix, this.form));
-  }
-
-  #dropZone() {
-    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", "aria-describedby": "pdf-note", on: { change: () => {
-      if (input.files[0]) this.takePdf(input.files[0]);
-      input.value = ""; // Else the same file, mended, could not be chosen again.
-    } } });
-    this.chooser = input;
-    this.paperName = h("b");
-    this.paperNote = h("span.small", { id: "pdf-note", role: "status" });
-    const zone = h("div.drop", { on: {
-      dragover: (event) => { event.preventDefault(); zone.classList.add("over"); },
-      dragleave: () => zone.classList.remove("over"),
-      drop: (event) => {
-        event.preventDefault();
-        zone.classList.remove("over");
-        if (event.dataTransfer.files[0]) this.takePdf(event.dataTransfer.files[0]);
-      },
-    } }, h("label", { for: "pdf" }, icon("send"), " ", t("pdf.drop")), input, this.paperName, this.paperNote);
-    return zone;
   }
 
   setKind(kind) {
@@ -179,10 +159,7 @@ export class Counter {
   }
 
   #showPaper(note, wrong = false) {
-    setText(this.paperName, this.#paper?.name ?? "");
-    setText(this.paperNote, note);
-    this.drop.classList.toggle("wrong", wrong);
-    this.drop.classList.toggle("full", this.#paper !== null);
+    this.chooser.show(this.#paper?.name ?? "", note, wrong);
   }
 
   // ---- what is kept
@@ -271,7 +248,7 @@ export class Counter {
     if (this.#fields.get("document.type_code").trim() === "") this.#fields.set("document.type_code", kept.get("type") ?? "4b");
     this.#paper = null;
     this.#key = db.randomKey();
-    if (this.paperName) this.#showPaper("");
+    this.#showPaper("");
     this.placing.blank("");
     this.more.open = false;
     this.message.replaceChildren();
