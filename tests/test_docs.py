@@ -66,6 +66,13 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
     assert named - there == set()
 
 
+def test_what_the_runbook_lets_a_counter_say_is_what_it_says() -> None:
+    for page, dictionary in (("runbook.md", "en.js"), ("runbook.id.md", "id.js")):
+        words = (ROOT / "src" / "antrean" / "gateway" / "web" / dictionary).read_text()
+        [said] = re.findall(r'"holding\.upstream_unavailable": "(.*){since}\.",', words)
+        assert f'"{said}…"' in (ROOT / "docs" / page).read_text()
+
+
 def limits_table() -> str:
     """The bounds of what is sent, as docs/api.md has them."""
     defaults = {name: field.default for name, field in Settings.model_fields.items()}

@@ -87,6 +87,15 @@ async def test_of_300_rows_the_bad_ones_are_named_and_the_good_ones_ordered_once
     assert len(await desk.orders()) == ROWS
 
 
+async def test_the_faults_of_a_row_are_told_in_the_order_of_the_form(desk: Desk) -> None:
+    page = await desk.counter()
+    await bring(page, payload([["kertas 4b", "", "31/02/2024", "12", ""]]))
+    fields = page.locator("dialog.batch tbody li b")
+    await expect(fields).to_have_text(
+        ["Nomor identitas", "Nama lengkap", "Nomor dokumen", "Tanggal dokumen", "Kode jenis"]
+    )
+
+
 async def test_where_all_rows_are_refused_no_numbers_are_made_up(desk: Desk) -> None:
     page = await desk.counter()
     rows = b"nomor_dokumen,tanggal,nomor_identitas,nama,tenggat\n" + b"".join(
@@ -165,7 +174,7 @@ async def test_cancelled_rows_that_come_again_are_named_and_ordered_when_asked_f
         await dialog.get_by_role("button", name="Kirim 2").click()
         await expect(dialog.get_by_role("status")).to_have_text(
             "Tidak ada pesanan baru. 1 sudah ada sebelumnya. "
-            "1 pernah dipesan lalu dibatalkan; tidak dipesan lagi dengan sendirinya."
+            "1 pernah dipesan lalu dibatalkan; tidak dipesan lagi secara otomatis."
         )
         await dialog.get_by_role("button", name="Pesan lagi 1").click()
         await expect(dialog.get_by_role("status")).to_contain_text(outcome)

@@ -91,6 +91,38 @@ async def test_a_fault_is_shown_at_its_field_before_and_after_sending(desk: Desk
     await expect(page.locator(".receipt .figure")).to_have_text("1")
 
 
+async def test_of_several_faults_the_first_on_the_page_has_the_focus(desk: Desk) -> None:
+    page = await desk.counter()
+    await page.keyboard.type("12")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".field.wrong")).to_have_count(3)
+    await expect(page.locator("#taxpayer-identity_number")).to_be_focused()
+    await page.fill("#taxpayer-identity_number", NIK)
+    await page.keyboard.press("F9")
+    await expect(page.locator("#taxpayer-name")).to_be_focused()
+    # What is folded away is opened, even where it is not the first.
+    await page.evaluate("document.querySelector('.more').open = true")
+    await page.fill("#deadline", "31/2/2024")
+    await page.evaluate("document.querySelector('.more').open = false")
+    await page.keyboard.press("F9")
+    await expect(page.locator("[data-field='deadline'].wrong .error")).to_be_visible()
+    await expect(page.locator("#taxpayer-name")).to_be_focused()
+
+
+async def test_where_no_pdf_is_chosen_its_chooser_says_so_and_has_the_focus(desk: Desk) -> None:
+    page = await desk.counter()
+    await page.keyboard.press("F4")
+    await fill(page, "SK-1")
+    await page.keyboard.press("F9")
+    await expect(page.locator("#pdf")).to_be_focused()
+    await expect(page.locator("#pdf")).to_have_accessible_description("Pilih dahulu PDF yang akan dibubuhi.")
+    await expect(page.locator(".drop.wrong")).to_be_visible()
+    await page.set_input_files("#pdf", paper(pdf_bytes()))
+    await expect(page.locator(".drop.wrong")).to_have_count(0)
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("1")
+
+
 async def test_the_pages_rules_are_the_gateways(desk: Desk) -> None:
     from antrean.gateway.identity import fault
 
@@ -231,7 +263,7 @@ async def test_a_pdf_with_a_password_is_refused_in_plain_words(desk: Desk) -> No
     pdf.save(locked, encryption=pikepdf.Encryption(owner="o", user="u"))
     page = await desk.counter()
     await page.set_input_files("#pdf", paper(locked.getvalue(), "rahasia.pdf"))
-    await expect(page.locator(".drop.wrong")).to_contain_text("rahasia.pdf: PDF ini berkata sandi")
+    await expect(page.locator(".drop.wrong")).to_contain_text("rahasia.pdf: PDF ini dilindungi kata sandi")
     await expect(page.locator("#document-filename")).to_have_value("")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FloatRect, Locator, Page, expect
 
 from antrean.gateway.problems import TYPES
 from antrean.orders.states import State
@@ -105,6 +105,66 @@ async def test_every_page_is_usable_by_everybody(desk: Desk, language: str) -> N
     assert found == [], "\n".join(found)
 
 
+async def edges(locator: Locator) -> FloatRect:
+    """Where something is on the screen."""
+    box = await locator.bounding_box()
+    assert box is not None
+    return box
+
+
+async def test_the_form_begins_at_the_top_and_each_of_the_lists_headings_stands_above_its_column(
+    desk: Desk,
+) -> None:
+    await desk.submit()
+    page = await desk.counter()
+    await page.wait_for_selector("tr[data-order]")
+    for key in ("F2", "F4"):
+        await page.keyboard.press(key)
+        header, form = await edges(page.locator(".counter > header")), page.locator(".counter form")
+        first = await edges(form.locator("legend").first)
+        assert 0 < first["y"] - (header["y"] + header["height"]) < 24
+        rows = page.locator(".list thead, .list tbody tr")
+        lefts = await rows.evaluate_all(
+            """(rows) => rows.map((row) => [...row.querySelectorAll("th, td")].slice(1, 4).map((cell) => {
+                const text = document.createRange();
+                text.selectNodeContents(cell);
+                return Math.round(Math.min(...[...text.getClientRects()].map((rect) => rect.left)));
+            }))"""
+        )
+        assert lefts[0] == lefts[1]
+
+
+async def test_the_corners_of_a_page_are_chosen_by_buttons_that_lie_as_they_do(desk: Desk) -> None:
+    page = await desk.counter()
+    await page.keyboard.press("F4")
+    await page.set_viewport_size({"width": 360, "height": 800})
+    names = ("Kiri atas", "Kanan atas", "Kiri bawah", "Kanan bawah")
+    at = [await edges(page.get_by_role("button", name=name)) for name in names]
+    upper_left, upper_right, lower_left, lower_right = ((box["x"], box["y"]) for box in at)
+    assert upper_left[1] == upper_right[1] < lower_left[1] == lower_right[1]
+    assert upper_left[0] == lower_left[0] < upper_right[0] == lower_right[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("id", "menurut daftar Peruri; 4b"), ("en", "on Peruri's list; 4b")]
+)
+async def test_what_the_type_code_is_stands_below_it(desk: Desk, language: str, words: str) -> None:
+    await desk.prefer(language)
+    page = await desk.counter()
+    code = page.locator("#document-type_code")
+    await expect(code).to_have_accessible_description(re.compile(re.escape(words)))
+    hint = page.locator("#document-type_code-hint")
+    assert (await edges(hint))["height"] < 30, "the hint is squeezed"
+
+
+async def test_an_unknown_ticket_says_so_in_both_languages_alike(desk: Desk) -> None:
+    desk.expected = "404"
+    page = await desk.open(f"/t/{'0' * 20}")
+    drawn = "(titles) => titles.map((e) => ['fontWeight', 'fontSize', 'padding'].map((p) => getComputedStyle(e)[p]))"
+    indonesian, english = await page.locator(".headline").evaluate_all(drawn)
+    assert indonesian == english
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_simulators_page_is_usable_by_everybody(desk: Desk, theme: str) -> None:
     page = await desk.context.new_page()
@@ -115,6 +175,23 @@ async def test_the_simulators_page_is_usable_by_everybody(desk: Desk, theme: str
     await expect(page.locator("#faults th")).to_have_text("slow")
     assert await violations(page, "simulator") == []
     await assert_fits(page, "simulator")
+    broken = """() => [...document.querySelectorAll("th, td")].flatMap((cell) => {
+        const words = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+        while (words.nextNode()) {
+            for (const { index, 0: word } of words.currentNode.data.matchAll(/\\S+/g)) {
+                const range = document.createRange();
+                range.setStart(words.currentNode, index);
+                range.setEnd(words.currentNode, index + word.length);
+                if (new Set([...range.getClientRects()].map((rect) => rect.top)).size > 1) found.push(word);
+            }
+        }
+        return found;
+    })"""
+    for width in (360, 1280):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await page.evaluate(broken) == [], f"at {width} px"
+    scrolled = "sections => sections.filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.id)"
+    assert await page.locator("section").evaluate_all(scrolled) == []
     await page.get_by_role("button", name="Cabut semua").click()
     await expect(page.locator("#faults")).to_contain_text("Tidak ada")
 

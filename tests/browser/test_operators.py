@@ -111,6 +111,29 @@ async def test_the_money_of_a_refused_order_is_owed_until_a_refund_is_on_record(
     assert "dibayar kembali di loket" in order["history"][-1]["note"]
 
 
+@pytest.mark.parametrize(
+    ("pace", "top", "share"), [(2.3, "3", 2 / 3), (1234, "2.000", 1 / 1000), (0, "2", 1)]
+)
+async def test_what_stands_beside_a_charts_top_is_the_top(
+    desk: Desk, pace: float, top: str, share: float
+) -> None:
+    async def trend(route: Route) -> None:
+        times = (f"2024-09-04T10:0{minute}:00Z" for minute in range(5))
+        samples = [{"at": at, "open": 1, "completed_per_minute": pace, "limit": 2} for at in times]
+        await route.fulfill(json={"samples": samples})
+
+    await desk.sign_in("ops")
+    page = await desk.context.new_page()
+    await page.route("**/v1/ops/trend", trend)
+    await page.goto(f"{desk.base}/ops")
+    chart = page.locator(".chart").last
+    await expect(chart.locator(".high")).to_have_text(top)
+    points = str(await chart.locator(".line.s1").get_attribute("points"))
+    [height] = {float(point.split(",")[1]) for point in points.split(" ")}
+    # Of 150 the upper 8 are above the line.
+    assert height == pytest.approx(150 - share * 142, abs=0.1)
+
+
 async def test_draining_is_paused_and_resumed_by_the_button(desk: Desk) -> None:
     await desk.sign_in("ops")
     page = await desk.open("/ops", ".breaker")

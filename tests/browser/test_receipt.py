@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -69,7 +70,7 @@ async def test_a_refusal_that_comes_late_waits_until_the_form_is_free(desk: Desk
     await expect(page.locator("#document-number")).to_have_value("SK-1")
     await expect(page.locator("#deadline")).to_have_value("31/12/2099")
     await expect(page.locator("[data-field='deadline'].wrong .error")).to_contain_text(
-        "sebelum atau sesudahnya"
+        "sebelum atau sesudah hari ini"
     )
     assert await desk.orders() == []
 
@@ -135,6 +136,100 @@ async def test_a_cancelled_order_is_asked_about_and_its_papers_say_so(desk: Desk
     await expect(page.locator(".print")).to_contain_text("Pesanan ini dibatalkan di loket")
     await expect(page.locator(".print")).not_to_contain_text("Bea meterai")
     await desk.outage(False)
+
+
+async def rejected(desk: Desk, **changes: Any) -> dict[str, Any]:
+    """An order that the central server does not take."""
+    await desk.stack.fault("reject", "generate", message="NIK tidak sesuai")
+    await desk.submit(**changes)
+    [order] = await desk.until_orders("rejected", 1)
+    await desk.stack.no_faults()
+    return order
+
+
+async def test_a_refused_order_says_what_to_do_and_gives_its_data_back_to_the_form(desk: Desk) -> None:
+    await rejected(desk, deadline="2026-12-31T01:00:00+07:00", reference="LOKET 3")
+    page = await desk.counter()
+    dialog, masked = page.locator("dialog.order"), page.locator("form [role=alert]")
+    await page.click("tr[data-order] .ticket")
+    await expect(dialog).to_contain_text("Tidak ada meterai yang dibeli. Kembalikan uangnya")
+    await expect(dialog).to_contain_text("Alasan server pusat: NIK tidak sesuai")
+    await expect(dialog.locator("button.primary")).to_have_text("Pakai data ini lagi")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    await expect(masked).to_contain_text("Nomor identitas dan nama disamarkan")
+    await expect(page.locator("#taxpayer-identity_number")).to_be_focused()
+    typed = {
+        "taxpayer-identity_number": "",
+        "taxpayer-name": "",
+        "document-number": "SK-9",
+        "document-date": "04/09/2024",
+        "document-filename": "surat.pdf",
+        "deadline": "31/12/2026",
+        "reference": "LOKET 3",
+    }
+    assert {name: await page.input_value(f"#{name}") for name in typed} == typed
+    await fill(page, "SK-9")
+    # Never over what is being typed.
+    await page.click("tr[data-order] .ticket")
+    await dialog.get_by_role("button", name="Pakai data ini lagi").click()
+    await expect(masked).to_contain_text("Kirim atau kosongkan isian dahulu")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("2")
+    [order] = await desk.until_orders("completed", 1)
+    assert order["deadline"].startswith("2026-12-31T16:59")
+
+
+async def test_a_refusal_is_told_to_the_clerk_who_sends_it_again_without_being_asked(desk: Desk) -> None:
+    await desk.stack.fault("reject", "generate", message="NIK tidak sesuai")
+    page = await desk.counter()
+    await fill(page, "SK-1")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .slip.bad")).to_contain_text("Kembalikan uangnya kepada pembayar")
+    await desk.stack.no_faults()
+    await page.click("tr[data-order] .ticket")
+    await page.get_by_role("button", name="Pakai data ini lagi").click()
+    await fill(page, "SK-1")
+    await page.keyboard.press("F9")
+    await expect(page.locator(".receipt .figure")).to_have_text("2")
+    assert [o["document"]["number"] for o in await desk.orders()] == ["SK-1", "SK-1"]
+
+
+async def test_a_refused_affix_gives_its_paper_and_place_back(desk: Desk) -> None:
+    content = pdf_bytes(3)
+    upload = await desk.stack.http.post(
+        "/v1/documents",
+        content=content,
+        headers={"Authorization": f"Bearer {desk.key}", "Content-Type": "application/pdf"},
+    )
+    place = {"page": 2, "x": 100, "y": 110, "width": 80, "height": 80}
+    await rejected(desk, kind="affix", document_id=upload.json()["id"], placement=place)
+    page = await desk.counter()
+    await page.click("tr[data-order] .ticket")
+    await page.get_by_role("button", name="Pakai data ini lagi").click()
+    await expect(page.locator(".sheet")).to_have_attribute("data-page", "2")
+    await fill(page, "SK-9")
+    await page.keyboard.press("F9")
+    [order] = await desk.until_orders("completed", 1)
+    assert (order["kind"], order["placement"]) == ("affix", place)
+
+
+async def test_of_a_refused_order_no_money_is_returned_twice_or_that_was_not_paid(desk: Desk) -> None:
+    order = await rejected(desk)
+    answer = await desk.stack.ops.post(f"/v1/orders/{order['id']}/refund", json={"reason": "dibayar kembali"})
+    assert answer.status_code == 200, answer.text
+    page = await desk.counter()
+    await page.click("tr[data-order] .ticket")
+    await expect(page.locator("dialog.order .notice")).to_contain_text("tercatat sudah dikembalikan")
+    brought = await page.evaluate(
+        """async (order) => {
+            const source = document.querySelector('script[type=module]').src.replace('console.js', 'states.js');
+            const { refusedWords } = await import(source);
+            return refusedWords({ ...order, serial_number: "ABC" });
+        }""",
+        order,
+    )
+    assert "tidak ada yang dibayar" in brought
 
 
 async def test_no_state_is_told_to_a_citizen_in_a_machines_words(desk: Desk) -> None:

@@ -41,7 +41,7 @@ async def test_what_is_not_loaded_is_searched_for_among_all_orders(desk: Desk) -
     await expect(rows).to_have_count(1)
     await expect(page.locator("#search-all")).to_be_hidden()
     await search.fill("SK-77")
-    await expect(page.locator(".empty")).to_have_text("Tidak ada di 2 pesanan yang dimuat.")
+    await expect(page.locator(".empty")).to_have_text("Tidak ada di antara 2 pesanan yang dimuat.")
     await page.click("#search-all")
     await expect(page.locator(".tail")).to_contain_text("belum tersedia")
     await search.press("Enter")

@@ -3,6 +3,14 @@ import { h, setText, svg } from "./dom.js";
 import { count, t, time } from "./words.js";
 
 const WIDTH = 600, HEIGHT = 150, TOP = 8;
+/** What a top may be, times a power of ten. */
+const STEPS = [1, 2, 3, 4, 5, 6, 8, 10];
+
+/** The least round number that nothing is above: what is written beside the top line is then what it stands for. */
+function roundTop(highest) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, highest)));
+  return power * STEPS.find((step) => step * power >= highest);
+}
 
 /** `series`: [{name, key, area}] over samples with `at`. `update(samples)` draws anew. */
 export class Chart {
@@ -10,7 +18,7 @@ export class Chart {
     this.series = series;
     this.title = title;
     this.picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
-    this.high = h("span.small.soft.number");
+    this.high = h("span.high.small.soft.number");
     this.values = series.map(() => h("b.number"));
     this.when = h("span.small.soft.number");
     this.reading = h("span.legend.reading", {}, this.when, ...series.map((s, index) => h("span.small", series.length > 1 ? { data: { series: String(index) } } : {}, series.length > 1 ? s.name : "", this.values[index])));
@@ -27,7 +35,7 @@ export class Chart {
     this.samples = samples;
     if (samples.length === 0) return setText(this.when, t("chart.none"));
     const first = Date.parse(samples[0].at), last = Math.max(Date.parse(samples.at(-1).at), first + 1);
-    const top = Math.max(1, ...samples.flatMap((sample) => this.series.map((s) => sample[s.key])));
+    const top = roundTop(Math.max(...samples.flatMap((sample) => this.series.map((s) => sample[s.key]))));
     const x = (sample) => ((Date.parse(sample.at) - first) / (last - first)) * WIDTH;
     const y = (value) => HEIGHT - (value / top) * (HEIGHT - TOP);
     const shapes = this.series.flatMap((s, index) => {
@@ -38,7 +46,7 @@ export class Chart {
     });
     this.cursor = svg("line", { y1: "0", y2: String(HEIGHT), class: "cursor", "vector-effect": "non-scaling-stroke", visibility: "hidden" });
     this.picture.replaceChildren(...shapes, this.cursor);
-    setText(this.high, count(Math.round(top)));
+    setText(this.high, count(top));
     setText(this.from, time(samples[0].at));
     setText(this.till, t("chart.now"));
     const latest = samples.at(-1);

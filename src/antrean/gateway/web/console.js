@@ -53,7 +53,7 @@ async function render(main, session) {
   };
   counter = new Counter(outbox);
   counter.office = session.office;
-  const list = new OrderList(outbox, { names: session.role === "supervisor", fix: (entry) => counter.fix(entry), line, holding, seen: (orders) => counter.receipt.follow(orders) });
+  const list = new OrderList(outbox, { names: session.role === "supervisor", fix: (entry) => counter.fix(entry), reuse: (order) => counter.reuse(order), line, holding, seen: (orders) => counter.receipt.follow(orders) });
   outbox.addEventListener("line", ({ detail }) => line(detail.reached));
   addEventListener("session-ended", () => ending(true));
   addEventListener("session-back", () => ending(false));

@@ -2,9 +2,9 @@
 // What is typed is kept as it is typed, with the key under which it will be sent, however often the page is left.
 import { Problem, ruleWords, upload } from "./api.js";
 import * as db from "./db.js";
-import { h, icon, kept, setText } from "./dom.js";
+import { h, icon, kept } from "./dom.js";
 import { Fields, ruled } from "./fields.js";
-import { Placing } from "./placing.js";
+import { Chooser, Placing } from "./placing.js";
 import { Aside, Receipt } from "./receipt.js";
 import * as rules from "./rules.js";
 import { Twice } from "./twice.js";
@@ -33,6 +33,7 @@ export class Counter {
   constructor(outbox) {
     this.#outbox = outbox;
     this.placing = new Placing(() => this.#keep());
+    this.chooser = new Chooser((file) => this.takePdf(file));
     this.message = h("div", { role: "alert" });
     this.unkept = h("div", { role: "status" });
     this.aside = new Aside();
@@ -49,8 +50,7 @@ export class Counter {
     const f = this.#fields;
     const kind = (name, hotkey) => h("label", {}, h("input", { type: "radio", name: "kind", value: name, checked: name === this.#kind, on: { change: () => this.setKind(name) } }), h("span", {}, t(`kind.${name}.do`), h("kbd", {}, hotkey)));
     this.kinds = h("fieldset.segments", {}, h("legend.unseen", {}, t("form.kind")), kind("purchase", "F2"), kind("affix", "F4"));
-    this.drop = this.#dropZone();
-    this.affix = h("div.affix", { hidden: true }, this.drop, this.placing.element);
+    this.affix = h("div.affix", { hidden: true }, this.chooser.element, this.placing.element);
     const identityHint = (value) => {
       const digits = rules.tidyIdentity(value).length;
       return f.paths.includes("taxpayer.identity_type") && f.get("taxpayer.identity_type") === "KTP" && digits > 0 && digits !== 16 ? t("form.digits", { n: count(digits) }) : "";
@@ -81,33 +81,13 @@ export class Counter {
       h("fieldset", {}, h("legend", {}, t("form.taxpayer")), types, f.text("taxpayer.name", { label: t("field.name"), required: true, autocapitalize: "words" })),
       h("fieldset", {}, h("legend", {}, t("form.document")),
         h("div.pair", {}, f.text("document.number", { label: t("field.number"), required: true }), f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
-        h("div.pair.narrow-first", {}, f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more)),
+        f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more),
       h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))),
       this.receipt.element);
     this.#reset();
     return h("section.card.counter", { "aria-labelledby": "form-title" },
       h("header", {}, h("h1", { id: "form-title" }, t("form.title")), this.kinds),
       h("div.inside.halves", {}, this.affix, this.form));
-  }
-
-  #dropZone() {
-    const input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", on: { change: () => {
-      if (input.files[0]) this.takePdf(input.files[0]);
-      input.value = ""; // Else the same file, mended, could not be chosen again.
-    } } });
-    this.chooser = input;
-    this.paperName = h("b");
-    this.paperNote = h("span.small", { role: "status" });
-    const zone = h("div.drop", { on: {
-      dragover: (event) => { event.preventDefault(); zone.classList.add("over"); },
-      dragleave: () => zone.classList.remove("over"),
-      drop: (event) => {
-        event.preventDefault();
-        zone.classList.remove("over");
-        if (event.dataTransfer.files[0]) this.takePdf(event.dataTransfer.files[0]);
-      },
-    } }, h("label", { for: "pdf" }, icon("send"), " ", t("pdf.drop")), input, this.paperName, this.paperNote);
-    return zone;
   }
 
   setKind(kind) {
@@ -179,10 +159,7 @@ export class Counter {
   }
 
   #showPaper(note, wrong = false) {
-    setText(this.paperName, this.#paper?.name ?? "");
-    setText(this.paperNote, note);
-    this.drop.classList.toggle("wrong", wrong);
-    this.drop.classList.toggle("full", this.#paper !== null);
+    this.chooser.show(this.#paper?.name ?? "", note, wrong);
   }
 
   // ---- what is kept
@@ -271,7 +248,7 @@ export class Counter {
     if (this.#fields.get("document.type_code").trim() === "") this.#fields.set("document.type_code", kept.get("type") ?? "4b");
     this.#paper = null;
     this.#key = db.randomKey();
-    if (this.paperName) this.#showPaper("");
+    this.#showPaper("");
     this.placing.blank("");
     this.more.open = false;
     this.message.replaceChildren();
@@ -283,23 +260,41 @@ export class Counter {
     this.focus();
   }
 
-  /** A refused order, back in the form to be corrected; never over what is being typed. */
-  async fix(entry) {
+  /** Put an order's data into the form, never over what is being typed; whether it was free. */
+  #fill(body, { pdf, pages }) {
     if (!this.#isFresh()) {
       this.#say(t("form.taken"));
-      return this.message.scrollIntoView({ block: "nearest" });
+      this.message.scrollIntoView({ block: "nearest" });
+      return false;
     }
     this.#reset();
-    for (const [path, value] of Object.entries(rules.typedOf(entry.body))) this.#fields.set(path, value ?? "");
+    for (const [path, value] of Object.entries(rules.typedOf(body))) this.#fields.set(path, value ?? "");
     this.#unfold();
-    this.setKind(entry.body.kind);
-    if (entry.body.placement) this.placing.value = entry.body.placement;
-    if (entry.pdf) this.takePdf(new File([entry.pdf], entry.body.document.filename, { type: "application/pdf" }));
-    else if (entry.body.document_id) {
-      this.#paper = { name: entry.body.document.filename, id: entry.body.document_id, pages: entry.pages ?? entry.body.placement.page };
+    this.setKind(body.kind);
+    if (body.placement) this.placing.value = body.placement;
+    if (pdf) this.takePdf(new File([pdf], body.document.filename, { type: "application/pdf" }));
+    else if (body.document_id) {
+      this.#paper = { name: body.document.filename, id: body.document_id, pages: pages ?? body.placement.page };
       this.#showPaper(t("pdf.pages", { n: count(this.#paper.pages) }));
       this.placing.open(this.#paper.id, this.#paper.pages);
     }
+    return true;
+  }
+
+  /** The data of an order that the central server refused, for a new one; what it hides is typed again. */
+  reuse(order) {
+    // An SN that came from a purchase is on record with it, and the form takes one of the two.
+    const serial = order.purchase_order_id ? null : order.serial_number;
+    if (!this.#fill({ ...order, serial_number: serial }, {})) return;
+    this.#twice.forget(order.id);
+    this.#keep();
+    if (rules.isMasked(order.taxpayer)) this.#say(t("refused.masked"), "held");
+    this.focus();
+  }
+
+  /** An order that the gateway refused, back in the form to be corrected. */
+  async fix(entry) {
+    if (!this.#fill(entry.body, entry)) return;
     if (await this.#keepNow()) await this.#outbox.drop(entry.key);
     this.#refusal(entry.problem);
   }
@@ -308,19 +303,21 @@ export class Counter {
 
   #faults(body) {
     const written = { date: this.#fields.get("document.date"), deadline: this.#fields.get("deadline") };
-    const faults = Object.entries(rules.orderFaults(body, written)).map(([path, rule]) => [path, ruled(rule)]);
-    if (this.#kind === "affix" && this.#paper === null) faults.push(["document_id", t("pdf.missing")]);
-    return faults;
+    return Object.entries(rules.orderFaults(body, written)).map(([path, rule]) => [path, ruled(rule)]);
   }
 
   /** Take the order out of the form at once: what is typed from now on, by hand or scanner, belongs to the next. */
   submit() {
     if (Date.now() - this.#sentAt < DOUBLE_MS && this.#isFresh()) return;
     const body = rules.orderOf((path) => this.#fields.get(path), { kind: this.#kind, placement: this.placing.value, documentId: this.#paper?.id });
-    const faults = this.#faults(body);
-    if (faults.length > 0) {
-      const strangers = this.#fields.show(faults);
-      this.#say(strangers.length ? strangers.join(" ") : "");
+    const faults = this.#faults(body), unchosen = this.#kind === "affix" && this.#paper === null;
+    if (faults.length > 0 || unchosen) {
+      this.#say("");
+      this.#fields.show(faults);
+      if (unchosen) {
+        this.#showPaper(t("pdf.missing"), true);
+        this.chooser.focus();
+      }
       return;
     }
     this.#fields.clearAll();
@@ -387,7 +384,7 @@ export class Counter {
     this.#say([...general, ...strangers].join(" ") || t("form.look"));
   }
 
-  #say(words) {
-    this.message.replaceChildren(...(words ? [h("div.notice.bad", {}, icon("warn"), h("p", {}, words))] : []));
+  #say(words, tone = "bad") {
+    this.message.replaceChildren(...(words ? [h(`div.notice.${tone}`, {}, icon("warn"), h("p", {}, words))] : []));
   }
 }

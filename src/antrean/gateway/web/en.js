@@ -52,7 +52,7 @@ export default {
   "form.more": "More fields",
   "form.digits": "{n} of 16 digits",
   "form.date.hint": "For example 04/09/2024 or 4 September 2024",
-  "form.type.hint": "",
+  "form.type.hint": "The kind of document by its code on Peruri's list; 4b for most letters.",
   "form.filename.hint": "Leave empty to use the document number.",
   "form.deadline.hint": "The last day, if there is one.",
   "form.serial.hint": "Where there is an SN not used yet.",

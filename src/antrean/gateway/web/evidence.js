@@ -91,3 +91,13 @@ export const evidenceWords = (text) => known(text) ?? text;
 
 /** What an error code means, or the error's own words. */
 export const errorWords = (error) => (has(`error.${error.code}`) ? t(`error.${error.code}`) : evidenceWords(error.message));
+
+/** How a refund stands in the history of a refused order: who did it, and why. */
+const REFUND = /^(ops|cli)(:[^\s:]+)?: /;
+
+/** A refused order's money: "none" was paid here where it brought its own SN; else it is "owed" until a refund is on
+ * record, and then "given" back. */
+export function moneyOf(order) {
+  if (order.serial_number !== null) return "none";
+  return order.history.some((line) => line.state === "rejected" && REFUND.test(line.note)) ? "given" : "owed";
+}

@@ -64,7 +64,8 @@ export class Fields {
     for (const field of this.#all.values()) this.#mark(field, "");
   }
 
-  /** Show errors by path; answers those that belong to no field here. The first field at fault gets the focus. */
+  /** Show errors by path; answers those that belong to no field here. The first field at fault gets the focus, and
+   * none stays folded away. */
   show(errors) {
     this.clearAll();
     const strangers = [];
@@ -76,10 +77,10 @@ export class Fields {
         continue;
       }
       this.#mark(field, words);
+      const folded = field.input.closest("details");
+      if (folded) folded.open = true;
       first ??= field.input;
     }
-    const folded = first?.closest("details");
-    if (folded) folded.open = true;
     first?.focus();
     first?.select?.();
     return strangers;

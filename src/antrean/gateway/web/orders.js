@@ -2,8 +2,8 @@
 import { call, ruleWords } from "./api.js";
 import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
-import { $, h, setText } from "./dom.js";
-import { outlook, placeOf, stateChip, stateOf } from "./states.js";
+import { $, h, icon, setText } from "./dom.js";
+import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
 import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
@@ -24,10 +24,11 @@ export class OrderList {
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
 
-  /** `fix(entry)`: put a refused entry back into the form. `names`: whether names come whole, and can be searched. */
-  constructor(outbox, { names, fix, line, holding, seen }) {
+  /** `fix(entry)`: put a refused entry back into the form; `reuse(order)`: the same with an order's data. `names`: whether names come whole, and can be searched. */
+  constructor(outbox, { names, fix, reuse, line, holding, seen }) {
     this.#outbox = outbox;
     this.#fix = fix;
+    this.reuse = reuse;
     this.line = line;
     this.seen = seen;
     this.holding = holding;
@@ -204,7 +205,7 @@ export class OrderList {
       h("th.number", { scope: "row" }, h("button.plain.compact.ticket", { type: "button", "data-action": "open", "aria-label": t("list.open.label", { number: order.ticket.number }), on: { click: () => showOrder(this, order.id) } }, String(order.ticket.number))),
       h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
       h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
-      h("td.number", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
+      h("td", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
       h("td.actions", {}, ...actions(order)),
     );
     if (row.version !== null && row.version !== order.version) {
@@ -284,7 +285,7 @@ function showOrder(list, id) {
     if (markOf(order) === mark) return;
     mark = markOf(order);
     const held = inside.contains(document.activeElement) ? document.activeElement.dataset.action : null;
-    inside.replaceChildren(...orderParts(order, { cancel: () => cancel(list, order, close), close }));
+    inside.replaceChildren(...orderParts(order, { cancel: () => cancel(list, order, close), again: () => { close(); list.reuse(order); }, close }));
     if (held) (inside.querySelector(`[data-action="${held}"]`) ?? $('[data-action="close"]', inside)).focus();
   };
   list.drawOpened = () => dialog.isConnected && draw();
@@ -301,16 +302,20 @@ function orderParts(order, on) {
     ["order.reference", order.reference],
     ["order.deadline", order.deadline && moment(order.deadline)],
   ];
+  const refused = order.state === "rejected";
+  const again = refused && order.taxpayer !== null; // Nothing is left of one that was erased.
   const button = (kind, action, key, click) => h(kind, { type: "button", "data-action": action, on: { click } }, t(key));
   const link = (action, key, href) => h("a.button", { href, target: "_blank", rel: "noopener", "data-action": action }, t(key));
   return [
     h("h2", { id: "order-title" }, t("order.title", { number: order.ticket.number }), " ", stateChip(stateOf(order))),
-    ...(outlook(order) ? [h("p.soft", {}, outlook(order))] : []),
+    refused ? h("div.notice.bad", {}, icon("stop"), h("p", {}, refusedWords(order))) : "",
+    outlook(order) ? h("p.soft", {}, refused ? t("refused.why", { why: outlook(order) }) : outlook(order)) : "",
     h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
     h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
     ...(order.qr_url ? [h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") })] : []),
     h("div.buttons", {},
-      button("button.primary", "print", "order.print", () => printTicket(order)),
+      again ? button("button.primary", "again", "refused.again", on.again) : null,
+      button(refused ? "button" : "button.primary", "print", "order.print", () => printTicket(order)),
       order.document_url ? link("show", "order.show", `/v1/orders/${order.id}/document?inline=1`) : null,
       ...actions(order).slice(0, -1),
       link("page", "order.page", order.ticket.url),

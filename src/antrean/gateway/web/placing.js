@@ -1,4 +1,5 @@
-// Where on which page the stamp goes: a page's picture, and a box on it that mouse, finger and arrow keys move.
+// The paper and its stamp: a file is chosen; then a page's picture, and a box on it that mouse, finger and arrow keys
+// move.
 import { call } from "./api.js";
 import { h, icon, setText } from "./dom.js";
 import { count, t } from "./words.js";
@@ -7,6 +8,40 @@ const A4 = [0, 0, 595, 842];
 const STEP = 2, STRIDE = 20, SIDE_MIN = 40, SIDE_MAX = 240, MARGIN = 24;
 const POINTS_PER_MM = 72 / 25.4;
 const PICTURE_PX = 900;
+
+/** Where a PDF is chosen, by hand or by dropping it there; `take(file)`. */
+export class Chooser {
+  constructor(take) {
+    this.input = h("input", { type: "file", id: "pdf", accept: "application/pdf,.pdf", "aria-describedby": "pdf-note", on: { change: () => {
+      if (this.input.files[0]) take(this.input.files[0]);
+      this.input.value = ""; // Else the same file, mended, could not be chosen again.
+    } } });
+    this.name = h("b");
+    this.note = h("span.small", { id: "pdf-note", role: "status" });
+    const over = (is) => this.element.classList.toggle("over", is);
+    this.element = h("div.drop", { on: {
+      dragover: (event) => { event.preventDefault(); over(true); },
+      dragleave: () => over(false),
+      drop: (event) => {
+        event.preventDefault();
+        over(false);
+        if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+      },
+    } }, h("label", { for: "pdf" }, icon("send"), " ", t("pdf.drop")), this.input, this.name, this.note);
+  }
+
+  /** The file that is chosen, "" for none, and what is to be said about it. */
+  show(name, note, wrong) {
+    setText(this.name, name);
+    setText(this.note, note);
+    this.element.classList.toggle("wrong", wrong);
+    this.element.classList.toggle("full", name !== "");
+  }
+
+  focus() {
+    this.input.focus();
+  }
+}
 
 export class Placing {
   /** `changed()` after every move by a person. */
@@ -31,7 +66,7 @@ export class Placing {
     this.note = h("p.small.soft");
     this.element = h("div.placing", {},
       h("div.buttons", {}, this.back, this.pageText, this.next, h("span.spread"),
-        corner("tl", "↖", 0, 1), corner("tr", "↗", 1, 1), corner("bl", "↙", 0, 0), corner("br", "↘", 1, 0)),
+        h("span.corners", {}, corner("tl", "↖", 0, 1), corner("tr", "↗", 1, 1), corner("bl", "↙", 0, 0), corner("br", "↘", 1, 0))),
       this.sheet,
       h("p.small.soft", { id: "place-help" }, icon("info"), " ", t("place.help")),
       this.where, this.note);

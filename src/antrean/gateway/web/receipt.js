@@ -1,7 +1,7 @@
 // What became of the order that was sent last: on its way, kept on this computer, accepted with its number, refused.
 import { h, icon } from "./dom.js";
 import { honestWords, isTold, printTicket } from "./printing.js";
-import { outlook, stateOf, toneOf } from "./states.js";
+import { outlook, refusedWords, stateOf, toneOf } from "./states.js";
 import { t } from "./words.js";
 
 /** Longest wait for an answer before the clerk reads that the order is kept here; the answer is shown when it comes. */
@@ -65,7 +65,7 @@ export class Receipt {
   show(order) {
     const again = this.#order?.id === order.id;
     this.#order = order;
-    const [headline, more] = isTold(order) ? honestWords(order) : [t(order.holding ? "receipt.held" : "receipt.accepted"), outlook(order) || (order.state === "queued" ? "" : t(`state.${order.state}`))];
+    const [headline, more] = order.state === "rejected" ? [t("state.rejected"), refusedWords(order)] : isTold(order) ? honestWords(order) : [t(order.holding ? "receipt.held" : "receipt.accepted"), outlook(order) || (order.state === "queued" ? "" : t(`state.${order.state}`))];
     const tone = isTold(order) ? toneOf(stateOf(order)) : "good";
     const focused = again && this.element.contains(document.activeElement);
     this.element.replaceChildren(h(`div.slip.${tone}`, {},

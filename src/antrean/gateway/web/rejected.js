@@ -2,15 +2,10 @@
 import { call } from "./api.js";
 import { ask } from "./asking.js";
 import { h, setText } from "./dom.js";
-import { errorWords } from "./evidence.js";
+import { errorWords, moneyOf } from "./evidence.js";
 import { many, moment, t } from "./words.js";
 
 const PAGE = 100;
-/** How a refund stands in the history of a refused order: who did it, and why. */
-const REFUND = /^(ops|cli)(:[^\s:]+)?: /;
-
-/** Whether its money was not given back yet. One that brought its own SN paid nothing here. */
-const owed = (order) => order.serial_number === null && !order.history.some((line) => line.state === "rejected" && REFUND.test(line.note));
 
 export class Rejected {
   #count = 0;
@@ -33,7 +28,7 @@ export class Rejected {
   async #load(cursor = null) {
     try {
       const answer = await call("GET", `/v1/orders?state=rejected&limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
-      const rows = answer.orders.filter(owed).map((order) => this.#row(order));
+      const rows = answer.orders.filter((order) => moneyOf(order) === "owed").map((order) => this.#row(order));
       if (cursor === null) this.list.replaceChildren();
       this.list.append(...rows);
       this.cursor = answer.next_cursor;

@@ -84,25 +84,26 @@ export const shownDate = (iso) => iso.split("-").reverse().join("/");
 
 const CONTROL = /\p{C}/u;
 
-/** Field → rule, for what one order says, its dates as they were `written`; empty where all is well. */
+/** Field → rule, for what one order says, its dates as they were `written`; empty where all is well. In the order of the
+ * form: a list of faults is read from the top. */
 export function orderFaults(order, written) {
   const faults = {};
   const { document: paper, taxpayer } = order;
-  text(faults, "document.number", paper.number, 64);
-  text(faults, "document.filename", paper.filename, 128);
-  if (/[/\\]/.test(paper.filename)) faults["document.filename"] = "filename";
-  if (!/^[A-Za-z0-9]{1,8}$/.test(paper.type_code)) faults["document.type_code"] = paper.type_code === "" ? "missing" : "type-code-form";
-  const date = dateFault(written.date);
-  if (date !== null) faults["document.date"] = date;
-  text(faults, "taxpayer.name", taxpayer.name, 128);
   if (!IDENTITY_TYPES.includes(taxpayer.identity_type)) faults["taxpayer.identity_type"] = "identity-type";
   else if (taxpayer.identity_number === "") faults["taxpayer.identity_number"] = "missing";
   else {
     const fault = identityFault(taxpayer.identity_type, taxpayer.identity_number);
     if (fault !== null) faults["taxpayer.identity_number"] = fault;
   }
-  if (written.deadline.trim() !== "" && !order.deadline) faults.deadline = noDate(written.deadline);
+  text(faults, "taxpayer.name", taxpayer.name, 128);
+  text(faults, "document.number", paper.number, 64);
+  const date = dateFault(written.date);
+  if (date !== null) faults["document.date"] = date;
+  if (!/^[A-Za-z0-9]{1,8}$/.test(paper.type_code)) faults["document.type_code"] = paper.type_code === "" ? "missing" : "type-code-form";
+  text(faults, "document.filename", paper.filename, 128);
+  if (/[/\\]/.test(paper.filename)) faults["document.filename"] = "filename";
   if (order.reference) text(faults, "reference", order.reference, 128);
+  if (written.deadline.trim() !== "" && !order.deadline) faults.deadline = noDate(written.deadline);
   return faults;
 }
 
@@ -133,12 +134,19 @@ export function orderOf(typed, { kind, placement, documentId }) {
   return order;
 }
 
-/** The way back: field → what a clerk would type for this order. */
+/** The day of a moment in western Indonesia, whatever zone it is written in. */
+const dayOf = (moment) => new Date(Date.parse(moment) + 7 * 3600 * 1000).toISOString().slice(0, 10);
+
+/** Whether a payer's number and name are shown with stars in them, as an order shows them to a counter. */
+export const isMasked = (taxpayer) => taxpayer.identity_number.includes("*");
+
+/** The way back: field → what a clerk would type for this order; nothing for what it hides. */
 export function typedOf({ document: paper, taxpayer, reference, deadline, serial_number, purchase_order_id }) {
+  const seen = (words) => (isMasked(taxpayer) ? "" : words);
   return {
-    "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": taxpayer.identity_number, "taxpayer.name": taxpayer.name,
+    "taxpayer.identity_type": taxpayer.identity_type, "taxpayer.identity_number": seen(taxpayer.identity_number), "taxpayer.name": seen(taxpayer.name),
     "document.number": paper.number, "document.date": shownDate(paper.date), "document.type_code": paper.type_code, "document.filename": paper.filename,
-    reference, deadline: deadline && shownDate(deadline.slice(0, 10)), serial_number, purchase_order_id,
+    reference, deadline: deadline && shownDate(dayOf(deadline)), serial_number, purchase_order_id,
   };
 }
 

@@ -1,6 +1,6 @@
 // An order's state in a word, a picture and a colour; and what it waits for.
 import { h, icon } from "./dom.js";
-import { errorWords } from "./evidence.js";
+import { errorWords, moneyOf } from "./evidence.js";
 import { count, moment, range, t } from "./words.js";
 
 const LOOKS = {
@@ -41,3 +41,6 @@ export function outlook(order) {
   if (order.error) return errorWords(order.error);
   return "";
 }
+
+/** What the clerk does about a refused order. */
+export const refusedWords = (order) => t(`refused.${moneyOf(order)}`);

@@ -7,13 +7,13 @@ import { isToday, t } from "./words.js";
 
 export class Twice {
   #salt = db.randomKey();
-  #seen = new Map(); // hash → {at, key, number}
+  #seen = new Map(); // hash → {at, key, number, id}
 
   constructor(outbox) {
     outbox.addEventListener("result", ({ detail }) => {
       for (const [hash, order] of this.#seen) {
         if (order.key !== detail.key) continue;
-        if (detail.order) order.number = detail.order.ticket.number;
+        if (detail.order) Object.assign(order, { number: detail.order.ticket.number, id: detail.order.id });
         else this.#seen.delete(hash);
       }
     });
@@ -34,6 +34,11 @@ export class Twice {
     if (earlier === undefined || !isToday(earlier.at)) return true;
     const title = earlier.number === null ? t("twice.unsent") : t("twice", { number: earlier.number });
     return confirmed({ title, yes: t("twice.yes") });
+  }
+
+  /** This order came to nothing: the same once more is no mistake. */
+  forget(id) {
+    for (const [hash, order] of this.#seen) if (order.id === id) this.#seen.delete(hash);
   }
 
   note(mark, key) {
