@@ -79,12 +79,12 @@ def test_settings_that_break_a_rule_are_named_without_a_traceback_or_their_value
     )
     assert done.returncode == 2
     assert "ANTREAN_DRAIN_S: Input should be a finite number" in done.stderr
-    assert "ANTREAN_REDIS_URL: Value error, must be a URL: redis://…" in done.stderr
-    assert "ANTREAN_DOCUMENT_STORE: Value error, must be a URL: file://…, s3://…" in done.stderr
-    assert "ANTREAN_UPSTREAM_BACKEND_URL: Value error, must be a URL: http://…" in done.stderr
+    assert "ANTREAN_REDIS_URL: must be a URL: redis://…" in done.stderr
+    assert "ANTREAN_DOCUMENT_STORE: must be a URL: file://…, s3://…" in done.stderr
+    assert "ANTREAN_UPSTREAM_BACKEND_URL: must be a URL: http://…" in done.stderr
     assert "of-no-concern" not in done.stderr
     assert "ANTREAN_HTTP_PORT: Input should be greater than or equal to 1" in done.stderr
-    assert "ANTREAN_BOOTSTRAP_OPS_KEY: Value error, a bootstrap key needs 32 characters" in done.stderr
+    assert "ANTREAN_BOOTSTRAP_OPS_KEY: a bootstrap key needs 32 characters" in done.stderr
     assert "ANTREAN_PROBE_INTERVAL_S: Input should be a valid number" in done.stderr
     assert "Traceback" not in done.stderr
     assert "too-short" not in done.stderr

@@ -74,7 +74,8 @@ def read_settings() -> Settings:
         return load_settings()
     except ValidationError as error:
         lines = [
-            f"ANTREAN_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            # Pydantic puts its own word before what our rules say.
+            f"ANTREAN_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise SettingsError("\n".join(lines)) from error
