@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
+from antrean.config.setting_names import passed_over
 from antrean.config.settings import Settings
 from antrean.config.upstream import build_adapter
 from antrean.orders import keys, layout
@@ -46,7 +47,14 @@ async def examine(settings: Settings) -> list[Finding]:
     server, upstream, documents = await asyncio.gather(
         _redis(settings), _upstream(settings), check_document_store(settings.effective_document_store)
     )
-    return [*server, *upstream, documents, *_folders(settings)]
+    return [_names(), *server, *upstream, documents, *_folders(settings)]
+
+
+def _names() -> Finding:
+    if lines := passed_over():
+        advice = "Correct them, or take away what no release reads."
+        return Finding("settings", Level.WARN, "\n".join(lines), advice)
+    return Finding("settings", Level.OK, "all that are set are read")
 
 
 async def _redis(settings: Settings) -> list[Finding]:
