@@ -113,7 +113,18 @@ def test_the_doctor_fails_and_says_what_to_change(tmp_path: Path) -> None:
     done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1")
     assert done.returncode == 1
     assert "Start Redis or `antrean up`, or correct ANTREAN_REDIS_URL." in done.stdout
+    assert "rediss" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == [], "it only looks"
+    assert "data/documents is not there" in done.stdout
+
+
+def test_the_doctor_thinks_of_tls_where_a_server_may_speak_none(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        url = f"rediss://127.0.0.1:{plain.getsockname()[1]}"
+        done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL=url, ANTREAN_REDIS_TIMEOUT_S="0.3")
+    assert done.returncode == 1
+    assert "Or it speaks no TLS at this port: then write redis in place of rediss" in done.stdout
 
 
 async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:
@@ -209,6 +220,7 @@ async def test_the_doctor_asks_the_account_a_free_question(
 
 
 async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a b" / "documents").mkdir(parents=True)
     finding = await check_document_store((tmp_path / "a b" / "documents").as_uri())
     assert finding.level is Level.OK
     assert [path for path in (tmp_path / "a b" / "documents").rglob("*") if path.is_file()] == []
