@@ -272,6 +272,7 @@ def test_a_store_s_fault_is_told_in_a_line(
         ("keys", "create", "--role", "ops", "--days", "nan"),
         ("keys", "rotate", "x", "--overlap-hours", "nan"),
         ("breaker", "open", "provider", "--minutes", "nan", "--reason", "x"),
+        ("breaker", "open", "provider", "--minutes", "1e-9", "--reason", "x"),
         ("breaker", "open", "provider", "--reason", " "),
         ("personal", "erase", "x", "--reason", ""),
         ("ledger", "refund", "x", "--reason", "y" * 129),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from antrean.cli._output import console
 from antrean.cli._process import start_process
 
 
@@ -15,7 +16,6 @@ def command() -> None:
     """
     import asyncio
 
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -30,9 +30,7 @@ def command() -> None:
         if finding.advice:
             told.append(f"\n→ {finding.advice}", style="bold")
         table.add_row(Text(finding.level, style=styles[finding.level]), Text(finding.check), told)
-    # In a pipe no width is known; rows broken at 80 columns would be hard to search.
-    console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    console().print(table)
     if failed := fails(findings):
         click.echo(f"{len(failed)} of {len(findings)} checks failed.")
         raise SystemExit(1)
