@@ -24,6 +24,7 @@ from antrean.orders import keys
 from orders_support import World
 from test_cli import antrean
 
+DOCS = Path(__file__).parent.parent / "docs"
 #: Longest that a command may take to say something, on a busy machine.
 PATIENCE_S = 30
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d WITA"
@@ -88,6 +89,8 @@ async def test_the_backlog_says_how_fast_it_goes(redis: Redis, env: dict[str, st
     told = re.search(r"^completed a minute, lately: ([\d.]+)$", shown.stdout, re.MULTILINE)
     assert told is not None
     assert 30 <= float(told[1]) <= 75
+    for page in ("runbook.md", "runbook.id.md"):
+        assert "`completed a minute`" in (DOCS / page).read_text()
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "bogus host", "a..b"])

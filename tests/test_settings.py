@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,3 +214,13 @@ def test_a_mark_at_the_begin_of_the_file_hides_no_setting(
     (tmp_path / ".env").write_text("ANTREAN_HTTP_PORT=24407\n", encoding="utf-8-sig")
     monkeypatch.chdir(tmp_path)
     assert Settings().http_port == 24407
+
+
+def test_quotes_in_the_file_do_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
+    rows = re.findall(r"^\| `(ANTREAN_UPSTREAM_PASSWORD=.*)` \| `(.*)` \|$", page, re.MULTILINE)
+    assert len(rows) == 6
+    monkeypatch.chdir(tmp_path)
+    for line, value in rows:
+        (tmp_path / ".env").write_text(line + "\n")
+        assert Settings().upstream_password.get_secret_value() == value, line
