@@ -41,7 +41,7 @@ LANES = -n 2 --dist worksteal
 test: lint  ## All checks: lint, then every test
 	@$(BIN)/python -m pytest $(LANES)
 
-test-long: install  ## The tests that take minutes: partitioned primary, long soak
+test-long: install  ## The tests that take minutes: partitioned primary, Valkey that stands still, capacity in steps, backup and restore
 	@$(BIN)/python -m pytest -m long
 
 fuzz: install  ## The long versions of generated requests, bodies and PDFs (some minutes)

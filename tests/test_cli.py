@@ -79,12 +79,12 @@ def test_settings_that_break_a_rule_are_named_without_a_traceback_or_their_value
     )
     assert done.returncode == 2
     assert "ANTREAN_DRAIN_S: Input should be a finite number" in done.stderr
-    assert "ANTREAN_REDIS_URL: Value error, must be a URL: redis://…" in done.stderr
-    assert "ANTREAN_DOCUMENT_STORE: Value error, must be a URL: file://…, s3://…" in done.stderr
-    assert "ANTREAN_UPSTREAM_BACKEND_URL: Value error, must be a URL: http://…" in done.stderr
+    assert "ANTREAN_REDIS_URL: must be a URL: redis://…" in done.stderr
+    assert "ANTREAN_DOCUMENT_STORE: must be a URL: file://…, s3://…" in done.stderr
+    assert "ANTREAN_UPSTREAM_BACKEND_URL: must be a URL: http://…" in done.stderr
     assert "of-no-concern" not in done.stderr
     assert "ANTREAN_HTTP_PORT: Input should be greater than or equal to 1" in done.stderr
-    assert "ANTREAN_BOOTSTRAP_OPS_KEY: Value error, a bootstrap key needs 32 characters" in done.stderr
+    assert "ANTREAN_BOOTSTRAP_OPS_KEY: a bootstrap key needs 32 characters" in done.stderr
     assert "ANTREAN_PROBE_INTERVAL_S: Input should be a valid number" in done.stderr
     assert "Traceback" not in done.stderr
     assert "too-short" not in done.stderr
@@ -120,7 +120,18 @@ def test_the_doctor_fails_and_says_what_to_change(tmp_path: Path) -> None:
     done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL="redis://127.0.0.1:1")
     assert done.returncode == 1
     assert "Start Redis or `antrean up`, or correct ANTREAN_REDIS_URL." in done.stdout
+    assert "rediss" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == [], "it only looks"
+    assert "data/documents is not there" in done.stdout
+
+
+def test_the_doctor_thinks_of_tls_where_a_server_may_speak_none(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        url = f"rediss://127.0.0.1:{plain.getsockname()[1]}"
+        done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL=url, ANTREAN_REDIS_TIMEOUT_S="0.3")
+    assert done.returncode == 1
+    assert "Or it speaks no TLS at this port: then write redis in place of rediss" in done.stdout
 
 
 async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:
@@ -216,6 +227,7 @@ async def test_the_doctor_asks_the_account_a_free_question(
 
 
 async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a b" / "documents").mkdir(parents=True)
     finding = await check_document_store((tmp_path / "a b" / "documents").as_uri())
     assert finding.level is Level.OK
     assert [path for path in (tmp_path / "a b" / "documents").rglob("*") if path.is_file()] == []
@@ -267,6 +279,7 @@ def test_a_store_s_fault_is_told_in_a_line(
         ("keys", "create", "--role", "ops", "--days", "nan"),
         ("keys", "rotate", "x", "--overlap-hours", "nan"),
         ("breaker", "open", "provider", "--minutes", "nan", "--reason", "x"),
+        ("breaker", "open", "provider", "--minutes", "1e-9", "--reason", "x"),
         ("breaker", "open", "provider", "--reason", " "),
         ("personal", "erase", "x", "--reason", ""),
         ("ledger", "refund", "x", "--reason", "y" * 129),

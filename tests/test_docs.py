@@ -108,6 +108,12 @@ def test_every_path_on_the_page_of_the_api_exists() -> None:
     assert named - {"/v1"} <= {route.path for route in ROUTES}
 
 
+def test_the_long_tests_are_told_alike_by_make_and_by_the_page() -> None:
+    told = re.search(r"^test-long: install  ## T(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert told is not None
+    assert f"| `make test-long` | t{told[1]} |" in (ROOT / "CONTRIBUTING.md").read_text()
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):

@@ -248,7 +248,7 @@ async def test_the_command_says_what_is_wrong_and_fails(
     wrong = await asyncio.to_thread(antrean, "ledger", "check", cwd=tmp_path, **url)
     assert wrong.returncode == 1
     assert wrong.stdout.splitlines()[0] == f"{where}  the order is paid a second time"
-    assert wrong.stdout.splitlines()[-1].endswith("entries, 1 faults")
+    assert wrong.stdout.splitlines()[-1].endswith("entries, 1 fault")
 
 
 def test_an_sn_that_was_replaced_is_used_by_nobody_any_more() -> None:

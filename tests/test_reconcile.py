@@ -262,7 +262,7 @@ async def test_the_command_s_exit_code_says_whether_it_could_compare(
         )
         await redis.hset(keys.SERIAL_OWNER, "SN1", "an order")
         code, lines = await run()
-        assert (code, lines[1]) == (1, "1 differences")
+        assert (code, lines[1]) == (1, "1 difference")
         await upstream.fault("down", scope=["sn_list"])
         code, lines = await run()
         assert code == 4

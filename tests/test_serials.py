@@ -262,5 +262,5 @@ async def test_what_is_in_the_pool_is_told(redis: Redis, settings: Settings, tmp
     assert "antrean_pool_serials 0.0" in metrics
     await in_pool(world)
     backlog, metrics = await told()
-    assert "1 serial numbers in the pool" in backlog
+    assert "1 serial number in the pool" in backlog
     assert "antrean_pool_serials 1.0" in metrics

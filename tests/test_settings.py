@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from antrean.config.settings import Settings
 
@@ -109,3 +111,116 @@ def test_download_urls_are_a_list_of_hosts_without_users(make_settings: Make) ->
         with pytest.raises(ValidationError) as refused:
             make_settings(upstream_download_urls=wrong)
         assert secret not in str(refused.value)
+
+
+BASE_URLS = [
+    *(f"upstream_{part}_url" for part in ("backend", "stampv2", "inventory", "adapter")),
+    *("upstream_fileupload_url", "upstream_stampservice_url", "upstream_download_urls"),
+    *("public_url", "otel_endpoint"),
+]
+
+
+@pytest.mark.parametrize("name", BASE_URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http:///geheim",
+        "http://:80/geheim",
+        "http://geheim h",
+        "http://geheim\n.test",
+        "http://h.test/\tp",
+        "http://h.test?q=geheim",
+        "http://h.test?",
+        "http://h.test/p#geheim",
+        "http://h.test:0",
+    ],
+)
+def test_a_url_that_no_path_can_follow_is_refused_without_its_value(
+    make_settings: Make, name: str, url: str
+) -> None:
+    with pytest.raises(ValidationError, match="must name a host") as refused:
+        make_settings(**{name: url})
+    (fault,) = refused.value.errors(include_url=False, include_input=False, include_context=False)
+    assert fault["loc"] == (name,)
+    assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", BASE_URLS)
+@pytest.mark.parametrize(
+    "url", ["", "http://h.test", "https://h.test/", "HTTP://h_1:81/p/q/", "http://u:p%23w@[::1]:8080/p"]
+)
+def test_a_url_that_a_path_can_follow_is_taken(make_settings: Make, name: str, url: str) -> None:
+    if not (name == "upstream_download_urls" and "@" in url):  # these name no user
+        assert getattr(make_settings(**{name: url}), name) == url
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("redis_replicas_min", 1000),
+        ("breaker_min_calls", 1_000_000_000),
+        ("unknown_settle_s", 604_800),
+        ("document_bytes_max", 1024**3),
+        ("document_pages_max", 1_000_000),
+        ("key_rate_per_s", 1_000_000_000),
+        ("office_backlog_max", 1_000_000_000),
+        ("backlog_max", 1_000_000_000),
+        ("personal_retention_days", 36_500),
+        ("archive_after_s", 36_500 * 86_400),
+    ],
+)
+def test_a_number_beyond_its_bound_is_refused_and_the_bound_is_told(
+    make_settings: Make, name: str, most: int
+) -> None:
+    assert getattr(make_settings(**{name: most}), name) == most
+    for beyond in (most + 1, 99999999999999999999):
+        with pytest.raises(ValidationError, match=f"less than or equal to {most}"):
+            make_settings(**{name: beyond})
+
+
+def test_every_number_has_a_least_and_a_most() -> None:
+    for name, field in Settings.model_fields.items():
+        if field.annotation in (int, float):
+            rules = {
+                rule for each in field.metadata for rule in ("ge", "gt", "le", "lt") if hasattr(each, rule)
+            }
+            assert len(rules) == 2, name
+
+
+@pytest.mark.parametrize("name", ["bootstrap_terminal_key", "bootstrap_ops_key"])
+@pytest.mark.parametrize("key", [" " * 40, "geheim" * 8 + "\n", "\t" + "geheim" * 8, " geheim"])
+def test_a_first_key_that_no_header_carries_is_refused_without_being_shown(
+    make_settings: Make, name: str, key: str
+) -> None:
+    with pytest.raises(ValidationError, match="begins or ends with white space") as refused:
+        make_settings(**{name: key})
+    assert "geheim" not in str(refused.value)
+    kept = make_settings(**{name: "any text, of 32 characters or more"})
+    assert getattr(kept, name) == SecretStr("any text, of 32 characters or more")
+
+
+def test_a_path_may_begin_with_the_home_folder(make_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/siti")
+    made = make_settings(data_dir="~/antrean", adapter_shared_dir="~/share")
+    assert made.data_dir == Path("/home/siti/antrean")
+    assert made.effective_shared_dir == Path("/home/siti/share")
+    with pytest.raises(ValidationError, match="no user of that name"):
+        make_settings(data_dir="~no-such-user/x")
+
+
+def test_a_mark_at_the_begin_of_the_file_hides_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("ANTREAN_HTTP_PORT=24407\n", encoding="utf-8-sig")
+    monkeypatch.chdir(tmp_path)
+    assert Settings().http_port == 24407
+
+
+def test_quotes_in_the_file_do_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "settings.md").read_text()
+    rows = re.findall(r"^\| `(ANTREAN_UPSTREAM_PASSWORD=.*)` \| `(.*)` \|$", page, re.MULTILINE)
+    assert len(rows) == 6
+    monkeypatch.chdir(tmp_path)
+    for line, value in rows:
+        (tmp_path / ".env").write_text(line + "\n")
+        assert Settings().upstream_password.get_secret_value() == value, line

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
-from typing import NoReturn
 
-from antrean.cli import main
+#: What a shell says of a process that SIGINT ended.
+EXIT_INTERRUPTED = 130
+
+try:
+    import atexit
+    import sys
+    from typing import NoReturn
+
+    from antrean.cli import main
+except KeyboardInterrupt:
+    # Nothing has begun, and click, which takes a Ctrl-C later on, is not here yet.
+    os._exit(EXIT_INTERRUPTED)
 
 #: What Python itself ends with where its last output can not be written.
 EXIT_UNWRITTEN = 120
@@ -20,6 +28,8 @@ def run() -> NoReturn:
         main(prog_name="antrean")
     except SystemExit as end:
         code = end.code
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
     leave(code)
 
 

@@ -74,23 +74,41 @@ def read_settings() -> Settings:
         return load_settings()
     except ValidationError as error:
         lines = [
-            f"ANTREAN_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            # Pydantic puts its own word before what our rules say.
+            f"ANTREAN_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise SettingsError("\n".join(lines)) from error
     except UnicodeDecodeError:
         raise SettingsError("The file .env is not UTF-8: write it so, or take it away.") from None
+    except OSError as error:
+        raise SettingsError(f"The file .env can not be read: {error.strerror}.") from error
 
 
-def start_process() -> Settings:
-    """Settings read and logging set up. Raises SettingsError."""
+def start_process(*, say_passed_over: bool = True) -> Settings:
+    """Settings read and logging set up. Raises SettingsError.
+
+    `say_passed_over`: warn of settings that are set and not read. A child of `up` leaves it to `up`.
+    """
+    import logging
+
     from antrean.config.logs import configure_logging
 
+    # What it says of a line that it can not read, `passed_over` says with the name.
+    logging.getLogger("dotenv.main").setLevel(logging.ERROR)
     settings = read_settings()
     try:
         configure_logging(settings.log_level, settings.log_format)
     except ValueError as error:
         raise SettingsError(f"ANTREAN_LOG_LEVEL or ANTREAN_LOG_FORMAT: {error}") from error
+    if say_passed_over and click.get_current_context().params.get("ready_fd") is None:
+        import structlog
+
+        from antrean.config.setting_names import passed_over
+
+        log = structlog.get_logger(__name__)
+        for line in passed_over():
+            log.warning(line)
     return settings
 
 

@@ -10,6 +10,8 @@ import click
 from antrean.cli._process import TooOld, read_settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from redis.asyncio import Redis
 
     from antrean.config.settings import Settings
@@ -57,19 +59,16 @@ def actor() -> str:
         return "cli"
 
 
-_TIME = "%Y-%m-%d %H:%M:%S"
+def shown_time(at: datetime) -> str:
+    """A time for a person: the machine's own zone, with its name, since it may be compared with other machines'."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
-def local_time(ms: int | float, form: str = _TIME) -> str:
-    """A time for a person: the machine's own zone. One beyond what a calendar holds is shown as its last day."""
+def local_time(ms: int | float) -> str:
+    """The same of milliseconds. One beyond what a calendar holds is shown as its last day."""
     from antrean.orders.model import moment
 
-    return moment(ms).astimezone().strftime(form)
-
-
-def zoned_time(ms: int) -> str:
-    """The same with the name of the zone, where it is compared with other machines'."""
-    return local_time(ms, f"{_TIME} %Z")
+    return shown_time(moment(ms))
 
 
 async def existing_order(store: OrderStore, order_id: str) -> Order:

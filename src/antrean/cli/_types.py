@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Any
 
 import click
@@ -20,6 +21,19 @@ class BoundedFloat(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
         return number
+
+
+class Day(click.ParamType["datetime"]):
+    """A day of the calendar."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Its midnight."""
+        try:
+            return datetime.strptime(value, "%Y-%m-%d")  # noqa: DTZ007 - only its date is looked at
+        except ValueError:
+            self.fail(f"{value!r} is no day: write it as YYYY-MM-DD.", param, ctx)
 
 
 class Office(click.ParamType[str]):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from antrean.cli._output import console, counted
 from antrean.cli._redis import local_time, with_redis
 
 if TYPE_CHECKING:
@@ -21,19 +22,25 @@ OFFICES_MAX = 15
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True, help="Look again every second until Ctrl-C; in a pipe, one table after another."
+)
 def command(watch: bool) -> None:
     """Show the orders that wait, by state, lane and office."""
     import asyncio
 
-    from rich.console import Console
     from rich.live import Live
 
     async def work(settings: Settings, redis: Redis) -> None:
+        screen = console()
         if not watch:
-            Console().print(await _look(settings, redis))
+            screen.print(await _look(settings, redis))
             return
-        with Live(await _look(settings, redis), console=Console()) as live:
+        if not screen.is_terminal:  # where a table that is renewed in its place shows nothing
+            while True:
+                screen.print(await _look(settings, redis), "")
+                await asyncio.sleep(WATCH_EVERY_S)
+        with Live(await _look(settings, redis), console=screen) as live:
             while True:
                 await asyncio.sleep(WATCH_EVERY_S)
                 live.update(await _look(settings, redis))
@@ -51,11 +58,14 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
 
     from antrean.config.store import build_store
     from antrean.config.upstream import build_breakers
+    from antrean.orders import eta
     from antrean.orders.promises import Promises, Turned
+    from antrean.orders.view import Pace
 
     store = build_store(settings, redis)
     situation, by_office = await store.situation(), await store.lanes.by_office()
     workers = await store.alive(situation.now_ms)
+    pace = Pace(situation.now_ms, tuple(await store.completions(situation.now_ms, eta.SPANS)))
     breakers = build_breakers(settings, redis)
     states = Table("state", "orders", box=None)
     for state, count in situation.by_state.items():
@@ -73,16 +83,29 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
     offices = Table("office", "open", box=None)
     for office, orders in sorted(by_office.items(), key=lambda o: -o[1])[:OFFICES_MAX]:
         offices.add_row(office, f"{orders:,}")
-    lines = [Text(f"{situation.open:,} orders are open, {workers:,} workers are alive", style="bold")]
+    lines = [
+        Text(
+            f"{counted(situation.open, 'order is', 'orders are')} open, "
+            f"{counted(workers, 'worker is', 'workers are')} alive",
+            style="bold",
+        ),
+        Text(f"completed a minute, lately: {pace.per_minute:,.1f}"),
+    ]
     for name in ("provider", "adapter"):
-        status, pace = await getattr(breakers, name).look()
-        lines.append(Text(f"{name}: {status.state.value}, {pace.in_flight} of {pace.limit} calls in flight"))
+        status, limit = await getattr(breakers, name).look()
+        lines.append(
+            Text(f"{name}: {status.state.value}, {limit.in_flight} of {limit.limit} calls in flight")
+        )
     for hold in situation.holds.values():
         lines.append(
             Text(f"held: {hold.reason} since {local_time(hold.since_ms)} {hold.text}", style="bold yellow")
         )
     if pooled := await store.account.pooled():
-        lines.append(Text(f"{pooled:,} serial numbers in the pool: bought, and for the next orders"))
+        lines.append(
+            Text(
+                f"{counted(pooled, 'serial number', 'serial numbers')} in the pool: bought, and for the next orders"
+            )
+        )
     kept = await Promises(redis).kept()
     if told := sum(kept.values()):
         lines.append(Text(f"promised times that held: {kept[Turned.WITHIN] / told:.0%} of {told:,}"))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from antrean.cli._redis import actor, with_redis
+from antrean.cli._output import console, counted
+from antrean.cli._redis import actor, shown_time, with_redis
 from antrean.cli._types import BoundedFloat, Reason
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from antrean.provider.breaker import SharedBreaker
 
 NAMES = click.Choice(["provider", "adapter"])
+#: As short as over HTTP: a second.
+MINUTES_MIN = 0.02
 
 
 @click.group(invoke_without_command=True)
@@ -34,28 +37,27 @@ def _of(settings: Settings, redis: Redis, name: str) -> SharedBreaker:
 
 
 def _show() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     async def work(settings: Settings, redis: Redis) -> None:
         table = Table(
             "breaker", "state", "since", "reason", "failed", "slow", "calls", "limit", "next probe", box=None
         )
-        for name in ("provider", "adapter"):
+        for name in NAMES.choices:
             status, pace = await _of(settings, redis, name).look()
             forced = f" (forced by {status.override.actor})" if status.override else ""
             table.add_row(
                 name,
                 f"{status.state.value}{forced}",
-                status.since.astimezone().strftime("%H:%M:%S"),
+                shown_time(status.since),
                 status.reason or "",
                 f"{status.failure_rate:.0%}",
                 f"{status.slow_rate:.0%}",
                 str(status.calls_in_window),
                 f"{pace.in_flight}/{pace.limit}",
-                status.next_probe_at.astimezone().strftime("%H:%M:%S") if status.next_probe_at else "",
+                shown_time(status.next_probe_at) if status.next_probe_at else "",
             )
-        Console().print(table)
+        console().print(table)
 
     with_redis(work)
 
@@ -67,12 +69,12 @@ def _force(name: str, state: str, reason: str, minutes: float) -> None:
         await _of(settings, redis, name).override(BreakerState(state), reason, actor(), minutes * 60)
 
     with_redis(work)
-    click.echo(f"{name} is held {state} for {minutes:g} minutes: {reason}")
+    click.echo(f"{name} is held {state} for {counted(minutes, 'minute', 'minutes')}: {reason}")
 
 
 reason_option = click.option("--reason", required=True, type=Reason(), help="Why; kept with the change.")
 minutes_option = click.option(
-    "--minutes", type=BoundedFloat(0, 24 * 60, min_open=True), default=30, show_default=True
+    "--minutes", type=BoundedFloat(MINUTES_MIN, 24 * 60), default=30, show_default=True
 )
 
 
@@ -107,13 +109,19 @@ def lift(name: str) -> None:
 
 @command.command()
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.argument("name", type=NAMES, default="provider")
-def history(name: str, limit: int) -> None:
-    """The last changes, newest first."""
+@click.argument("name", type=NAMES, required=False)
+def history(name: str | None, limit: int) -> None:
+    """The last changes, newest first: of one breaker, or of both."""
 
     async def work(settings: Settings, redis: Redis) -> None:
-        for c in await _of(settings, redis, name).history(limit):
-            at = c.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            click.echo(f"{at}  {c.from_state} → {c.to_state}  {c.reason}  ({c.actor})")
+        changes = [
+            (change, each)
+            for each in ([name] if name else NAMES.choices)
+            for change in await _of(settings, redis, each).history(limit)
+        ]
+        changes.sort(key=lambda found: found[0].at, reverse=True)
+        for c, each in changes[:limit]:
+            states = f"{c.from_state} → {c.to_state}"
+            click.echo(f"{shown_time(c.at)}  {each:<8}  {states}  {c.reason}  ({c.actor})")
 
     with_redis(work)

@@ -14,6 +14,13 @@ from antrean.cli._process import announcer, ending_plainly, ready_fd_option, red
 def command(ready_fd: int | None, redis_wait_s: float, again: bool) -> None:
     """Run the gateway alone: it accepts orders and serves the console."""
     settings = start_process()
+    from antrean.config.start_checks import StartError, check_port_free
+
+    try:
+        # One in use is told by the listener itself, which may be a moment later than its predecessor's end.
+        check_port_free(settings.http_host, settings.http_port, "ANTREAN_HTTP_PORT", may_be_in_use=True)
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
     from antrean.gateway.server import run
 
     with ending_plainly():

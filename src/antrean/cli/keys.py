@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from antrean.cli._output import counted
 from antrean.cli._redis import local_time, with_redis
 from antrean.cli._types import BoundedFloat
 
@@ -52,7 +53,8 @@ def create(role: str, office: str, days: float | None) -> None:
         key = with_redis(work)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"A {role} key{f' of {office}' if office else ''}; it cannot be shown again:")
+    article = "An" if role == "ops" else "A"
+    click.echo(f"{article} {role} key{f' of {office}' if office else ''}; it cannot be shown again:")
     click.echo(key)
 
 
@@ -119,5 +121,5 @@ def rotate(key_id: str, overlap_hours: float) -> None:
     text = with_redis(work)
     if text is None:
         raise click.ClickException(f"{key_id} is unknown or at its end. `antrean keys list` shows the keys.")
-    click.echo(f"This key replaces {key_id}, which goes on for {overlap_hours:g} hours:")
+    click.echo(f"This key replaces {key_id}, which goes on for {counted(overlap_hours, 'hour', 'hours')}:")
     click.echo(text)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from antrean.cli._output import counted
 from antrean.cli._redis import actor, existing_order, with_redis
-from antrean.cli._types import Office, Reason
+from antrean.cli._types import Day, Office, Reason
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from antrean.config.settings import Settings
 
 
-_DAY = click.DateTime(["%Y-%m-%d"])
 #: Exit code of a comparison that could not be made, or not to the end.
 NOT_ASKED = 4
 
@@ -29,7 +29,7 @@ class _NotAsked(click.ClickException):
 @click.group(invoke_without_command=True)
 @click.option(
     "--until",
-    type=_DAY,
+    type=Day(),
     help="Last of the days shown, YYYY-MM-DD; today if not given. A month up to it is shown.",
 )
 @click.pass_context
@@ -61,8 +61,8 @@ def _totals(until: datetime | None) -> None:
 
 @command.command()
 @click.option("--office", type=Office(), help="Only this office's entries.")
-@click.option("--from", "first", type=_DAY, help="The first day wanted (Jakarta), YYYY-MM-DD.")
-@click.option("--to", "last", type=_DAY, help="The last day wanted.")
+@click.option("--from", "first", type=Day(), help="The first day wanted (Jakarta), YYYY-MM-DD.")
+@click.option("--to", "last", type=Day(), help="The last day wanted.")
 def csv(office: str | None, first: datetime | None, last: datetime | None) -> None:
     """Entries as CSV, safe to open in a spreadsheet: all of them, one office's, or those of some days."""
     if first and last and last < first:
@@ -100,7 +100,8 @@ def check() -> None:
         if found.untold:
             click.echo(f"… and {found.untold:,} more")
         faults = len(found.faults) + found.untold
-        click.echo(f"{found.entries:,} entries, {f'{faults:,} faults' if faults else 'no fault'}")
+        told = counted(faults, "fault", "faults") if faults else "no fault"
+        click.echo(f"{counted(found.entries, 'entry', 'entries')}, {told}")
         return faults
 
     if with_redis(work):
@@ -134,11 +135,12 @@ def reconcile() -> None:
             click.echo(f"{difference.serial_number}  {difference.order_id or '-'}  {difference.what}")
         if found.others:
             click.echo(
-                f"{found.others} serial numbers on the account's list were bought by others, not by us"
+                f"{counted(found.others, 'serial number', 'serial numbers')} on the account's list "
+                f"{'was' if found.others == 1 else 'were'} bought by others, not by us"
             )
         if not found.complete:
             click.echo("The list is too long to be read to its end: nothing is said of what it does not show")
-        click.echo(f"{len(found.differences)} differences")
+        click.echo(counted(len(found.differences), "difference", "differences"))
         if ours := found.ours:
             click.echo(
                 f"Of our serial numbers on the list {ours.stamped:,} are stamped, {ours.unused:,} with a citizen, "

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from antrean.cli._redis import actor, existing_order, local_time, with_redis, zoned_time
+from antrean.cli._output import counted
+from antrean.cli._redis import actor, existing_order, local_time, with_redis
 from antrean.cli._types import Office, Reason
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def show(order_id: str) -> None:
             "ticket": str(order.ticket_number),
             "serial number": order.serial_number or "-",
             "upstream calls": str(order.calls),
-            "deadline": zoned_time(order.deadline_ms) if order.deadline_ms else "-",
+            "deadline": local_time(order.deadline_ms) if order.deadline_ms else "-",
             "reference": order.reference or "-",
         }
         if order.error:
@@ -79,7 +80,7 @@ def show(order_id: str) -> None:
         for name, value in rows.items():
             click.echo(f"{name:<15} {value}")
         for entry in order.history:
-            click.echo(f"  {zoned_time(entry.at_ms)}  {entry.state.value:<9} {entry.note}")
+            click.echo(f"  {local_time(entry.at_ms)}  {entry.state.value:<9} {entry.note}")
 
     with_redis(work)
 
@@ -129,10 +130,13 @@ def check() -> None:
         found = await find_gaps(build_store(settings, redis))
         for gap in found.gaps:
             click.echo(
-                f"number {gap.first} to {gap.last}: {gap.orders:,} orders are neither in Redis nor in the archive"
+                f"number {gap.first} to {gap.last}: {counted(gap.orders, 'order is', 'orders are')} "
+                "neither in Redis nor in the archive"
             )
         gone = sum(gap.orders for gap in found.gaps)
-        click.echo(f"{found.accepted:,} orders accepted, {f'{gone:,} gone' if gone else 'none is gone'}")
+        click.echo(
+            f"{counted(found.accepted, 'order', 'orders')} accepted, {f'{gone:,} gone' if gone else 'none is gone'}"
+        )
         return gone
 
     if with_redis(work):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from antrean.cli._output import counted
 from antrean.cli._process import read_settings
 from antrean.cli._redis import actor, local_time, with_redis
 from antrean.cli._types import Reason
@@ -94,7 +95,7 @@ def reseal(retire: bool) -> None:
         changed, primary, place = with_redis(work)
     except (StillSealing, WrongRing, Unreadable) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{changed} records are sealed anew; all are sealed with {primary}")
+    click.echo(f"{counted(changed, 'record is', 'records are')} sealed anew; all are sealed with {primary}")
     if retire:
         click.echo("no other key is needed any more, but for older backups:")
         click.echo(

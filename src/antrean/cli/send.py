@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from antrean.cli._process import read_settings
+
 if TYPE_CHECKING:
     from antrean.client import BatchRow, Client, NewOrder
 
@@ -18,12 +20,14 @@ ROWS_AT_ONCE = 100
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the gateway is.")
+@click.option(
+    "--url", help="Where the gateway is.  [default: that of ANTREAN_HTTP_HOST and ANTREAN_HTTP_PORT]"
+)
 @click.option(
     "--key", envvar="ANTREAN_SEND_KEY", required=True, help="A terminal's key; best in ANTREAN_SEND_KEY."
 )
 @click.option("--wait", is_flag=True, help="Wait until each order is at its end or in a person's hands.")
-def command(file: Path, url: str, key: str, wait: bool) -> None:
+def command(file: Path, url: str | None, key: str, wait: bool) -> None:
     """Send orders from a file of JSON lines, each with its own `idempotency_key`.
 
     Run it again after an interruption: what was accepted before is not ordered twice. Prints a line for each row:
@@ -34,8 +38,15 @@ def command(file: Path, url: str, key: str, wait: bool) -> None:
     # By line feeds alone: a text may hold what Python takes for the end of a line as well.
     lines = file.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     rows = [_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not asyncio.run(_send(rows, url, key, wait)):
+    if not asyncio.run(_send(rows, url or _here(), key, wait)):
         raise SystemExit(1)
+
+
+def _here() -> str:
+    from antrean.config.launch import origin
+
+    settings = read_settings()
+    return origin(settings.http_host, settings.http_port)
 
 
 def _row(number: int, line: bytes) -> tuple[str, NewOrder]:
@@ -51,8 +62,12 @@ def _row(number: int, line: bytes) -> tuple[str, NewOrder]:
 async def _send(rows: list[tuple[str, NewOrder]], url: str, key: str, wait: bool) -> bool:
     from antrean.client import AntreanError, Client, Patience
 
+    place = url.rpartition("@")[2]  # without a password
+
     def waiting(what: str, last: str) -> None:
-        click.echo(f"{what}: not taken yet ({last}), tried again for two minutes at most", err=True)
+        click.echo(
+            f"{what} at {place}: not taken yet ({last}), tried again for two minutes at most", err=True
+        )
 
     good = True
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from antrean.cli._output import counted
 from antrean.cli._redis import local_time, with_redis
 from antrean.cli._types import BoundedFloat, Office
 
@@ -30,8 +31,8 @@ def show() -> None:
         click.echo(f"{view.pending} on their way, {view.given_up} given up")
         for endpoint in view.endpoints:
             state = "DISABLED" if endpoint.disabled_ms is not None else "failing"
-            since = f"since {local_time(endpoint.since_ms)}, {endpoint.failures} times: {endpoint.why}"
-            click.echo(f"{state:<9} {endpoint.office:<12} {endpoint.host}  {since}")
+            since = f"since {local_time(endpoint.since_ms)}, {counted(endpoint.failures, 'time', 'times')}"
+            click.echo(f"{state:<9} {endpoint.office:<12} {endpoint.host}  {since}: {endpoint.why}")
         for notice, at_ms in view.dead:
             click.echo(f"given up  {local_time(at_ms)}  {notice.id}  {notice.type}  {notice.why}")
 
@@ -47,11 +48,22 @@ def replay(notice_ids: tuple[str, ...], office: str | None, everything: bool) ->
     if not (notice_ids or office or everything):
         raise click.UsageError("Name notices, or give --office or --all.")
 
-    async def work(settings: Settings, redis: Redis) -> int:
-        outbox = await _outbox(settings, redis)
-        return await (outbox.replay(list(notice_ids)) if notice_ids else outbox.replay_all(office))
+    async def work(settings: Settings, redis: Redis) -> tuple[int, list[str]]:
+        from antrean.orders import keys
 
-    click.echo(f"{with_redis(work)} are sent again")
+        outbox = await _outbox(settings, redis)
+        if not notice_ids:
+            return await outbox.replay_all(office), []
+        unknown = [name for name in notice_ids if await redis.zscore(keys.NOTICES_DEAD, name) is None]
+        return await outbox.replay(list(notice_ids)), unknown
+
+    sent, unknown = with_redis(work)
+    click.echo(f"{counted(sent, 'is', 'are')} sent again")
+    if unknown:
+        raise click.ClickException(
+            f"There is no such notice among those given up: {', '.join(unknown)}. "
+            "`antrean webhooks show` lists them."
+        )
 
 
 @command.command()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 import re
 import shutil
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import redis.asyncio
@@ -17,6 +19,7 @@ from redis.exceptions import RedisError
 from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
+from antrean.config.setting_names import passed_over
 from antrean.config.settings import Settings
 from antrean.config.upstream import build_adapter
 from antrean.orders import keys, layout
@@ -46,7 +49,14 @@ async def examine(settings: Settings) -> list[Finding]:
     server, upstream, documents = await asyncio.gather(
         _redis(settings), _upstream(settings), check_document_store(settings.effective_document_store)
     )
-    return [*server, *upstream, documents, *_folders(settings)]
+    return [_names(), *server, *upstream, documents, *_folders(settings)]
+
+
+def _names() -> Finding:
+    if lines := passed_over():
+        advice = "Correct them, or take away what no release reads."
+        return Finding("settings", Level.WARN, "\n".join(lines), advice)
+    return Finding("settings", Level.OK, "all that are set are read")
 
 
 async def _redis(settings: Settings) -> list[Finding]:
@@ -54,7 +64,7 @@ async def _redis(settings: Settings) -> list[Finding]:
     try:
         findings = await check_durability(client, replicas_min=settings.redis_replicas_min)
         if any(f.check == "reachable" and f.level is Level.FAIL for f in findings):
-            return findings
+            return [_with_tls_hint(f) if settings.redis_url.startswith("rediss") else f for f in findings]
         return [
             *findings,
             await _layout(client),
@@ -64,6 +74,14 @@ async def _redis(settings: Settings) -> list[Finding]:
         ]
     finally:
         await client.aclose()
+
+
+def _with_tls_hint(finding: Finding) -> Finding:
+    """A server without TLS does not answer its greeting, or hangs up: nothing in the error says so."""
+    if not finding.seen.startswith("no connection"):
+        return finding
+    hint = "Or it speaks no TLS at this port: then write redis in place of rediss at the URL's begin."
+    return dataclasses.replace(finding, advice=f"{finding.advice} {hint}")
 
 
 async def _layout(client: redis.asyncio.Redis) -> Finding:
@@ -191,8 +209,10 @@ async def _ask(check: str, url: str, advice: str) -> list[Finding]:
 
 
 async def check_document_store(url: str) -> Finding:
-    """Write a small object and delete it again. `url`: `file://…` or `s3://…`."""
+    """Write a small object and delete it again; a folder that is not there is not made. `url`: `file://…` or `s3://…`."""
     advice = "Check ANTREAN_DOCUMENT_STORE, its rights and its credentials."
+    if url.startswith("file:") and (absent := _absent(Path(unquote(urlsplit(url).path)))):
+        return absent
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):
             await DocumentStore.from_url(url).check_writable()
@@ -202,6 +222,24 @@ async def check_document_store(url: str) -> Finding:
         why = str(error.__cause__).splitlines()[0][:200] if str(error.__cause__) else "no reason given"
         return Finding("document store", Level.FAIL, f"{error}: {_USER_INFO.sub('//', why)}", advice)
     return Finding("document store", Level.OK, "written and deleted a probe")
+
+
+def _absent(folder: Path) -> Finding | None:
+    if folder.exists():
+        return None
+    check, seen = "document store", f"{folder} is not there"
+    above = _nearest_there(folder)
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        advice = f"Give this user the right to write in {above}, or set ANTREAN_DOCUMENT_STORE."
+        return Finding(check, Level.FAIL, seen, advice)
+    advice = (
+        "The first start makes it. Where orders were accepted before, mount it, or correct ANTREAN_DATA_DIR."
+    )
+    return Finding(check, Level.WARN, seen, advice)
+
+
+def _nearest_there(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _folders(settings: Settings) -> list[Finding]:
@@ -222,8 +260,7 @@ def _folders(settings: Settings) -> list[Finding]:
 
 def judge_disk(folder: Path) -> Finding:
     """Free space where the data dir is or would be made."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free_bytes = shutil.disk_usage(there).free
+    free_bytes = shutil.disk_usage(_nearest_there(folder)).free
     seen = f"{free_bytes / 1024**3:.1f} GiB free at {folder}"
     if free_bytes < DISK_FAIL_BYTES:
         return Finding("disk", Level.FAIL, seen, "Free space now: Valkey stops when it can not write.")

@@ -70,7 +70,7 @@ def antrean_command() -> list[str]:
 def make_plan(settings: Settings) -> Plan:
     """The children of these settings. Raises ValkeyMissing."""
     env: dict[str, str] = {}
-    places: dict[str, str] = {"gateway": _origin(settings.http_host, settings.http_port)}
+    places: dict[str, str] = {"gateway": origin(settings.http_host, settings.http_port)}
     stop_timeout_s = settings.drain_s + STOP_GRACE_S
     valkey = simulator = None
     if not settings.redis_url:
@@ -88,9 +88,9 @@ def make_plan(settings: Settings) -> Plan:
         )
     if settings.uses_simulator:
         port = settings.effective_simulator_port
-        origin = _origin("127.0.0.1", port)
-        places["simulator"] = f"{origin}  (no upstream is set: nothing real is bought)"
-        env = _simulator_env(origin)
+        simulated = origin("127.0.0.1", port)
+        places["simulator"] = f"{simulated}  (no upstream is set: nothing real is bought)"
+        env = _simulator_env(simulated)
         argv = [*antrean_command(), "simulator", "--port", str(port), "--ready-fd", READY_FD]
         simulator = ChildSpec("simulator", argv, env=env, stop_timeout_s=stop_timeout_s)
     gateway, *workers = (
@@ -115,15 +115,15 @@ def with_upstream(settings: Settings) -> Settings:
     """The settings of `up`'s children: where no upstream is set, the simulator's account and addresses are."""
     if not settings.uses_simulator:
         return settings
-    env = _simulator_env(_origin("127.0.0.1", settings.effective_simulator_port))
+    env = _simulator_env(origin("127.0.0.1", settings.effective_simulator_port))
     return settings.model_validate(
         settings.model_dump() | {name.removeprefix("ANTREAN_").lower(): value for name, value in env.items()}
     )
 
 
-def _simulator_env(origin: str) -> dict[str, str]:
+def _simulator_env(base: str) -> dict[str, str]:
     """The settings that point our processes at the simulator."""
-    urls = base_urls(origin)
+    urls = base_urls(base)
     return {
         **{
             f"ANTREAN_UPSTREAM_{name.upper()}_URL": urls[name]
@@ -300,7 +300,7 @@ class Launch:
             await client.aclose()
         for role, office, key in keys:
             self._say(f"{role:<10} key of {office}, shown this once: {key}")
-        base = settings.public_url.rstrip("/") or _origin(settings.http_host, settings.http_port)
+        base = settings.public_url.rstrip("/") or origin(settings.http_host, settings.http_port)
         self._say(f"console    {base}/    operations {base}/ops    API {base}/docs")
         self._say("ready      Ctrl-C drains and stops all")
 
@@ -336,7 +336,7 @@ async def _all(steps: Iterable[Awaitable[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _origin(host: str, port: int) -> str:
+def origin(host: str, port: int) -> str:
     """Where a browser on this machine reaches a listener."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"http://{f'[{reached}]' if ':' in reached and not reached.startswith('[') else reached}:{port}"

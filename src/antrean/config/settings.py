@@ -25,6 +25,15 @@ _UNREADABLE = (
 #: A wait: nothing here is of use for longer than a day.
 Seconds = Annotated[float, Field(ge=0.001, le=86_400)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+#: Far above what any machine serves or keeps, and below what a server or a script still counts exactly.
+COUNT_MAX = 1_000_000_000
+#: Longest that anything is put off: a hundred years.
+DAYS_MAX = 36_500
+
+_NO_BASE = (
+    "must name a host, and hold no port 0, no white space, no ? and no #; "
+    "in a password write %23 for #, %3F for ?, %20 for a space"
+)
 
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 #: What may stand behind the hosts: a database, or a service and a database.
@@ -39,7 +48,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="ANTREAN_",
         env_file=".env",
-        env_file_encoding="utf-8",
+        env_file_encoding="utf-8-sig",  # some editors begin a file with a mark
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -64,7 +73,9 @@ class Settings(BaseSettings):
     # Redis or Valkey
     redis_url: str = Field("", description="Redis/Valkey URL; empty: the embedded Valkey in the data dir.")
     redis_timeout_s: Seconds = Field(5, description="Longest wait for one answer of Redis, in seconds.")
-    redis_replicas_min: int = Field(0, ge=0, description="Replicas that must have a 202 on disk (WAITAOF).")
+    redis_replicas_min: int = Field(
+        0, ge=0, le=1000, description="Replicas that must have a 202 on disk (WAITAOF)."
+    )
 
     # The upstream: its base URLs and account
     upstream_backend_url: str = Field("", description="Base URL `backend`; empty with `up`: the simulator.")
@@ -95,22 +106,30 @@ class Settings(BaseSettings):
     # Outage and recovery
     probe_interval_s: Seconds = Field(5, description="Seconds between free probes while a breaker is open.")
     breaker_window_s: Seconds = Field(30, description="Length of the breaker's window, in seconds.")
-    breaker_min_calls: int = Field(10, ge=1, description="Calls in the window before rates are judged.")
+    breaker_min_calls: int = Field(
+        10, ge=1, le=COUNT_MAX, description="Calls in the window before rates are judged."
+    )
     breaker_failure_rate: Rate = Field(0.5, description="Failed share that opens the breaker.")
     breaker_slow_call_s: Seconds = Field(20, description="A call this slow, in seconds, counts as slow.")
     breaker_slow_rate: Rate = Field(0.8, description="Slow share that opens the breaker.")
-    unknown_settle_s: float = Field(120, ge=0, description="Seconds after which the SN list is consistent.")
+    unknown_settle_s: float = Field(
+        120, ge=0, le=7 * 86_400, description="Seconds after which the SN list is consistent."
+    )
 
     # Documents
     document_store: str = Field("", description="file://… or s3://…; empty: documents/ in the data dir.")
-    document_bytes_max: int = Field(10 * 1024 * 1024, ge=1024, description="Largest PDF accepted, in bytes.")
-    document_pages_max: int = Field(1000, ge=1, description="Most pages of a PDF accepted.")
+    document_bytes_max: int = Field(
+        10 * 1024 * 1024, ge=1024, le=1024**3, description="Largest PDF accepted, in bytes."
+    )
+    document_pages_max: int = Field(1000, ge=1, le=1_000_000, description="Most pages of a PDF accepted.")
 
     # Bounds
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `up` starts.")
-    key_rate_per_s: float = Field(2000, gt=0, description="Requests a second for one key.")
-    office_backlog_max: int = Field(100_000, ge=1, description="Open orders of one office.")
-    backlog_max: int = Field(1_000_000, ge=1, description="Open orders of all offices; above it 503.")
+    key_rate_per_s: float = Field(2000, gt=0, le=COUNT_MAX, description="Requests a second for one key.")
+    office_backlog_max: int = Field(100_000, ge=1, le=COUNT_MAX, description="Open orders of one office.")
+    backlog_max: int = Field(
+        1_000_000, ge=1, le=COUNT_MAX, description="Open orders of all offices; above it 503."
+    )
     webhook_allow_private: bool = Field(
         False, description="Allow webhooks to private addresses and plain http."
     )
@@ -120,10 +139,13 @@ class Settings(BaseSettings):
         "encrypts, all decrypt; empty: `personal.keys` in the data dir. Needed on more than one host.",
     )
     personal_retention_days: float = Field(
-        60, gt=0, le=36500, description="Days after an order's end when its personal data is erased."
+        60, gt=0, le=DAYS_MAX, description="Days after an order's end when its personal data is erased."
     )
     archive_after_s: float = Field(
-        86400, ge=0, description="Seconds after its end when an order moves from Redis to the archive."
+        86400,
+        ge=0,
+        le=DAYS_MAX * 86_400,
+        description="Seconds after its end when an order moves from Redis to the archive.",
     )
     drain_s: Seconds = Field(20, description="Longest orderly stop of a process, in seconds.")
 
@@ -136,10 +158,25 @@ class Settings(BaseSettings):
     # The simulator that `up` starts where no upstream is set
     simulator_port: int = Field(0, ge=0, le=65535, description="Its port; 0: the HTTP port + 1.")
 
+    @field_validator("data_dir", "adapter_shared_dir")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        """No shell has read `.env`, so that `~` is still to be read here."""
+        try:
+            return value and value.expanduser()
+        except RuntimeError:
+            raise ValueError("begins with ~ and no user of that name has a home here") from None
+
     @field_validator("bootstrap_terminal_key", "bootstrap_ops_key")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 32:
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        if text != text.strip():
+            # A header is read without the spaces around it: nobody could show such a key.
+            raise ValueError("a bootstrap key neither is blank nor begins or ends with white space")
+        if len(text) < 32:
             raise ValueError("a bootstrap key needs 32 characters or more")
         return value
 
@@ -185,12 +222,12 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _is_http(cls, value: str) -> str:
-        return _url(value, "http", "https")
+        return _base_url(value)
 
     @field_validator("upstream_download_urls")
     @classmethod
     def _are_http(cls, value: str) -> str:
-        urls = [_url(url, "http", "https") for part in value.split(",") if (url := part.strip())]
+        urls = [_base_url(url) for part in value.split(",") if (url := part.strip())]
         if any("@" in urlsplit(url).netloc for url in urls):
             raise ValueError("must name no user: what is fetched from there is asked for without one")
         return ",".join(urls)
@@ -289,4 +326,13 @@ def _url(value: str, *schemes: str) -> str:
     path = _REDIS_PATHS.get(parts.scheme)
     if path and (parts.fragment or "@" in parts.query or not path.fullmatch(parts.path)):
         raise ValueError(_UNREADABLE)
+    return value
+
+
+def _base_url(value: str) -> str:
+    """The value, where it is empty or what paths can be put behind. Raises ValueError, without the value."""
+    parts = urlsplit(_url(value, "http", "https"))
+    # `urlsplit` takes line ends out, so the value itself is looked at.
+    if value and (not parts.hostname or parts.port == 0 or re.search(r"[\s\x00-\x1f\x7f?#]", value)):
+        raise ValueError(_NO_BASE)
     return value

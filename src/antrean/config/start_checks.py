@@ -38,8 +38,11 @@ def make_writable(data_dir: Path) -> None:
         ) from error
 
 
-def check_port_free(host: str, port: int, setting: str) -> None:
-    """Bind the port for a moment. Raises StartError naming the setting to change."""
+def check_port_free(host: str, port: int, setting: str, *, may_be_in_use: bool = False) -> None:
+    """Bind the port for a moment. Raises StartError naming the setting to change.
+
+    `may_be_in_use`: only whether the host is one of ours, and the port one that we may have.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -47,14 +50,17 @@ def check_port_free(host: str, port: int, setting: str) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
+    except (OSError, UnicodeError) as error:  # the latter of a name that DNS could not even be asked for
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            if may_be_in_use:
+                return
             advice = (
                 f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
             )
         else:
+            why = error.strerror if isinstance(error, OSError) else "no name of a host"
             advice = (
-                f"Port {port} on {host} can not be listened on ({error.strerror}). Set ANTREAN_HTTP_HOST to an address "
+                f"Port {port} on {host} can not be listened on ({why}). Set ANTREAN_HTTP_HOST to an address "
                 f"of this machine, or {setting} to another port."
             )
         raise StartError(advice) from error
