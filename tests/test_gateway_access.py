@@ -277,3 +277,7 @@ async def test_one_office_can_not_fill_the_queue(redis: Redis, settings: Setting
         statuses = [(await gateway.submit()).status for _ in range(3)]
         assert statuses == [202, 202, 429]
         assert (await gateway.submit(purchase(), office=OTHER)).status == 202
+        rows = {"orders": [purchase() | {"idempotency_key": f"b-{n}"} for n in range(2)]}
+        batch = await gateway.call("POST", "/v1/batches", json=rows, office=OTHER)
+        assert [row["status"] for row in (await batch.json())["results"]] == [202, 429]
+        assert int(batch.headers["Retry-After"]) >= 1

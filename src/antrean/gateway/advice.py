@@ -37,7 +37,7 @@ ADVICE: dict[str, str] = {
     "key-fixed": "A bootstrap key is not ended over HTTP, so that nobody with a stolen key can shut the others out. "
     "Run `antrean keys revoke` on the machine and take it out of the settings.",
     "purchase-not-completed": "Wait until the purchase is completed, then submit the affix with a new "
-    "Idempotency-Key.",
+    "Idempotency-Key. One that was refused or cancelled never will be: submit the affix without it.",
     "serial-in-use": "Another order stamps with this serial number, or did. Look that order up before you buy anew.",
     "erased": "The time for which documents and personal data are kept is over, or they were erased on request. The "
     "order still shows its serial number and its history.",

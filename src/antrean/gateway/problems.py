@@ -103,6 +103,11 @@ class Problem(Exception):
         )
 
 
+def retry_after_s(problem_type: str) -> int:
+    """Seconds after which it may be tried again what met a problem of this type; 0 where that is of no use."""
+    return RETRY_AFTER_S.get(problem_type.removeprefix("/problems/"), 0)
+
+
 def invalid(field: str, rule: str, message: str) -> Problem:
     """One field breaks one rule."""
     return invalid_fields([{"field": field, "rule": rule, "message": message}])

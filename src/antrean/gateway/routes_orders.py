@@ -18,7 +18,7 @@ from aiohttp import web
 from antrean.gateway import exchange, submissions
 from antrean.gateway.access import no_key, still_admitted
 from antrean.gateway.keys import Principal, Role
-from antrean.gateway.problems import Problem, invalid, invalid_fields
+from antrean.gateway.problems import Problem, invalid, invalid_fields, retry_after_s
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders import ids, listing, placement, search
@@ -65,7 +65,9 @@ async def submit_batch(request: web.Request) -> web.Response:
     body = await exchange.read_json(request, exchange.BATCH_BYTES_MAX)
     rows = submissions.parse(submissions.BatchIn, body).orders
     results = await asyncio.gather(*(_batch_row(request, row) for row in rows))
-    return exchange.json_response({"results": results}, 207)
+    waits = [retry_after_s(row["problem"]["type"]) for row in results if "problem" in row]
+    headers = {"Retry-After": str(max(waits))} if any(waits) else None
+    return exchange.json_response({"results": results}, 207, headers)
 
 
 async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
