@@ -47,6 +47,7 @@ def sound() -> tuple[bytes, ...]:
         handmade(resources=b""),
         # Formalities that programs get wrong and every reader does without.
         unlisted(),
+        unlisted(checksum=False),
         handmade().replace(b"/Size 4", b"/Size 5"),
         handmade().replace(b"\nxref", b"\n\nxref"),
         handmade(page=b"/Contents 4 0 R", more=(b"<</Length 3>>stream \nq Q\nendstream",)),
@@ -107,18 +108,15 @@ def handmade(
     return out + (str(at).encode() if startxref is None else startxref) + b"\n%%EOF\n"
 
 
-def unlisted() -> bytes:
+def unlisted(*, checksum: bool = True) -> bytes:
     """Its table is a stream, and the table does not list that stream."""
     body, _, _ = handmade().rpartition(b"xref\n0 4")
     offsets = [0] + [body.index(b"%d 0 obj" % number) for number in (1, 2, 3)]
-    table = b"".join(b"\1" + offset.to_bytes(4, "big") + b"\0" for offset in offsets)
-    head = b"<</Type/XRef/Size 5/Index[0 4]/W[1 4 1]/Root 1 0 R/Length %d>>" % len(table)
-    at = len(body)
-    return body + b"4 0 obj\n%sstream\n\0%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % (
-        head,
-        table[1:],
-        at,
-    )
+    table = b"".join(bytes([offset > 0]) + offset.to_bytes(4, "big") + b"\0" for offset in offsets)
+    packed = zlib.compress(table)[: None if checksum else -4]
+    head = b"<</Type/XRef/Size 5/Index[0 4]/W[1 4 1]/Root 1 0 R/Filter/FlateDecode/Length %d>>" % len(packed)
+    tail = b"\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % len(body)
+    return body + b"4 0 obj\n" + head + b"stream\n" + packed + tail
 
 
 # ---- damage

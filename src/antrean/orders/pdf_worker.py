@@ -46,13 +46,15 @@ _SUSPICIOUS = re.compile(rb"/(JavaScript|JS|Launch|EmbeddedFiles?|EF|XFA|FileAtt
 
 #: What qpdf warns of where only a formality is left out or written oddly, and readers show the same without a repair:
 #: no names of kinds; a newline before the table of objects; a blank after `stream`; an object that is said to stand at
-#: 0, or has the number 0 (it is none); an appended table that does not list itself (PDFBox, iText, pypdf).
+#: 0, or has the number 0 (it is none); an appended table that does not list itself (PDFBox, iText, pypdf); no checksum
+#: at the end of packed objects (Acrobat Reader, macOS), which are warned of on their own where they are cut.
 _HARMLESS = re.compile(
     r"/Type key should be /Pages? but is not|setting missing or invalid /Type entry|Resources is missing or invalid"
     r"|extraneous whitespace seen before xref"
     r"|stream keyword followed by (carriage return only|extraneous whitespace)"
     r"|object has offset 0|treating bad indirect reference \(0 \d+ R\) as null"
     r"|xref entry for the xref stream itself is missing"
+    r"|input stream is complete but output may still be valid"
 )
 _COUNTED = re.compile(
     r"reported number of objects \((\d+)\) is not one plus the highest object number \((\d+)\)"
