@@ -45,6 +45,18 @@ def sound() -> tuple[bytes, ...]:
         ),
         handmade(kind=b""),
         handmade(resources=b""),
+        # Formalities that programs get wrong and every reader does without.
+        unlisted(),
+        unlisted(checksum=False),
+        handmade().replace(b"/Size 4", b"/Size 5"),
+        handmade().replace(b"\nxref", b"\n\nxref"),
+        handmade(page=b"/Contents 4 0 R", more=(b"<</Length 3>>stream \nq Q\nendstream",)),
+        handmade(page=b"/Contents 4 0 R", more=(b"<</Length 3>>stream\rq Q\nendstream",)),
+        handmade(page=b"/B 0 0 R"),
+        re.sub(rb"\d{10}( 00000 n \ntrailer)", rb"0000000000\1", handmade(more=(b"null",))),
+        # jsPDF's autoPrint, and what is left where scripts and attachments were taken out.
+        handmade(catalog=b"/OpenAction[3 0 R/FitH null]/OpenAction 4 0 R", more=(b"<</S/Named/N/Print>>",)),
+        handmade(catalog=b"/Names<</JavaScript<</Names[]>>/EmbeddedFiles<</Kids[]>>>>"),
     )
 
 
@@ -94,6 +106,17 @@ def handmade(
     out += b"".join(b"%010d 00000 n \n" % max(offset + shift, 0) for offset in offsets)
     out += b"trailer\n<</Size %d/Root 1 0 R" % size + trailer + b">>\nstartxref\n"
     return out + (str(at).encode() if startxref is None else startxref) + b"\n%%EOF\n"
+
+
+def unlisted(*, checksum: bool = True) -> bytes:
+    """Its table is a stream, and the table does not list that stream."""
+    body, _, _ = handmade().rpartition(b"xref\n0 4")
+    offsets = [0] + [body.index(b"%d 0 obj" % number) for number in (1, 2, 3)]
+    table = b"".join(bytes([offset > 0]) + offset.to_bytes(4, "big") + b"\0" for offset in offsets)
+    packed = zlib.compress(table)[: None if checksum else -4]
+    head = b"<</Type/XRef/Size 5/Index[0 4]/W[1 4 1]/Root 1 0 R/Filter/FlateDecode/Length %d>>" % len(packed)
+    tail = b"\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % len(body)
+    return body + b"4 0 obj\n" + head + b"stream\n" + packed + tail
 
 
 # ---- damage

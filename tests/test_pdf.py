@@ -14,7 +14,7 @@ import pytest
 from antrean.orders.model import Placement
 from antrean.orders.pdf import PdfChecker, PdfChecksBusy, PdfRefused, StampedUnsound
 from antrean.orders.placement import PageRun, faults
-from pdf_corpus import sound
+from pdf_corpus import handmade, sound
 from pdf_samples import (
     encrypted,
     object_stream_bomb,
@@ -60,8 +60,15 @@ async def test_what_is_seen_of_a_page_is_what_counts(checker: PdfChecker) -> Non
         (pdf()[:-7], "pdf-damaged"),
         (pdf()[: len(pdf()) // 2], "pdf-damaged"),
         (pdf()[:40] + pdf()[60:], "pdf-damaged"),
+        (handmade(trailer=b"/Prev 18446744073709551616"), "pdf-damaged"),
+        # Who appends a revision would give its objects numbers that are taken.
+        (handmade().replace(b"/Size 4", b"/Size 3"), "pdf-damaged"),
+        # A revision that was cut off: readers would show what was before it.
+        (handmade() + b"3 0 obj\n<</Type/Page/Par", "pdf-damaged"),
+        (handmade() + b"xref\n0 1\n", "pdf-damaged"),
         (encrypted(), "pdf-encrypted"),
         (encrypted(user="secret"), "pdf-encrypted"),
+        (handmade(trailer=b"/ID[<00><00>]/Encrypt<</Filter/Adobe.PubSec/V 4>>"), "pdf-encrypted"),
         (pdf(1001), "pdf-too-many-pages"),
         (pdf(0), "pdf-without-pages"),
         (with_boxes([0, 0, 15000, 800]), "pdf-page-size"),
@@ -69,6 +76,17 @@ async def test_what_is_seen_of_a_page_is_what_counts(checker: PdfChecker) -> Non
         (with_boxes([0, 0, 600, 800], [700, 900, 800, 1000]), "pdf-page-size"),
         (with_script(), "pdf-active-content"),
         (with_script(nested=True), "pdf-active-content"),
+        (handmade(catalog=b"/Names<</JavaScript<</Names[(a) 3 0 R]>>>>"), "pdf-active-content"),
+        (handmade(catalog=b"/Names<</EmbeddedFiles<</Names[]/Kids[3 0 R]>>>>"), "pdf-active-content"),
+        # Of two openings the one is a script, in plain sight or not.
+        *(
+            (
+                handmade(catalog=b"/%s<</S/JavaScript/JS(x)>>/OpenAction[3 0 R/Fit]%s" % (name, more)),
+                "pdf-damaged",
+            )
+            for name in (b"OpenAction", b"Open#41ction")
+            for more in (b"", b"%/OpenAction[3 0 R/Fit]\n")
+        ),
         (with_launch(), "pdf-active-content"),
         (with_attachment(), "pdf-active-content"),
     ],
@@ -165,6 +183,19 @@ async def test_a_stamped_pdf_shows_something_new_on_its_page(checker: PdfChecker
     ):
         with pytest.raises(StampedUnsound):
             await checker.verify_stamped(original, bad, page)
+
+
+async def test_drawings_that_share_their_names_with_their_page_are_each_looked_into_once(
+    checker: PdfChecker,
+) -> None:
+    """As LibreOffice writes a page with something transparent, such as a watermark."""
+    drawing = b"<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources 4 0 R/Length 0>>stream\n\nendstream"
+    names = b"<</XObject<<" + b"".join(b"/D%d %d 0 R" % (n, n) for n in range(5, 35)) + b">>>>"
+    original = handmade(resources=b"/Resources 4 0 R", more=(names, *[drawing] * 30))
+    async with asyncio.timeout(3):
+        await checker.verify_stamped(original, stamped(original), 1)
+        with pytest.raises(StampedUnsound, match="nothing was added"):
+            await checker.verify_stamped(original, original, 1)
 
 
 def test_a_box_must_lie_inside_its_own_page() -> None:

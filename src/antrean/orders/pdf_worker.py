@@ -35,6 +35,8 @@ SIDE_MIN, SIDE_MAX = 20.0, 14_400.0
 TAIL_BYTES = 1024
 #: Nesting of direct objects beyond this is refused; qpdf's own bound is 499.
 DEPTH_MAX = 100
+#: Numbers of objects that are said to be there and are not; a signer may keep a table of as many.
+GAP_MAX = 1000
 #: A page's picture: how many pixels it has at most, and how many colours.
 PICTURE_PIXELS_MAX = 2_000_000
 PICTURE_COLOURS = 64
@@ -42,10 +44,27 @@ PICTURE_COLOURS = 64
 #: Names that active content can not do without; a cheap look before the exact one.
 _SUSPICIOUS = re.compile(rb"/(JavaScript|JS|Launch|EmbeddedFiles?|EF|XFA|FileAttachment|RichMedia)\b")
 
-#: What qpdf warns of where only a formality is left out that every reader does without.
+#: What qpdf warns of where only a formality is left out or written oddly, and readers show the same without a repair:
+#: no names of kinds; a newline before the table of objects; a blank after `stream`; an object that is said to stand at
+#: 0, or has the number 0 (it is none); an appended table that does not list itself (PDFBox, iText, pypdf); no checksum
+#: at the end of packed objects (Acrobat Reader, macOS), which are warned of on their own where they are cut.
 _HARMLESS = re.compile(
     r"/Type key should be /Pages? but is not|setting missing or invalid /Type entry|Resources is missing or invalid"
+    r"|extraneous whitespace seen before xref"
+    r"|stream keyword followed by (carriage return only|extraneous whitespace)"
+    r"|object has offset 0|treating bad indirect reference \(0 \d+ R\) as null"
+    r"|xref entry for the xref stream itself is missing"
+    r"|input stream is complete but output may still be valid"
 )
+_COUNTED = re.compile(
+    r"reported number of objects \((\d+)\) is not one plus the highest object number \((\d+)\)"
+)
+#: jsPDF's autoPrint writes a second /OpenAction after the first, which is a place in the document.
+_OPENED_TWICE = re.compile(r"dictionary has duplicated key /OpenAction;")
+_OPENS_A_PLACE = re.compile(rb"/OpenAction\s*(\[[^]<>()]*\]|\d+ \d+ R)")
+_ESCAPED = re.compile(rb"#([0-9A-Fa-f]{2})")
+#: The beginning of a revision (ISO 32000-1, 7.5.6).
+_REVISION = re.compile(rb"\d\s+\d+\s+obj\b|\bxref\b")
 
 
 class Refused(Exception):
@@ -64,11 +83,16 @@ def open_pdf(data: bytes) -> pikepdf.Pdf:
     tail = data[-TAIL_BYTES:]
     if b"%%EOF" not in tail or b"startxref" not in tail:
         raise Refused("pdf-damaged", "The PDF is damaged or was cut off: its end is missing.")
+    # Readers would show what was there before the revision that has no end.
+    if _REVISION.search(tail, tail.rindex(b"%%EOF")):
+        raise Refused("pdf-damaged", "The PDF is damaged or was cut off: its end is missing.")
     try:
         pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False, suppress_warnings=True)
     except pikepdf.PasswordError:
         raise Refused("pdf-encrypted", "The PDF is encrypted. Save it without a password.") from None
-    except pikepdf.PdfError:
+    except (pikepdf.PdfError, ValueError) as error:  # ValueError: a number beyond 64 bits
+        if "encryption" in str(error):  # for the holders of certificates, for one
+            raise Refused("pdf-encrypted", "The PDF is encrypted. Save it without.") from None
         raise Refused("pdf-damaged", "The PDF is damaged and can not be read without repair.") from None
     if pdf.is_encrypted:
         raise Refused("pdf-encrypted", "The PDF is encrypted, if with an empty password. Save it without.")
@@ -92,11 +116,31 @@ def inspect(data: bytes, pages_max: int) -> list[list[float]]:
             else:
                 runs.append([1, *box])
         _refuse_active_content(pdf)
-        if not all(_HARMLESS.search(str(warning)) for warning in pdf.get_warnings()):
-            raise Refused("pdf-damaged", "The PDF is damaged: parts of it can not be read.")
+        for warning in pdf.get_warnings():
+            refuse_damage(str(warning), data)
     except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError):
         raise Refused("pdf-damaged", "The PDF is damaged: its pages can not be read.") from None
     return runs
+
+
+def refuse_damage(warning: str, data: bytes) -> None:
+    """Raises Refused unless what qpdf warns of is harmless."""
+    if _HARMLESS.search(warning):
+        return
+    if counted := _COUNTED.search(warning):
+        if 0 < int(counted[1]) - int(counted[2]) <= GAP_MAX:
+            return
+        # Who appends a revision gives new objects the numbers from that one on: pyHanko then blanks a page.
+        raise Refused(
+            "pdf-damaged",
+            "The PDF is damaged: it has more objects than it says, and a stamp could overwrite some.",
+        )
+    if _OPENED_TWICE.search(warning) and "object stream" not in warning:
+        # Readers differ in which of the two they take, so that each of them must be harmless, however it is spelt.
+        spelt = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), data)
+        if len(_OPENS_A_PLACE.findall(spelt)) == spelt.count(b"/OpenAction") > 1:
+            return
+    raise Refused("pdf-damaged", "The PDF is damaged: parts of it can not be read.")
 
 
 def verify(original: bytes, stamped: bytes, page: int) -> None:
@@ -184,18 +228,30 @@ def _refuse_active_content(pdf: pikepdf.Pdf) -> None:
 
 
 def _refuse_active_dictionary(found: pikepdf.Dictionary) -> None:
-    if "/JS" in found or "/JavaScript" in found or found.get("/S") == "/JavaScript":
+    if "/JS" in found or _holds(found, "/JavaScript") or found.get("/S") == "/JavaScript":
         raise Refused("pdf-active-content", "The PDF holds JavaScript. Print it to a new PDF first.")
     if found.get("/S") == "/Launch":
         raise Refused("pdf-active-content", "The PDF starts programs. Print it to a new PDF first.")
     if "/XFA" in found:
         raise Refused("pdf-active-content", "The PDF is an XFA form. Print it to a new PDF first.")
     if (
-        "/EmbeddedFiles" in found
+        _holds(found, "/EmbeddedFiles")
         or "/EF" in found
         or found.get("/Subtype") in ("/FileAttachment", "/RichMedia")
     ):
         raise Refused("pdf-active-content", "The PDF holds other files. Save it without attachments.")
+
+
+def _holds(found: pikepdf.Dictionary, name: str) -> bool:
+    """Whether there is anything in this tree of names: what was taken out often leaves an empty one."""
+    tree = found.get(name)
+    if not isinstance(tree, pikepdf.Dictionary):
+        return tree is not None
+    return any(
+        not isinstance(branch, pikepdf.Array) or len(branch) > 0
+        for branch in (tree.get(key) for key in ("/Names", "/Kids"))
+        if branch is not None
+    )
 
 
 def _dictionaries(thing: Any, depth: int) -> Iterator[pikepdf.Dictionary]:
@@ -217,8 +273,7 @@ def _dictionaries(thing: Any, depth: int) -> Iterator[pikepdf.Dictionary]:
 def _marks(page: pikepdf.Page) -> tuple[int, int]:
     """How many images and annotations (a signature's field among them) a page has."""
     annotations = page.obj.get("/Annots")
-    resources = page.resources
-    return _images(resources, 0), 0 if annotations is None else len(annotations)
+    return _images(page.resources), 0 if annotations is None else len(annotations)
 
 
 def _drawn_anew(before: pikepdf.Pdf, after: pikepdf.Pdf, page: int) -> bool:
@@ -236,18 +291,26 @@ def _contents(page: pikepdf.Page) -> list[pikepdf.Object]:
     return list(contents) if isinstance(contents, pikepdf.Array) else [contents]
 
 
-def _images(resources: Any, depth: int) -> int:
-    things = resources.get("/XObject")
-    if things is None or depth > 8:
-        return 0
+def _images(resources: Any) -> int:
+    """Images by their names, those inside drawings too. Each drawing is looked into once.
+
+    LibreOffice gives a page and all its transparent drawings one dictionary of resources, which names them all.
+    """
     count = 0
-    for name in things.keys():  # noqa: SIM118 - iterating resolves the values
-        thing = things[name]
-        kind = thing.get("/Subtype")
-        if kind == "/Image":
-            count += 1
-        elif kind == "/Form" and thing.get("/Resources") is not None:
-            count += _images(thing["/Resources"], depth + 1)
+    waiting, seen = [resources], set()
+    while waiting:
+        things = waiting.pop().get("/XObject")
+        for name in () if things is None else things.keys():
+            thing = things[name]
+            kind = thing.get("/Subtype")
+            if kind == "/Image":
+                count += 1
+            elif kind == "/Form" and thing.objgen not in seen:
+                seen.add(thing.objgen)
+                inner = thing.get("/Resources")
+                if inner is not None and not (inner.is_indirect and inner.objgen in seen):
+                    seen.add(inner.objgen)
+                    waiting.append(inner)
     return count
 
 
