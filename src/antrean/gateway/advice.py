@@ -49,7 +49,8 @@ ADVICE: dict[str, str] = {
     "make a new key.",
     "document-not-found": "Upload the PDF again with a key of the same office, and use the id from the answer.",
     "purchase-not-found": "Look at purchase_order_id: it names a purchase of your own office.",
-    "serial-not-found": "This serial number was not bought here, or not by your office. Look it up in the order.",
+    "serial-not-found": "This serial number was bought by another office, or lies in the pool. Look it up in the "
+    "order that it is to come from.",
     "pdf-not-a-pdf": "Upload the PDF itself, not a picture, an archive or an office document.",
     "pdf-encrypted": "Remove the password or the restrictions, an empty password too. " + _RESAVE,
     "pdf-damaged": "The file was cut off or is broken, and is not repaired on the quiet. " + _RESAVE,
