@@ -152,16 +152,6 @@ def test_a_folder_made_for_documents_is_for_this_user_alone(tmp_path: Path) -> N
         assert stat.S_IMODE(folder.stat().st_mode) == (0o750 if there_already else 0o700)
 
 
-async def test_what_the_doctor_makes_is_for_its_user_alone(tmp_path: Path) -> None:
-    umask = os.umask(0o022)
-    try:
-        await check_document_store((tmp_path / "data" / "documents").as_uri())
-    finally:
-        os.umask(umask)
-    for folder in ("data", "data/documents"):
-        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
-
-
 async def test_an_s3_store_is_spoken_to_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Options of ours for its client would put all of the environment's out of force: here plain http."""
     asked: list[str] = []

@@ -18,7 +18,7 @@ from benchmarks.replay.script import write_script
 SPAN_S = float(os.environ.get("REPLAY_SECONDS", "26"))
 ORDERS = 240
 #: Fewer calls meet a fault in the short one than `make replay` asks for.
-LEAST_FAULTS = {"hang": 1, "down": 5, "refuse": 1}
+LEAST_FAULTS = {"hang": 1, "down": 3, "refuse": 1}
 
 
 async def test_the_days_of_september_2024_lose_nothing_and_buy_nothing_twice() -> None:

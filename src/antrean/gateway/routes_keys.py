@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import structlog
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from antrean.gateway import exchange, submissions
 from antrean.gateway.keys import NO_OFFICE, KeyRecord, Role
@@ -25,7 +25,16 @@ OVERLAP_S_DEFAULT = 24 * 3600
 
 
 class KeyIn(submissions.StrictModel):
-    """A new key."""
+    """A new key. One for ops needs no office."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"role": {"const": "ops"}}},
+                {"properties": {"office": {"type": "string"}}, "required": ["office"]},
+            ]
+        }
+    )
 
     role: Annotated[Role, Field(strict=False)]
     office: submissions.Office | None = None
