@@ -81,9 +81,9 @@ if failed then
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
   if order == '1' and num(B, 'failed') == 1 then
-    -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use. What was on its way then
-    -- may still be answered, and the row begin anew.
-    local from = others + 1 >= 0.9 * math.floor(limit) and limit or 0
+    -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use, or nobody listens: that is no
+    -- sign of load. What was on its way then may still be answered, and the row begin anew.
+    local from = weight ~= 'refused' and others + 1 >= 0.9 * math.floor(limit) and limit or 0
     if NOW - num(L, 'fell_seen') < ONE_FALL_MS then from = math.max(from, num(L, 'fell_from')) end
     L.fell_from = tostring(from)
     redis.call('HSET', KEYS[5], 'fell_from', L.fell_from, 'fell_seen', int(NOW))
