@@ -267,13 +267,11 @@ async def document(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     order = await own_order(request)
     _not_erased(order)
-    pdf = None
-    if order.state is State.COMPLETED and order.kind == "affix":
-        pdf = await services.parts.documents.get_stamped(order.id)
-        if pdf is None:
-            raise Problem("not-found", "The stamped PDF is not in the document store any more.")
-    if pdf is None:
+    if order.state is not State.COMPLETED or order.kind != "affix":
         raise Problem("not-available-yet", f"The order is {order.state}; it has no stamped PDF.")
+    pdf = await services.parts.documents.get_stamped(order.id)
+    if pdf is None:
+        raise Problem("not-found", "The stamped PDF is not in the document store any more.")
     services.access_log.note(request[PRINCIPAL], order.id, "document")
     # To be looked at and printed in a tab of its own, or kept.
     how = "inline" if request.query.get("inline") == "1" else "attachment"

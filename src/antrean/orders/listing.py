@@ -118,7 +118,7 @@ async def _hot(
         fitting = await _fitting(redis, here, wanted) if filtered else here
         more = len(fitting) > limit - len(found)
         fitting = fitting[: limit - len(found)]
-        found += await _read(redis, fitting)
+        found += [pair async for pair in _read(redis, fitting)]
         if more:
             return found, fitting[-1][1] if fitting else cursor
         if len(here) < count:
@@ -129,11 +129,7 @@ async def _hot(
 
 async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) -> list[tuple[str, int]]:
     if wanted.test is not None:
-        fitting = []
-        for start in range(0, len(rows), READ_PART):
-            part = await _read(redis, rows[start : start + READ_PART])
-            fitting += [(order.id, sequence) for sequence, order in part if wanted.fits(order)]
-        return fitting
+        return [(order.id, sequence) async for sequence, order in _read(redis, rows) if wanted.fits(order)]
     pipe = redis.pipeline(transaction=False)
     for order_id, _ in rows:
         pipe.hmget(keys.ORDER + order_id, ["state", "ref"])
@@ -147,16 +143,12 @@ async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) ->
     ]
 
 
-async def _read(redis: Redis, rows: list[tuple[str, int]]) -> list[tuple[int, Order]]:
-    found: list[tuple[int, Order]] = []
+async def _read(redis: Redis, rows: list[tuple[str, int]]) -> AsyncIterator[tuple[int, Order]]:
     for start in range(0, len(rows), READ_PART):
         part = rows[start : start + READ_PART]
         pipe = redis.pipeline(transaction=False)
         for order_id, _ in part:
             pipe.hgetall(keys.ORDER + order_id)
-        found += [
-            (sequence, Order.from_hash(whole(raw, order_id)))
-            for (order_id, sequence), raw in zip(part, await asked(pipe.execute()), strict=True)
-            if raw
-        ]
-    return found
+        for (order_id, sequence), raw in zip(part, await asked(pipe.execute()), strict=True):
+            if raw:
+                yield sequence, Order.from_hash(whole(raw, order_id))

@@ -81,10 +81,9 @@ def open_pdf(data: bytes) -> pikepdf.Pdf:
     if b"%PDF-" not in data[:TAIL_BYTES]:
         raise Refused("pdf-not-a-pdf", "The file is not a PDF.")
     tail = data[-TAIL_BYTES:]
-    if b"%%EOF" not in tail or b"startxref" not in tail:
-        raise Refused("pdf-damaged", "The PDF is damaged or was cut off: its end is missing.")
-    # Readers would show what was there before the revision that has no end.
-    if _REVISION.search(tail, tail.rindex(b"%%EOF")):
+    has_end = b"%%EOF" in tail and b"startxref" in tail
+    # Readers would show what was there before a revision that has no end.
+    if not has_end or _REVISION.search(tail, tail.rindex(b"%%EOF")):
         raise Refused("pdf-damaged", "The PDF is damaged or was cut off: its end is missing.")
     try:
         pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False, suppress_warnings=True)

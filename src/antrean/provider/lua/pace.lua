@@ -2,7 +2,7 @@
 -- ARGV: now, step that was judged, limit, baseline (s), ceiling, hold until (ms), background of errors,
 --       answers that the baseline is known from, '1' when the limit was cut
 -- Answer: {code}    code: moved · ignored
-local CUT_FOR_MS = 2000 -- so long after a cut a first refusal makes no further one
+local CUT_FOR_MS = 2000 -- so long after a cut a first refusal makes no further one: HOLD_S of pacing.py
 
 local _, step, limit, baseline, ceiling, hold_until, background, known, cut = unpack(ARGV)
 
@@ -13,6 +13,8 @@ redis.call('HSET', KEYS[5], 'limit', limit, 'baseline', baseline, 'ceiling', cei
 if cut == '1' then
   redis.call('HSET', KEYS[5], 'cut_until', int(math.min(tonumber(hold_until), NOW + CUT_FOR_MS)))
 end
-if tonumber(limit) > num(L, 'fell_at') and not near_fall(tonumber(limit)) then redis.call('HDEL', KEYS[5], 'falls', 'fell_at') end
+if num(L, 'falls') > 0 and tonumber(limit) > num(L, 'fell_at') and not near_fall(tonumber(limit)) then
+  redis.call('HDEL', KEYS[5], 'falls', 'fell_at') -- it bears more than that by now
+end
 if cut == '1' then next_step_after_cut() else next_step() end
 return {'moved'}

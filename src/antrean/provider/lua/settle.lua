@@ -14,7 +14,7 @@
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local BUSY_TIMES_MAX = 4 -- a place is kept for no more times a good answer's time
 local FALL_ROW = 5 -- so many failures of orders' calls in a row, and no good answer for so many times its usual time, are a fall
-local SILENCE = 1.2
+local SILENCE = 1.2 -- as in policy.py
 local ONE_FALL_MS = 3000 -- rows of failures that begin so close to each other are one fall
 
 local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, order = unpack(ARGV)
