@@ -9,23 +9,36 @@ from redis.asyncio import Redis
 
 from antrean.orders import keys
 from antrean.orders.holding import PAUSED
-from antrean.workers.dispatcher import MANY_OFFICES, PLAN_AHEAD, Capacity, Dispatcher
+from antrean.workers.capacity import BreakerCapacity
+from antrean.workers.dispatcher import (
+    MANY_OFFICES,
+    PLAN_AHEAD,
+    READY_MAX,
+    READY_S,
+    Capacity,
+    Dispatcher,
+    most_turns,
+    with_ready,
+)
 from antrean.workers.prober import QuotaTrial
 from orders_support import World
+from provider_support import Clock, make_breaker
 
 
 class Line:
-    """A dispatcher over a world and what it handed out. `capacity`: calls that may be in flight."""
+    """A dispatcher over a world and what it handed out. `capacity`: calls that may be in flight, each `call_s` long."""
 
-    def __init__(self, world: World, capacity: int, trial: QuotaTrial | None = None) -> None:
+    def __init__(
+        self, world: World, capacity: int, trial: QuotaTrial | None = None, call_s: float = 0.0
+    ) -> None:
         self.world = world
         self.handed_out: list[str] = []
-        self._capacity = capacity
+        self._capacity = Capacity(capacity, 1, provider_call_s=call_s)
         self.dispatcher = Dispatcher(world.store, self, self._enqueue, trial)
 
     async def capacity(self) -> Capacity:
         """As the upstream's limits say."""
-        return Capacity(self._capacity, 1)
+        return self._capacity
 
     async def _enqueue(self, order_ids: list[str]) -> None:
         self.handed_out += order_ids
@@ -89,3 +102,36 @@ async def test_a_pause_holds_what_was_planned(redis: Redis) -> None:
     assert not await line.step()
     await redis.hdel(keys.HOLDS, PAUSED)
     assert await line.step()
+
+
+@pytest.mark.parametrize(("call_s", "ready"), [(0.02, 10), (1.0, 2)])
+async def test_what_the_upstream_does_in_a_tenth_of_a_second_is_kept_ready(
+    redis: Redis, call_s: float, ready: int
+) -> None:
+    world = World(redis)
+    for _ in range(20):
+        await world.submit()
+    line = Line(world, 2, call_s=call_s)
+    await line.dispatcher.run_once()
+    assert len(line.handed_out) == 2 + ready
+
+
+@pytest.mark.parametrize("limit", [1, 4, 64, 1000])
+def test_what_is_kept_ready_has_bounds(limit: int) -> None:
+    counts = [with_ready(limit, call_s) for call_s in (0.0, 10.0, READY_S, 0.01, 0.0001)]
+    assert all(limit + 2 <= count <= limit + max(limit // 2, READY_MAX) for count in counts)
+    assert counts == sorted(counts)
+    assert counts[-1] == most_turns(limit)
+
+
+async def test_the_dispatcher_is_told_how_long_a_call_takes(redis: Redis) -> None:
+    clock = Clock()
+    breakers = [make_breaker(redis, clock, name=name) for name in ("provider", "adapter")]
+    for breaker, took_s in zip(breakers, (0.25, 4.0), strict=True):
+        for _ in range(40):
+            permit = await breaker.admit()
+            assert permit is not None
+            clock.pass_s(took_s)
+            await breaker.settle(permit, None, took_s)
+    capacity = await BreakerCapacity(*breakers).capacity()
+    assert (capacity.provider_call_s, capacity.adapter_call_s) == (0.25, 4.0)

@@ -41,7 +41,7 @@ from antrean.orders.resolve import Resolver
 from antrean.orders.vault import Vault
 from antrean.workers.calibration import Calibration
 from antrean.workers.capacity import BreakerCapacity
-from antrean.workers.dispatcher import Dispatcher, enqueuer, with_ready
+from antrean.workers.dispatcher import Dispatcher, enqueuer, most_turns
 from antrean.workers.jobs import order_of
 from antrean.workers.keeper import Keeper, Loop
 from antrean.workers.outbound import Outbound
@@ -146,7 +146,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         async with asyncio.timeout(claim_max_ms / 1000):
             return await run(order_of(job_id))
 
-    turns_max = with_ready(settings.upstream_concurrency_max) + with_ready(settings.adapter_concurrency_max)
+    turns_max = most_turns(settings.upstream_concurrency_max) + most_turns(settings.adapter_concurrency_max)
 
     async def close_sync() -> None:
         rq_redis.close()

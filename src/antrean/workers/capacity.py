@@ -27,7 +27,14 @@ class BreakerCapacity:
         except (RedisError, OSError) as error:
             raise StoreUnavailable("the breakers cannot be read") from error
         return Capacity(
-            provider.calls, adapter.calls, provider.trial, adapter.trial, provider.broken, adapter.broken
+            provider=provider.calls,
+            adapter=adapter.calls,
+            provider_trial=provider.trial,
+            adapter_trial=adapter.trial,
+            provider_broken=provider.broken,
+            adapter_broken=adapter.broken,
+            provider_call_s=provider.call_s,
+            adapter_call_s=adapter.call_s,
         )
 
 
@@ -35,11 +42,12 @@ class _Room(NamedTuple):
     calls: int
     trial: bool
     broken: bool
+    call_s: float
 
 
 async def _room(breaker: SharedBreaker) -> _Room:
     status, limit = await breaker.look()
     trial, broken = status.state is BreakerState.HALF_OPEN, status.state is not BreakerState.CLOSED
     if status.state is BreakerState.OPEN or limit.not_before is not None:
-        return _Room(0, False, broken)
-    return _Room(breaker.rules.half_open_permits if trial else limit.limit, trial, broken)
+        return _Room(0, False, broken, limit.baseline_s)
+    return _Room(breaker.rules.half_open_permits if trial else limit.limit, trial, broken, limit.baseline_s)
