@@ -27,7 +27,7 @@ from antrean.provider.breaker_status import BreakerStatus, Change, LimitStatus, 
 from antrean.provider.errors import ASKED_WAIT_MAX_S, ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
-from antrean.provider.pacing import HOLD_FIRST_S
+from antrean.provider.pacing import EVEN_FOR_S
 from antrean.provider.policy import (
     BreakerRules,
     BreakerState,
@@ -45,8 +45,6 @@ log = structlog.get_logger(__name__)
 SYSTEM = "antrean"
 #: Most characters of a reason and of an actor that are kept.
 TEXT_MAX = 200
-#: After a call was turned away calls begin in turn for so many seconds (`admit.lua`).
-ROWS_S = 60.0
 #: What can go wrong between us and Redis; a timeout of the socket is one of redis-py's own.
 REDIS_TROUBLE = (RedisError, OSError)
 
@@ -105,8 +103,8 @@ class SharedBreaker:
         self.machine.add_listeners(*listeners)
         self._probe_epoch: str | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        #: Until then (the loop's clock) a granted call may have to wait for its turn.
-        self._in_rows_until = 0.0
+        #: Until then (the loop's clock) calls start evenly spaced, so a granted one may have to wait.
+        self._even_until = 0.0
         # As far as was seen last, a good answer changes nothing but the number of free slots.
         self._calm = False
         self._leases: set[str] = set()
@@ -137,7 +135,7 @@ class SharedBreaker:
         end = loop.time() + wait_s
         while True:
             lease = uuid.uuid4().hex
-            at_once = loop.time() >= self._in_rows_until
+            at_once = loop.time() >= self._even_until
             answer = await self._admit_once(lease, retry, order, asked if at_once else None)
             code, state, epoch, step, wait_ms, _reason = answer
             self._see(state)
@@ -146,7 +144,7 @@ class SharedBreaker:
             if code in ("granted", "trial"):
                 self._hold(lease)
                 if asked_s:
-                    self._in_rows_until = loop.time() + ROWS_S
+                    self._even_until = loop.time() + EVEN_FOR_S
                 return await self._in_turn(Permit(lease, epoch, step, code == "trial"), asked_s)
             if code == "no_budget":
                 return None
@@ -326,7 +324,7 @@ class SharedBreaker:
         window_ms = int(self.rules.window_s * 1000)
         turned_away = isinstance(outcome, Unavailable) and outcome.sent
         if turned_away:
-            self._in_rows_until = asyncio.get_running_loop().time() + ROWS_S
+            self._even_until = asyncio.get_running_loop().time() + EVEN_FOR_S
         at_once = self._calm and weight is Weight.SUCCESS and slow == "0"
         if at_once:
             # As soon as this is in line to be sent: what asks behind it finds the slot free.
@@ -344,7 +342,6 @@ class SharedBreaker:
                 window_ms,
                 self.limiter.start,
                 "1" if turned_away else "0",
-                int(HOLD_FIRST_S * 1000),
                 "1" if order else "0",
             )
             self._see(row[1])

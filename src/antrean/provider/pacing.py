@@ -18,7 +18,7 @@ each step is as large as all of them so far, and it is forgotten once that is a 
 capacity). One refusal after a ceiling is then harmless, where a usual step might be a collapse.
 
 A second that was too full stays too full until it is over: few refusals more in it are no reason for a lower ceiling.
-What else a limit needs before an upstream that counts is evenness, see `lua/admit.lua`.
+Such an upstream also needs calls that start evenly spaced (EVEN_FOR_S), see `lua/admit.lua`.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ BACKGROUND_WEIGHT = 0.3
 BACKGROUND_MIN = 0.02
 #: From this share of a ceiling on, the limit is near it.
 NEAR = 0.95
+#: The limit counts as really used when at least this share of it was in flight at once.
+USED_UP = 0.9
 #: Slots of a step close below a ceiling: a whole one is taken in two steps, so that it is seen before the next.
 BELOW = 0.5
 #: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
@@ -67,6 +69,8 @@ HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
 #: The same after the cut that a first refusal makes at once: until the second that was too full is over.
 HOLD_FIRST_S = 1.2
+#: For this many seconds after a call was turned away, calls start evenly spaced instead of in bursts.
+EVEN_FOR_S = 60.0
 #: Weights of a new mean in the unloaded round trip. Better is believed soon, as far as it is more than CHANCE standard
 #: errors. Worse is believed soon only where it can hardly be of our making: with few calls in flight, or well below a
 #: ceiling. Under load it would let the limit creep upwards.
@@ -212,7 +216,7 @@ def _usual(background: float, calls: int) -> float:
 
 
 def _used_up(state: PaceState, sample: Sample) -> bool:
-    return sample.used_max >= math.ceil(0.9 * math.floor(state.limit))
+    return sample.used_max >= math.ceil(USED_UP * math.floor(state.limit))
 
 
 def _mean(sample: Sample) -> tuple[float, float]:

@@ -7,7 +7,6 @@
 --   ms to wait: until the call may begin (granted), until it may be asked for (open, later)
 local _, lease, lease_ms, trials_max, start, is_retry, earned, tokens_max, order = unpack(ARGV)
 
-local TURNS_FOR_MS = 60000 -- calls begin in turn for so long after one was turned away
 local TURN = 0.95 -- of the time that each of `limit` calls has in an even row of them; all of it would slow the row down
 local AHEAD = 0.05 -- a row is even enough while it is ahead by no more than this share of an answer
 local TURN_MAX_MS = 200 -- the longest wait for a turn
@@ -63,7 +62,7 @@ if trial then return answer('trial') end
 
 -- Calls that begin together end together, and their slots begin together anew. An upstream that counts the calls of a
 -- second finds five such bursts in one and four in another, and turns calls away at a pace that it bears.
-if order ~= '1' or NOW - num(L, 'busy_at') >= TURNS_FOR_MS then return answer('granted') end
+if order ~= '1' or NOW - num(L, 'busy_at') >= RULE.EVEN_FOR_MS then return answer('granted') end
 local answer_ms = 1000 * num(L, 'baseline')
 local turn = math.max(NOW, math.min(num(L, 'next_turn'), NOW + TURN_MAX_MS))
 redis.call('HSET', KEYS[5], 'next_turn', string.format('%.2f', turn + TURN * answer_ms / limit))

@@ -5,8 +5,8 @@
 -- keeps its place for longer: a server that has fallen over is not to be asked as fast as it refuses.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
 --       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked
---       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much,
---       '1' for an order's call (else a free question)
+--       all of us to wait, window (ms), limit at the start, '1' for "too busy", '1' for an order's call (else
+--       a free question)
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
 --          ms since a good answer,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline,
@@ -14,10 +14,9 @@
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local BUSY_TIMES_MAX = 4 -- a place is kept for no more times a good answer's time
 local FALL_ROW = 5 -- so many failures of orders' calls in a row, and no good answer for so many times its usual time, are a fall
-local SILENCE = 1.2 -- as in policy.py
 local ONE_FALL_MS = 3000 -- rows of failures that begin so close to each other are one fall
 
-local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, order = unpack(ARGV)
+local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, order = unpack(ARGV)
 
 local held = redis.call('ZREM', KEYS[6], lease)
 redis.call('ZREM', KEYS[3], lease)
@@ -83,24 +82,24 @@ if failed then
   if order == '1' and num(B, 'failed') == 1 then
     -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use, or nobody listens: that is no
     -- sign of load. What was on its way then may still be answered, and the row begin anew.
-    local from = weight ~= 'refused' and others + 1 >= 0.9 * math.floor(limit) and limit or 0
+    local from = weight ~= 'refused' and others + 1 >= RULE.USED_UP * math.floor(limit) and limit or 0
     if NOW - num(L, 'fell_seen') < ONE_FALL_MS then from = math.max(from, num(L, 'fell_from')) end
     L.fell_from = tostring(from)
     redis.call('HSET', KEYS[5], 'fell_from', L.fell_from, 'fell_seen', int(NOW))
   end
   if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
     -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
-    if limit >= 0.95 * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
+    if limit >= RULE.NEAR * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
     L.limit = tostring(math.max(1, others))
     -- With the limit hardly used, one refusal says little of where the room ends.
     L.ceiling = tostring(not_below_fall(math.min(limit, math.max(others + 1, 0.8 * limit))))
-    L.cut_until = int(NOW + tonumber(hold_ms))
+    L.cut_until = int(NOW + RULE.HOLD_FIRST_MS)
     L.hold_until = int(math.max(num(L, 'hold_until'), num(L, 'cut_until')))
     redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until, 'cut_until', L.cut_until)
     next_step_after_cut()
   end
   local silent_ms = NOW - num(B, 'good_at')
-  if num(B, 'failed') >= FALL_ROW and silent_ms >= SILENCE * 1000 * num(L, 'baseline') then note_fall(start) end
+  if num(B, 'failed') >= FALL_ROW and silent_ms >= RULE.SILENCE * 1000 * num(L, 'baseline') then note_fall(start) end
 else
   if order == '1' and L.fall_noted == '1' then redis.call('HDEL', KEYS[5], 'fall_noted') end
   add('done', 1)
