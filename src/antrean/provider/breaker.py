@@ -32,12 +32,12 @@ from antrean.provider.policy import (
     BreakerRules,
     BreakerState,
     Weight,
-    Window,
     far_from_opening,
     judge,
     open_time_s,
     weigh,
 )
+from antrean.provider.settled import Settled
 
 log = structlog.get_logger(__name__)
 
@@ -347,7 +347,7 @@ class SharedBreaker:
             self._see(row[1])
             if row[0] == "counted":
                 self._tell_listeners(weight, outcome)
-                await self._judge(row, asked_s)
+                await self._judge(Settled.from_row(row, asked_s))
         except REDIS_TROUBLE as error:
             self._see(BreakerState.OPEN)
             log.warning("call not settled", breaker=self.name, error=type(error).__name__)
@@ -355,23 +355,18 @@ class SharedBreaker:
             if not at_once:  # the next must find what this may have moved
                 self.limiter.wake()
 
-    async def _judge(self, row: list[str], asked_wait_s: float) -> None:
-        _code, state, epoch, overridden = row[:4]
-        if overridden == "0":
-            calls, failures, slow, refused, failed, turned_away, silent_ms = map(int, row[4:11])
-            silent_s, usual_s = silent_ms / 1000, float(row[13])
-            window = Window(
-                calls, failures, slow, refused, failed, turned_away, silent_s, usual_s, asked_wait_s
-            )
-            self._calm = state == BreakerState.CLOSED and far_from_opening(window, self.rules)
-            move = judge(BreakerState(state), window, self.rules)
+    async def _judge(self, settled: Settled) -> None:
+        if not settled.overridden:
+            closed = settled.state is BreakerState.CLOSED
+            self._calm = closed and far_from_opening(settled.window, self.rules)
+            move = judge(settled.state, settled.window, self.rules)
             if move is not None:
-                await self._move(epoch, move.to, move.reason)
+                await self._move(settled.epoch, move.to, move.reason)
                 return
-        pace = self.limiter.judge(row[11:])
-        if pace is not None:
-            await self._run("pace", *pace)
-            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[12]))))
+        step = self.limiter.judge(settled)
+        if step is not None:
+            await self._run("pace", *step.args)
+            self.limiter.wake(step.slots)
 
     async def _move(self, epoch: str, to: BreakerState, reason: str) -> None:
         openings = 1

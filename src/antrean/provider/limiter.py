@@ -10,8 +10,10 @@ import asyncio
 import random
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from antrean.provider.pacing import PaceBounds, PaceState, Sample, due, next_limit
+from antrean.provider.pacing import PaceBounds, due, next_limit
+from antrean.provider.settled import Settled
 
 #: A waiting call asks again after about this many seconds when nobody of its own process gave a slot back.
 POLL_S = 0.05
@@ -33,6 +35,13 @@ class LimitRules:
     retry_tokens_max: float = 20.0
 
 
+class NextStep(NamedTuple):
+    """A new limit. `args`: those of `pace.lua`, which writes it; `slots`: how many more calls may be in flight."""
+
+    args: tuple[str | int | float, ...]
+    slots: int
+
+
 class FleetLimiter:
     """What one process knows of the fleet's limit: its rules, and who of its calls waits for a slot."""
 
@@ -46,36 +55,23 @@ class FleetLimiter:
         """The limit at the start and after a recovery."""
         return int(self.rules.bounds.clamp(self.rules.bounds.start))
 
-    def judge(self, settled: list[str]) -> tuple[str | int | float, ...] | None:
-        """Arguments for `pace.lua` when the step is due, from the tail of an answer of `settle.lua`."""
-        step, limit, baseline, ceiling, hold_ms, background, known = settled[:7]
-        answers, rtt, rtt2, done, errors, busy, used, age_ms, now_ms = settled[7:]
-        state = PaceState(
-            float(limit),
-            float(baseline),
-            float(ceiling),
-            float(hold_ms) / 1000,
-            float(background),
-            float(known),
-        )
-        sample = Sample(
-            answers=int(answers),
-            rtt_sum_s=float(rtt),
-            rtt_square_sum=float(rtt2),
-            done=int(done),
-            errors=int(errors),
-            busy=int(busy),
-            used_max=int(used),
-            age_s=int(age_ms) / 1000,
-            now_s=int(now_ms) / 1000,
-        )
+    def judge(self, settled: Settled) -> NextStep | None:
+        """The next step of the limit; None while the present one has not measured enough."""
+        state, sample = settled.pace, settled.sample
         if not due(state, sample):
             return None
         new = next_limit(state, sample, self.rules.bounds)
-        cut = "1" if new.limit < state.limit else "0"
-        until_ms = int(new.hold_until_s * 1000)
-        background = f"{new.background:.4f}"
-        return (step, new.limit, new.baseline_s, new.ceiling, until_ms, background, int(new.known), cut)
+        args = (
+            settled.step,
+            new.limit,
+            new.baseline_s,
+            new.ceiling,
+            int(new.hold_until_s * 1000),
+            f"{new.background:.4f}",
+            int(new.known),
+            "1" if new.limit < state.limit else "0",
+        )
+        return NextStep(args, slots=max(0, int(new.limit) - int(state.limit)))
 
     async def slot_freed(self, timeout_s: float) -> None:
         """Return when a call of this process ended, or after a short time, or after `timeout_s` seconds."""
