@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 from antrean.config.settings import Settings
 from antrean.orders import keys
 from antrean.orders.archive import Archive
+from antrean.orders.books import WIB
 from antrean.orders.documents import DocumentStore
 from antrean.orders.lease import alone
-from antrean.orders.ledger import WIB
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, LedgerArchiver
 from gateway_support import OFFICE, OTHER, Gateway, affix, purchase, running_gateway
 

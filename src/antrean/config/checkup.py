@@ -24,8 +24,8 @@ from antrean.config.settings import Settings
 from antrean.config.upstream import build_adapter
 from antrean.orders import keys, layout
 from antrean.orders.asking import asked
+from antrean.orders.books import PAID, accounts_of, difference_idr
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
-from antrean.orders.ledger import PAID, accounts_of, difference_idr
 from antrean.orders.model import StoreUnavailable
 from antrean.provider.errors import ProviderError
 

@@ -17,7 +17,8 @@ from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.routes_orders import own_order, shown_order
 from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
-from antrean.orders.ledger import WIB, Entry, Ledger, Selection, difference_idr
+from antrean.orders.books import WIB, Entry, Selection, difference_idr
+from antrean.orders.ledger import Ledger
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.view import rfc3339
 

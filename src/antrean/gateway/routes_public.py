@@ -16,8 +16,9 @@ from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
 from antrean.gateway.services import SERVICES, Seen, Services
 from antrean.orders.asking import asked
+from antrean.orders.books import difference_idr
 from antrean.orders.calls import read_calls
-from antrean.orders.ledger import Ledger, difference_idr
+from antrean.orders.ledger import Ledger
 from antrean.orders.model import StoreUnavailable
 
 log = structlog.get_logger(__name__)
