@@ -31,7 +31,7 @@ CLAIMS = ROOT + "claims"  # zset: claimed order id by the time of the claim
 STAMP_LOAD = ROOT + "stampload"  # set: those dispatched or claimed that are to be stamped
 LATER = ROOT + "later"  # zset: order id by the time before which it is not dispatched again
 WORKERS = ROOT + "workers"  # zset: worker id by its last heartbeat
-#: A worker beats every half second; one that was silent for so many ms is not counted as alive.
+#: A worker beats every half second. One that was silent for this long, in ms, counts as dead and has lost its claims.
 WORKER_SILENT_MS = 6000
 LEADER = ROOT + "leader"  # string: the worker that runs the keeper loops, with expiry
 FAIRNESS = ROOT + "fairness"  # hash: deficits of offices and the ring's cursor
@@ -72,7 +72,7 @@ LEASE = ROOT + "lease:"  # + name of some work → who does it just now, with ex
 RING = ROOT + "ring"  # hash: key id → the digest key sealed with it; so a wrong ring is noticed, too
 RING_RETIRED = ROOT + "ring:retired"  # set: ids of keys with which nothing is sealed again
 RING_SEEN = ROOT + "ring:seen"  # hash: key id → when (ms) a gateway last said that it seals with it
-#: A gateway says so every ten seconds at least; after so many ms of silence none of that key is alive.
+#: A gateway says so every ten seconds at least. After this much silence, in ms, no gateway with that key is alive.
 RING_SILENT_MS = 20_000
 PROMISES = ROOT + "promises"  # hash: order id → JSON of the range of times it was given
 PROMISES_KEPT = ROOT + "promises:kept"  # hash: how promises turned out → how many

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
+from antrean.provider.connection import PORTS
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import CallMeter, StampRequest
 from antrean.provider.signing import PDF_BYTES_MAX, check_pdf, check_ref, sign, signing_fields
 from antrean.provider.translate import Effect, lost
-from antrean.provider.wire import PORTS, Wire, reachable
+from antrean.provider.wire import Wire, reachable
 
 UPLOAD_PATH = "/uploaddoc2"
 SIGNING_PATH = "/keystamp/adapter/docSigningZ"

@@ -30,6 +30,9 @@ FORGET = struct.pack("ii", 1, 0)
 #: Where the kernel says how many ms ago it received the last bytes: tcpi_last_data_recv of linux/tcp.h.
 RECEIVED = struct.Struct("52xI")
 
+#: Default ports, by scheme.
+PORTS = {"http": 80, "https": 443}
+
 #: Scheme, host and port.
 Origin = tuple[str, str, int]
 

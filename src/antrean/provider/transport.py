@@ -29,7 +29,7 @@ import h11
 import httpx
 from aiohappyeyeballs import start_connection
 
-from antrean.provider.connection import Connection, Origin
+from antrean.provider.connection import PORTS, Connection, Origin
 
 #: Idle connections are closed after this many seconds, before a usual server (5 s and more) closes them: a request
 #: sent into a closing connection has an unknown outcome.
@@ -40,7 +40,6 @@ NEXT_ADDRESS_S = 0.25
 TLS_TURNS_MAX = 100
 #: What looking up and connecting raise; names that are none have the last three.
 NO_CONNECTION = (OSError, ValueError, RuntimeError, LookupError)
-PORTS = {"http": 80, "https": 443}
 
 Address = tuple[int, int, int, str, tuple[Any, ...]]
 

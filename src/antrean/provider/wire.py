@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from antrean.provider.connection import PORTS
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import CallMeter
 from antrean.provider.translate import Effect, lost, read_answer, transport_error
@@ -27,8 +28,6 @@ GRACE_TURNS = 32
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "antrean"}
 #: Addresses that are kept parsed.
 URLS_KEPT_MAX = 16
-#: Default ports, by scheme.
-PORTS = {"http": 80, "https": 443}
 
 
 class Wire:

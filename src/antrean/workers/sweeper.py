@@ -9,14 +9,13 @@ import structlog
 from redis.exceptions import RedisError
 from rq import Queue
 
+from antrean.orders import keys
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.store import OrderStore
 from antrean.workers.jobs import order_of
 
 log = structlog.get_logger(__name__)
 
-#: A worker that gave no sign of life for this long, in ms, has lost its claims.
-WORKER_LEASE_MS = 6000
 #: A dispatched order that RQ has no job for and nobody claimed goes back after this, in ms.
 DISPATCH_MAX_MS = 3000
 #: Most orders moved in one sweep, so that no script is long.
@@ -40,7 +39,7 @@ class Sweeper:
         except (RedisError, OSError) as error:
             raise StoreUnavailable("RQ's queue cannot be read") from error
         swept = await self._store.sweep(
-            lease_ms=WORKER_LEASE_MS,
+            lease_ms=keys.WORKER_SILENT_MS,
             claim_max_ms=self._claim_max_ms,
             dispatch_max_ms=DISPATCH_MAX_MS,
             most=SWEEP_MAX,
