@@ -48,33 +48,11 @@ class BalanceWatch:
         # Read at the other end of the look, the books may name purchases that the balance does not show yet.
         drop = 0 if unnamed is None else unnamed - on_the_way
         if drop > 0:
-            if self._drops_in_a_row == LOOKS_MIN - 1:
-                walk = await self._what_the_list_knows()
-                self._strange = walk.strange
-                left = drop - walk.taken - walk.strange
-                if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
-                    # Orders in hand may be the rest of it; those of dead workers are free by the next look.
-                    self._put_off += 1
-                    return False
-            self._drops_in_a_row += 1
-            # An account at its end buys nothing anyway: said of it is the quota, until that is back.
-            ended = QUOTA in after.holds and balance <= 0
-            if self._drops_in_a_row > LOOKS_MIN and not held and not ended:
-                text = (
-                    f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
-                )
-                if self._strange:
-                    text += (
-                        f". {self._strange} serial numbers on the account's list are of orders that are not in "
-                        "these books: was a backup restored?"
-                    )
-                if self._unread:
-                    text += ". The account's list, which may know of them, can not be read"
-                await self._store.hold(BALANCE, text, "balance watch")
-                log.error("balance unexplained", stamps=drop)
-            return self._drops_in_a_row <= LOOKS_MIN
+            # An account without stamps buys nothing anyway: the quota hold says why, until the quota is back.
+            used_up = QUOTA in after.holds and balance <= 0
+            return await self._dropped(drop, may_hold=not held and not used_up)
         self._drops_in_a_row = self._put_off = 0
-        if held and drop <= 0 and unnamed is not None:
+        if held and unnamed is not None:
             await self._store.unhold(BALANCE, "balance watch")
             log.warning("balance explained again")
         if quiet:
@@ -82,6 +60,34 @@ class BalanceWatch:
                 log.info("balance went up", stamps=-unnamed)
             await self._store.account.set_baseline(balance, account.bought)
         return False
+
+    async def _dropped(self, drop: int, *, may_hold: bool) -> bool:
+        """One look that shows `drop` stamps gone that nothing explains; True where the next look must come soon."""
+        if self._drops_in_a_row == LOOKS_MIN - 1:
+            walk = await self._what_the_list_knows()
+            self._strange = walk.strange
+            left = drop - walk.taken - walk.strange
+            if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
+                # Orders in hand may be the rest of it; those of dead workers are free by the next look.
+                self._put_off += 1
+                return False
+        self._drops_in_a_row += 1
+        if self._drops_in_a_row > LOOKS_MIN and may_hold:
+            await self._store.hold(BALANCE, self._evidence(drop), "balance watch")
+            log.error("balance unexplained", stamps=drop)
+        return self._drops_in_a_row <= LOOKS_MIN
+
+    def _evidence(self, drop: int) -> str:
+        """What ops are told, who have to decide."""
+        text = f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
+        if self._strange:
+            text += (
+                f". {self._strange} serial numbers on the account's list are of orders that are not in these books: "
+                "was a backup restored?"
+            )
+        if self._unread:
+            text += ". The account's list, which may know of them, can not be read"
+        return text
 
     async def _what_the_list_knows(self) -> Walk:
         """A walk to the list's end. One that can not be read leaves the look undecided, but not for ever."""

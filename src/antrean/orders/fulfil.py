@@ -22,7 +22,7 @@ from antrean.orders.holding import QUOTA
 from antrean.orders.insist import insist
 from antrean.orders.intent import Intent, looked_at
 from antrean.orders.layout import NewerLayout
-from antrean.orders.model import ClaimLost, StoreUnavailable
+from antrean.orders.model import ClaimLost, Order, Placement, StoreUnavailable, Taxpayer
 from antrean.orders.pictures import PictureFiles, Pictures, beside
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -174,17 +174,8 @@ class Fulfiller:
             log.error("who pays can not be read", why=str(error))
             return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
         self._intend(turn, State.BUYING, "asking for a serial number")
-        request = GenerateRequest(
-            order_ref=order.id,
-            type_code=order.document.type_code,
-            document_number=order.document.number,
-            document_date=order.document.date,
-            identity_type=taxpayer.identity_type,
-            identity_number=taxpayer.identity_number,
-            name=taxpayer.name,
-        )
         try:
-            generated = await self._provider.generate(request, turn.meter)
+            generated = await self._provider.generate(_generate_request(order, taxpayer), turn.meter)
         except QuotaExhausted:
             if await self._record(lambda: self._store.hold(QUOTA, "", "upstream")):
                 turn.forgive()
@@ -199,7 +190,11 @@ class Fulfiller:
             return await self._unavailable(turn, error)
         except OutcomeUnknown as error:
             return await self._doubt(turn, error)
-        op = self._op()
+        return await self._record_purchase(turn, generated)
+
+    async def _record_purchase(self, turn: Turn, generated: Generated) -> Outcome:
+        """Write down the SN that generate answered with. It is paid for, so it is never dropped."""
+        order, op = turn.order, self._op()
         if order.kind == "purchase" and beside(generated.qr_png):
             # Nothing is left to do: it leaves with `bought`, in one write, and stands only on that.
             turn.ending = self._end(turn)
@@ -336,20 +331,7 @@ class Fulfiller:
             self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement
             stamped = await self._provider.stamp(
-                StampRequest(
-                    order_ref=order.id,
-                    attempt_ref=f"{order.id}-{order.fence}",
-                    serial_number=order.serial_number,
-                    qr_png=qr,
-                    pdf=pdf,
-                    page=at.page,
-                    llx=at.x,
-                    lly=at.y,
-                    urx=at.x + at.width,
-                    ury=at.y + at.height,
-                    retry=order.stamp_tried,
-                ),
-                turn.meter,
+                _stamp_request(order, order.serial_number, at, qr, pdf), turn.meter
             )
             sha256 = await self._verify(pdf, stamped, at.page)
             await self._keep_stamped(order.id, stamped)
@@ -480,6 +462,34 @@ class Fulfiller:
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
+
+
+def _generate_request(order: Order, taxpayer: Taxpayer) -> GenerateRequest:
+    return GenerateRequest(
+        order_ref=order.id,
+        type_code=order.document.type_code,
+        document_number=order.document.number,
+        document_date=order.document.date,
+        identity_type=taxpayer.identity_type,
+        identity_number=taxpayer.identity_number,
+        name=taxpayer.name,
+    )
+
+
+def _stamp_request(order: Order, serial_number: str, at: Placement, qr: bytes, pdf: bytes) -> StampRequest:
+    return StampRequest(
+        order_ref=order.id,
+        attempt_ref=f"{order.id}-{order.fence}",
+        serial_number=serial_number,
+        qr_png=qr,
+        pdf=pdf,
+        page=at.page,
+        llx=at.x,
+        lly=at.y,
+        urx=at.x + at.width,
+        ury=at.y + at.height,
+        retry=order.stamp_tried,
+    )
 
 
 def _is_away(error: Exception) -> bool:
