@@ -8,11 +8,12 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from antrean.config.urls import SENTINEL_SCHEMES, url_parts
 from antrean.orders.vault import parse_ring
 
 #: Longest path of a unix socket we use, in bytes; Linux takes 107 and a closing zero.
@@ -35,7 +36,6 @@ _NO_BASE = (
     "in a password write %23 for #, %3F for ?, %20 for a space"
 )
 
-SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 #: What may stand behind the hosts: a database, or a service and a database.
 _REDIS_PATHS = {name: re.compile(r"(?:/\d{0,5})?/?") for name in ("redis", "rediss")} | {
     name: re.compile(r"/[A-Za-z0-9._-]+(?:/\d{0,5})?/?") for name in SENTINEL_SCHEMES
@@ -301,15 +301,6 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings once a process. Raises pydantic.ValidationError with the variables at fault."""
     return Settings()
-
-
-def url_parts(url: str) -> SplitResult:
-    """`urlsplit` for URLs of ours: it refuses an IPv6 address among several hosts. Raises ValueError."""
-    scheme, separator, rest = url.partition("://")
-    if scheme.lower() not in SENTINEL_SCHEMES:
-        return urlsplit(url)
-    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
-    return urlsplit(f"{scheme}{separator}hosts{rest.removeprefix(hosts)}")._replace(netloc=hosts)
 
 
 def _url(value: str, *schemes: str) -> str:
