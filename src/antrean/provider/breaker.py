@@ -3,9 +3,9 @@
     admit ──▶ Permit ──▶ (the call) ──▶ settle ──▶ judge ──▶ move
     claim_probe ──▶ (one free question) ──▶ probe_result ──▶ move
 
-Scripts count and hand out leases atomically; the decision is made here by the pure rules, and written by a
-script that takes it once for one epoch. Several workers may come to the same decision; only the first one
-counts. A worker that dies in between leaves it to the next call. Redis away means open: no permit, no call.
+Scripts count and hand out leases atomically. The decision is made here, by the pure rules, and written by a script
+that accepts one decision per epoch: several workers may come to the same one, and only the first counts. Where a
+worker dies in between, the next call decides. Redis away means open: no permit, no call.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from antrean.provider.settled import Settled
 
 log = structlog.get_logger(__name__)
 
-#: Who moves the breaker when nobody in particular does.
+#: The actor in the history where no person moved the breaker.
 SYSTEM = "antrean"
-#: Most characters of a reason and of an actor that are kept.
+#: Longest reason and longest actor that are kept, in characters.
 TEXT_MAX = 200
-#: What can go wrong between us and Redis; a timeout of the socket is one of redis-py's own.
+#: What can go wrong between us and Redis. A socket timeout is a RedisError as well.
 REDIS_TROUBLE = (RedisError, OSError)
 
 
@@ -67,7 +67,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The right to ask one free question. `after_trial`: the last trial failed, so what it asked is to be asked."""
+    """The right to ask one free question.
+
+    `after_trial`: the last trial failed, so the question goes to the same host as the trial did.
+    """
 
     after_trial: bool
 
@@ -105,7 +108,7 @@ class SharedBreaker:
         self._background: set[asyncio.Task[Any]] = set()
         #: Until then (the loop's clock) calls start evenly spaced, so a granted one may have to wait.
         self._even_until = 0.0
-        # As far as was seen last, a good answer changes nothing but the number of free slots.
+        # As last seen, a good answer would change nothing but the number of free slots.
         self._calm = False
         self._leases: set[str] = set()
         self._beat: asyncio.Task[None] | None = None
@@ -122,14 +125,17 @@ class SharedBreaker:
     ) -> Permit | None:
         """The right to make one call, waiting at most `wait_s` seconds for a free slot.
 
-        `order`: it is a call for an order, and so may be the trial of a half-open breaker; a free question is not.
-        `asked`: told when a permit was asked for, of the sorted set that will hold it and of its name there. What it
-        asks Redis in turn leaves in the same write, and finds the permit there or not. Not told for a minute after
-        calls were turned away: then one that is let through may have to wait for its turn.
+        `order`: the call is for an order, so it may be the trial of a half-open breaker. A free question may not.
 
-        None where `retry` is set and the retry budget is spent. Raises NotAdmitted: with `refused_by_breaker`
-        where the breaker is open, its trials are taken, no slot came free or Redis is away; without it, and with
-        `retry_after_s`, where the upstream has asked everyone to wait for longer than `wait_s`.
+        `asked` is called as soon as a permit was asked for, with the sorted set that will hold the permit and its
+        name in that set. What it sends to Redis leaves in the same write, so a script can check there whether the
+        permit was granted. It is not called for a minute after a call was turned away: a permit may then have to wait
+        for its turn.
+
+        Returns None where `retry` is set and the retry budget is spent. Raises NotAdmitted:
+
+        - with `refused_by_breaker` where the breaker is open, its trials are taken, no slot came free or Redis is away;
+        - without it, and with `retry_after_s`, where the upstream has asked everyone to wait for longer than `wait_s`.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
@@ -170,13 +176,13 @@ class SharedBreaker:
         timed: bool = True,
         order: bool = True,
     ) -> None:
-        """End the call of `permit`: None for a good answer, else what it raised, or its weight.
+        """End the call of `permit`. `outcome`: None for a good answer, else what the call raised, or its weight.
 
-        `timed`: its duration tells how loaded the upstream is. Only calls of one kind can be compared. `order`: it was
-        made for an order, and is no free question.
+        `duration_s`: how long it took. `timed`: that tells how loaded the upstream is; only calls of one kind can be
+        compared. `order`: it was made for an order and is no free question.
 
-        A permit of an earlier epoch gives back its lease and says nothing. Never raises, so that the result of the
-        call is not lost with it; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
+        A permit of an earlier epoch gives its lease back and counts for nothing. Never raises, so that the result of
+        the call is not lost; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
         """
         await asyncio.shield(self.settle_soon(permit, outcome, duration_s, timed=timed, order=order))
 
@@ -189,7 +195,7 @@ class SharedBreaker:
         timed: bool = True,
         order: bool = True,
     ) -> asyncio.Task[None]:
-        """`settle`, begun and not waited for: it leaves in one write with what the caller asks Redis next."""
+        """Start `settle` without waiting for it: it leaves in one write with what the caller asks Redis next."""
         self._leases.discard(permit.lease)
         work = asyncio.ensure_future(self._settle(permit, outcome, duration_s, timed, order))
         self._keep(work)
@@ -198,7 +204,10 @@ class SharedBreaker:
     # ---- the probe
 
     async def claim_probe(self) -> Probe | None:
-        """For one caller of the whole fleet in an interval, while a probe is of use. None with Redis away."""
+        """The right to probe, for one caller of the whole fleet per interval; None for the others.
+
+        None also while no probe is of use, and with Redis away.
+        """
         try:
             code, state, epoch = await self._run("claim_probe", int(self.rules.probe_interval_s * 1000))
         except REDIS_TROUBLE:
@@ -210,9 +219,10 @@ class SharedBreaker:
         return Probe(after_trial=code == "after_trial") if granted else None
 
     async def probe_result(self, ok: bool, reason: str) -> None:
-        """What the claimed probe found: open becomes half-open, an idle half-open one closes; bad: it waits on.
+        """Report what the claimed probe found.
 
-        A result that is older than the breaker's last change is ignored. Raises RedisError.
+        `ok`: an open breaker becomes half-open, and a half-open one that no order tried closes. Not ok: the breaker
+        stays or becomes open. A result that is older than the breaker's last change is ignored. Raises RedisError.
         """
         epoch, self._probe_epoch = self._probe_epoch, None
         if epoch is None:
@@ -327,7 +337,7 @@ class SharedBreaker:
             self._even_until = asyncio.get_running_loop().time() + EVEN_FOR_S
         at_once = self._calm and weight is Weight.SUCCESS and slow == "0"
         if at_once:
-            # As soon as this is in line to be sent: what asks behind it finds the slot free.
+            # As soon as this is queued for sending: whoever asks Redis after it finds the slot free.
             asyncio.get_running_loop().call_soon(self.limiter.wake)
         try:
             row = await self._run(
@@ -352,7 +362,7 @@ class SharedBreaker:
             self._see(BreakerState.OPEN)
             log.warning("call not settled", breaker=self.name, error=type(error).__name__)
         finally:
-            if not at_once:  # the next must find what this may have moved
+            if not at_once:  # who waits must see the state that this call may have changed
                 self.limiter.wake()
 
     async def _judge(self, settled: Settled) -> None:

@@ -1,7 +1,8 @@
-"""One limit of calls in flight for the fleet, and one retry budget: the side of them that a process holds.
+"""The fleet's one limit of calls in flight and its one retry budget: what a single process does about them.
 
-The leases and the limit live in Redis and are taken and given back by the breaker's scripts, so that a call costs
-two round trips in all. Here is what those scripts are told, the judging of a step, and the waiting for a slot.
+The leases and the limit live in Redis. The breaker's scripts take them and give them back, so that a call costs two
+round trips in all. Here are the rules that those scripts are given, the judging of a step, and the waiting for a
+slot.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ POLL_SPREAD_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """`lease_s`: after so many seconds the slot of a worker that died is free again. One that lives renews it three
-    times as often, so that a call may last longer.
+    """`lease_s`: seconds after which the slot of a dead worker is free again. A living worker renews its leases three
+    times as often, so a call may last longer.
 
-    `retry_share`: retries per call, over all workers; unused ones add up to `retry_tokens_max`.
+    `retry_share`: retries earned per call, over all workers; unused ones add up to at most `retry_tokens_max`.
     """
 
     bounds: PaceBounds
@@ -89,6 +90,6 @@ class FleetLimiter:
                 self._waiting.remove(turn)
 
     def wake(self, slots: int = 1) -> None:
-        """So many slots may have come free: let those that wait longest ask again."""
+        """`slots` may have come free: let as many of those who wait longest ask again."""
         for _ in range(min(slots, len(self._waiting))):
             self._waiting.popleft().set_result(None)

@@ -48,17 +48,17 @@ from antrean.provider.translate import LoginFailed
 T = TypeVar("T")
 
 
-#: Calls for orders: they alone are trials of a half-open breaker, since a server may answer free questions and do
-#: nothing else. The pace goes by those whose round trip shows the load.
+#: Calls for orders. Only they may be trials of a half-open breaker, since a server may answer free questions and do
+#: nothing else. The pace follows those whose round trip shows the load.
 ORDER_CALLS = frozenset({"generate", "stamp", "qr_image"})
 TIMED = frozenset({"generate", "stamp"})
 
 
 class Adapter(Provider, Protocol):
-    """A provider that can also be probed, and asked for its token apart."""
+    """A provider that can also be probed, and that gets its token in a step of its own."""
 
     async def probe(self, after_trial: bool = False) -> None:
-        """One free call, near what the trials ask where the last one failed. Raises ProviderError."""
+        """One free call. `after_trial`: to the host that the last, failed trial called. Raises ProviderError."""
         ...
 
     async def adapter_reachable(self) -> None:
@@ -78,7 +78,7 @@ class Adapter(Provider, Protocol):
         ...
 
 
-#: Told of every call that ended: its name, its outcome and how long it took, in seconds. Must not raise.
+#: Called for every call that ended, with its name, its outcome and its duration in seconds. Must not raise.
 Watch = Callable[[str, str, float], None]
 
 
@@ -107,8 +107,11 @@ def outcome_name(outcome: BaseException | Weight | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """At most `attempts` in all, none begun `total_s` seconds after the first; a pause is drawn from
-    [0, min(pause_max_s, pause_first_s doubled each time)], and begins after what Retry-After asks, if that is short."""
+    """At most `attempts` in all, and none begun later than `total_s` seconds after the first.
+
+    The pause before a repetition is drawn from [0, min(pause_max_s, pause_first_s doubled each time)] and added to what
+    Retry-After asks. A call that asks for more than `asked_max_s` is not repeated here.
+    """
 
     attempts: int = 3
     total_s: float = 5.0
@@ -188,7 +191,7 @@ class ResilientProvider:
         try:
             await self._through(self._provider, "login", self._adapter.ensure_token)
         except NotAdmitted as error:
-            # Not this call's breaker: the caller must wait, since the one it watches is closed.
+            # The refusal is not from the signing breaker, which the caller watches, so it is told how long to wait.
             wait_s = error.retry_after_s or self._provider.rules.probe_interval_s
             raise NotAdmitted(
                 "no token can be had while the upstream is away", retry_after_s=wait_s
