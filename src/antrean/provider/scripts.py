@@ -18,9 +18,9 @@ from redis.exceptions import NoScriptError
 from antrean.provider import pacing, policy
 
 Arg = str | int | float
-#: Scripts that stand for themselves; all others begin with `_gate.lua`.
+#: Scripts that stand alone; all others begin with `_gate.lua`.
 PLAIN = frozenset({"token_release", "token_forget"})
-#: Scripts that write nothing, and so answer where the server refuses all that might write.
+#: Scripts that write nothing, so that they also work where the server refuses every write.
 LOOKS = frozenset({"status"})
 #: The constants of the rules that scripts use, by the name that the scripts give them.
 RULES = {
@@ -53,9 +53,9 @@ DIGESTS = {
 
 
 async def run(redis: Redis, name: str, keys: Sequence[str], *args: Arg) -> Any:
-    """Run one script once. Raises redis.exceptions.RedisError; nothing is resent.
+    """Run one script once. Raises redis.exceptions.RedisError; no command is sent twice.
 
-    A server that does not know the script has not run it, so sending its source then is no repetition.
+    A server that does not know the script has not run it, so sending the source then is no repetition.
     """
     try:
         return await redis.evalsha(DIGESTS[name], len(keys), *keys, *args)  # type: ignore[no-untyped-call, misc, unused-ignore]
