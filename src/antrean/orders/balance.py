@@ -1,4 +1,4 @@
-"""Watches the account's balance: a drop that nothing explains stops purchases and says so loudly."""
+"""Watches the account's balance: a drop that nothing explains stops purchases, and ops are told."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
 
-#: Looks in a row that must show the same kind of drop before purchases stop.
+#: After this many looks in a row that show a drop, the next one stops purchases.
 LOOKS_MIN = 2
-#: Times that this is put off because orders in hand may explain the drop.
+#: How often that is put off because orders in hand may explain the drop.
 PUT_OFF_MAX = 3
-#: Readings of the account's list that failed after which a drop counts without it.
+#: After this many failed readings of the account's list, a drop counts without the list.
 UNREAD_MAX = 5
 
 
 class BalanceWatch:
-    """One step compares the balance with our books, and keeps the baseline that the resolver goes by."""
+    """One step compares the balance with our books, and keeps the baseline that the resolver uses."""
 
     def __init__(self, store: OrderStore, provider: Provider, resolver: Resolver) -> None:
         self._store = store
@@ -45,7 +45,7 @@ class BalanceWatch:
         unnamed = account.unnamed(balance)
         quiet = on_the_way == 0 and books.bought == account.bought
         held = BALANCE in after.holds
-        # Read at the other end of the look, the books may name purchases that the balance does not show yet.
+        # The books were read again after the balance, so they may name purchases that the balance does not show yet.
         drop = 0 if unnamed is None else unnamed - on_the_way
         if drop > 0:
             # An account without stamps buys nothing anyway: the quota hold says why, until the quota is back.
@@ -90,7 +90,7 @@ class BalanceWatch:
         return text
 
     async def _what_the_list_knows(self) -> Walk:
-        """A walk to the list's end. One that can not be read leaves the look undecided, but not for ever."""
+        """Walk to the list's end. A list that can not be read leaves this look undecided, but not for ever."""
         try:
             walk = await self._resolver.walk(None)
         except ProviderError as error:
