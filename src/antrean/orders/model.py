@@ -24,7 +24,7 @@ _LAST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def moment(ms: float) -> datetime:
-    """A time in ms since the epoch. What nobody ever gave out, such as an id, may name a later one than there is."""
+    """A time in ms since the epoch. One beyond the calendar, as an invented id may name, becomes its last day."""
     return datetime.fromtimestamp(min(ms / 1000, _LAST_S), UTC)
 
 
@@ -163,7 +163,7 @@ class Order:
 
     @property
     def decisions(self) -> list[str]:
-        """What a person may decide of it while it waits for one. `auto` also where it is not named: it picks one."""
+        """What a person may decide while the order waits for one. `auto` always works: it picks what fits."""
         if self.serial_number is None:
             return ["ask", "not_bought", "refund"]
         return ["auto", "new_serial", "refund"] if self.owns_serial else ["auto", "cancel"]
