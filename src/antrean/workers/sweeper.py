@@ -1,4 +1,4 @@
-"""Puts back what lost its job, its worker or its claim (PROMISES: nothing gets stuck)."""
+"""Puts back orders that lost their job, their worker or their claim (promise 3: nothing gets stuck)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antrean.workers.jobs import order_of
 
 log = structlog.get_logger(__name__)
 
-#: A dispatched order that RQ has no job for and nobody claimed goes back after this, in ms.
+#: A dispatched order that nobody claimed, and for which RQ has no job, goes back to its lane after this, in ms.
 DISPATCH_MAX_MS = 3000
 #: Most orders moved in one sweep, so that no script is long.
 SWEEP_MAX = 1000
@@ -53,9 +53,9 @@ class Sweeper:
 def waiting_jobs(queue: Queue) -> Callable[[], Awaitable[list[str]]]:
     """Ids of the jobs that RQ still has to give out; the queue is short by design.
 
-    Ours takes a job without RQ's intermediate list; with a plain `rq worker` it stands there for milliseconds. One that
-    is there at two looks in a row was taken by a worker that died or lost its connection just then: it is dropped,
-    and counts as no job.
+    Our worker takes jobs without RQ's intermediate list. With a plain `rq worker` a job is in that list for
+    milliseconds. One that is there at two looks in a row was taken by a worker that died or lost its connection just
+    then, so it is dropped and counts as no job.
     """
     seen_before: set[bytes] = set()
 
