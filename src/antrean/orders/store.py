@@ -427,10 +427,6 @@ class OrderStore:
         orders = [await self.get(order_id.decode()) for order_id in found]
         return [order for order in orders if order is not None]
 
-    async def restore(self, order_id: str) -> None:
-        """Put a dispatched order that was not claimed back into its lane."""
-        await self._run("restore", order_id)
-
     # ---- the keeper's side
 
     async def lead(self, worker: str, lease_ms: int) -> bool:
