@@ -103,7 +103,7 @@ class OrderError:
 class Order:
     """One order's record, read from its hash. Times in ms since the epoch.
 
-    Nobody changes one. It is not frozen because Python makes each field of a frozen one by a call, and it has 33.
+    Nobody changes one. It is not frozen because Python makes each field of a frozen one by a call, and it has 31.
     """
 
     id: str
@@ -133,8 +133,6 @@ class Order:
     #: Upstream calls made for it; of these, those that do not count against it.
     calls: int
     forgiven: int
-    intent_at_ms: int | None
-    intent_balance: int | None
     ticket_number: int
     ticket_token: str
     score: float
@@ -204,8 +202,6 @@ class Order:
             stamp_tried=False,
             calls=0,
             forgiven=0,
-            intent_at_ms=None,
-            intent_balance=None,
             ticket_number=int(number),
             ticket_token=token,
             score=float(score),
@@ -225,7 +221,6 @@ class Order:
         seen = body.taxpayer
         personal = raw.get(b"pii") or seen
         code, _, message = text.get("err", "").partition("\n")
-        intent = text.get("intent", "").split("|")
         return cls(
             id=text["id"],
             office=text["office"],
@@ -249,8 +244,6 @@ class Order:
             stamp_tried=text.get("tried") == "1",
             calls=int(text["calls"]),
             forgiven=int(text.get("forgiven") or 0),
-            intent_at_ms=int(intent[0]) if intent[0] else None,
-            intent_balance=int(intent[1]) if len(intent) > 1 and intent[1] else None,
             ticket_number=int(text["number"]),
             ticket_token=text["token"],
             score=float(text["score"]),
