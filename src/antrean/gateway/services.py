@@ -47,8 +47,6 @@ READY_S = 1.0
 #: A check of readiness that takes longer than this, in seconds, is a no.
 READY_TIMEOUT_S = 1.5
 PACE_S = 1.0
-#: Spans of ten seconds in which a pace is looked for where nothing was completed lately: as long as they are kept.
-LAST_KNOWN_SPANS = 120
 #: How often those who wait are told of a hold or breaker that came or went, in seconds.
 HOLDS_EVERY_S = 1.0
 #: Sign-ins with one key: each keeps a session in Redis until its end.
@@ -170,8 +168,8 @@ class Services:
         outlook, pace = (await self.seen()).outlook, await self.pace()
         now_ms = outlook.situation.now_ms
         per_s = eta.per_second(pace.completed, pace.elapsed_s)
-        if per_s is None:
-            per_s = eta.last_known(await store.completions(now_ms, LAST_KNOWN_SPANS))
+        if per_s is None:  # nothing was completed lately: the last known pace, as far back as counts are kept
+            per_s = eta.last_known(await store.completions(now_ms, eta.SPANS_KEPT))
         return lateness.misses(
             await store.lanes.dues(), outlook.places, per_s, now_ms, lateness.stopped_lanes(outlook)
         )

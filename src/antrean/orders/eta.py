@@ -16,6 +16,8 @@ from dataclasses import dataclass
 #: Length of one span in which completions are counted, in seconds, and how many are looked at: 5 minutes.
 SPAN_S = 10
 SPANS = 30
+#: The counts of this many spans are kept: 20 minutes.
+SPANS_KEPT = 120
 #: The pace is taken from the fewest of the last spans that saw ENOUGH completions; with fewer than LEAST in all: no
 #: pace.
 WINDOWS = (2, 6, SPANS)
@@ -105,6 +107,11 @@ class Course:
 
 
 CALM = Course()
+
+
+def lua_names() -> dict[str, str]:
+    """How completions are counted, as the scripts write it (`SPAN.MS`), and what stands for it."""
+    return {"SPAN.MS": str(SPAN_S * 1000), "SPAN.KEPT_S": str(SPAN_S * SPANS_KEPT)}
 
 
 def per_minute(completed: Sequence[int], elapsed_s: float) -> float:

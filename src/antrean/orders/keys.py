@@ -43,7 +43,7 @@ INDEX_ALL = ROOT + "index"  # zset: order id by its number in the sequence
 INDEX_OFFICE = ROOT + "index:"  # + office → the same for one office
 COUNTS = ROOT + "counts"  # hash: state → how many orders; "open" → how many not at their end
 COUNTS_OFFICE = ROOT + "counts:"  # + office → the same for one office
-DONE = ROOT + "done:"  # + number of a 10-second bucket → orders completed in it, kept 20 minutes
+DONE = ROOT + "done:"  # + number of a span (eta.py) → orders completed in it, kept for some spans
 
 ARCHIVED = ROOT + "archived"  # string: greatest sequence number of an order that went to the archive
 SERIAL_OWNER = ROOT + "sn"  # hash: SN → order that bought it, and "@<office>" once that is archived

@@ -147,9 +147,9 @@ local function write(o, state, note, set)
     if TERMINAL[state] and not TERMINAL[o.state] then count(o.office, 'open', -1) end
     if TERMINAL[o.state] and not TERMINAL[state] then count(o.office, 'open', 1) end
     if state == S.COMPLETED then
-      local bucket = K.DONE .. int(math.floor(NOW / 10000))
+      local bucket = K.DONE .. int(math.floor(NOW / SPAN.MS))
       redis.call('INCR', bucket)
-      redis.call('EXPIRE', bucket, 1200)
+      redis.call('EXPIRE', bucket, SPAN.KEPT_S)
     end
     if TERMINAL[state] then redis.call('ZADD', K.ERASE, int(NOW), o.id) end
     if o.hook ~= '' and (TERMINAL[state] or state == S.ATTENTION) then notice(o, state) end
