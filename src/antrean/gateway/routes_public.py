@@ -39,7 +39,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus' text. Without the store it lacks what is shared, and tells that this gateway accepts nothing."""
+    """Prometheus' text. With the store away it lacks what is shared, and says that this gateway accepts nothing."""
     services = request.app[SERVICES]
     ready = {what: not reasons for what, reasons in (await services.readiness()).items()}
     free_bytes = await asyncio.to_thread(_free_bytes, services.parts.settings.data_dir)
