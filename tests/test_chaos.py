@@ -33,15 +33,6 @@ async def state_is(stack: Stack, state: str, least: int = 1) -> None:
     await stack.until(reached)
 
 
-async def hits(stack: Stack, kind: str) -> int:
-    """How many calls a fault of the upstream has met."""
-    return int((await stack.sim_state())["fault_hits"].get(kind, 0))
-
-
-async def _hit(stack: Stack, kind: str, least: int) -> bool:
-    return await hits(stack, kind) >= least
-
-
 async def test_a_worker_killed_at_each_named_point_buys_nothing_twice_and_loses_nothing() -> None:
     async with running_stack(workers=1) as stack:
         # Affixes that are bought and wait for their stamp, for the points of stamping.
@@ -131,10 +122,10 @@ async def _replaced(stack: Stack, old: set[int]) -> bool:
 
 async def test_lost_and_late_answers_are_settled_and_nothing_is_bought_twice(stack: Stack) -> None:
     for kind, more, affixes in (("lost_answer", {}, 0), ("late_answer", {"delay_s": 5}, 4)):
-        before = await hits(stack, kind)
+        before = await stack.fault_hits(kind)
         await stack.fault(kind, ["generate"], rate=0.3, **more)
         await asyncio.gather(*await burst(stack, 30, affixes))
-        await stack.until(lambda kind=kind, before=before: _hit(stack, kind, before + 2))  # type: ignore[misc]
+        await stack.until_hit(kind, before + 2)
         await stack.no_faults()
     await stack.all_completed(90)
     await stack.assert_books_agree()
