@@ -146,20 +146,26 @@ async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     return response
 
 
+async def _answer_if_admitted(
+    services: Services, request: web.Request, route: Route | None, handler: _Next
+) -> web.StreamResponse:
+    if route is not None or request.path.startswith("/v1/"):
+        # Addresses under /v1/ that do not exist want a key as well, so a stranger cannot tell which do.
+        principal, allowance = await admit(services, request, route.access if route else None)
+        if principal is not None and allowance is not None:
+            request[PRINCIPAL] = principal
+            request[ALLOWANCE] = allowance
+    if (no_route := request.match_info.http_exception) is not None:
+        raise no_route
+    return await handler(request)
+
+
 async def _answer(
     services: Services, request: web.Request, route: Route | None, handler: _Next
 ) -> web.StreamResponse:
+    """The handler's answer. Whatever is raised instead becomes a Problem, which tells nothing of what is inside."""
     try:
-        wanted = request.match_info.http_exception
-        is_ours = route is not None or request.path.startswith("/v1/")
-        if is_ours:
-            principal, allowance = await admit(services, request, route.access if route else None)
-            if principal is not None and allowance is not None:
-                request[PRINCIPAL] = principal
-                request[ALLOWANCE] = allowance
-        if wanted is not None:
-            raise wanted
-        return await handler(request)
+        return await _answer_if_admitted(services, request, route, handler)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         raise Problem("method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}) from None
