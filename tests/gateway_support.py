@@ -106,6 +106,13 @@ class Gateway:
         assert_fits(method, path, answer.status, answer.content_type, whole)
         return answer
 
+    async def as_ops(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """What an ops key is answered, which must be a 200."""
+        answer = await self.call(method, path, role="ops", **more)
+        assert answer.status == 200, await answer.text()
+        found: dict[str, Any] = await answer.json()
+        return found
+
     async def submit(self, body: Any = None, key: str | None = None, **kwargs: Any) -> ClientResponse:
         """One submission with a key of its own."""
         headers = {"Idempotency-Key": key or f"key-{next(_numbers)}"} | kwargs.pop("headers", {})
@@ -171,6 +178,11 @@ def purchase(**changes: Any) -> dict[str, Any]:
         "webhook_url": None,
     }
     return body | changes
+
+
+def day_from_now(days: int) -> str:
+    """The day so many days from now, as the API takes it."""
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 def affix(document_id: str, **changes: Any) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import httpx
 import respx
 from redis.asyncio import Redis
 
-from antrean.provider.breaker import SharedBreaker
+from antrean.provider.breaker import Permit, SharedBreaker
+from antrean.provider.errors import Unavailable
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
 from antrean.provider.peruri import PeruriAdapter, PeruriConfig
-from antrean.provider.policy import BreakerRules
+from antrean.provider.policy import BreakerRules, BreakerState
 from antrean.provider.protocol import GenerateRequest, StampRequest
 from antrean.provider.token import SharedToken
 
@@ -148,3 +149,31 @@ def make_breaker(
         rng=random.Random(1),
         clock_ms=clock,
     )
+
+
+async def admitted(breaker: SharedBreaker) -> Permit:
+    """The right to make one call, which is there."""
+    permit = await breaker.admit()
+    assert permit is not None
+    return permit
+
+
+async def calls(breaker: SharedBreaker, times: int, outcome: Any = None, duration_s: float = 0.1) -> None:
+    """Calls one after another that all end alike."""
+    for _ in range(times):
+        await breaker.settle(await admitted(breaker), outcome, duration_s)
+
+
+async def opened(breaker: SharedBreaker) -> None:
+    """Open it by refused connections."""
+    await calls(breaker, 5, Unavailable("refused"))
+    assert (await breaker.status()).state is BreakerState.OPEN
+
+
+async def half_opened(breaker: SharedBreaker, clock: Clock) -> None:
+    """Open it, and let a probe find the upstream back."""
+    await opened(breaker)
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    assert (await breaker.status()).state is BreakerState.HALF_OPEN

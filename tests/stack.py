@@ -224,6 +224,18 @@ class Stack:
         found: dict[str, Any] = (await self.sim.get("/_sim/state")).json()
         return found
 
+    async def fault_hits(self, kind: str) -> int:
+        """How many calls a fault of the upstream has met since the simulator started."""
+        return int((await self.sim_state())["fault_hits"].get(kind, 0))
+
+    async def until_hit(self, kind: str, hits: int) -> None:
+        """Wait until a fault of the upstream has met so many calls."""
+
+        async def met() -> bool:
+            return await self.fault_hits(kind) >= hits
+
+        await self.until(met)
+
     async def fault(self, kind: str, scope: str | list[str] = "*", **more: Any) -> None:
         """Switch a fault of the upstream on."""
         answer = await self.sim.post("/_sim/faults", json={"kind": kind, "scope": scope, **more})

@@ -32,7 +32,7 @@ from antrean.provider.policy import (
     open_time_s,
     weigh,
 )
-from provider_support import Clock, make_breaker
+from provider_support import Clock, admitted, calls, half_opened, make_breaker, opened
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
@@ -45,30 +45,6 @@ def clock() -> Clock:
 @pytest.fixture
 def breaker(redis: Redis, clock: Clock) -> SharedBreaker:
     return make_breaker(redis, clock)
-
-
-async def admitted(breaker: SharedBreaker) -> Permit:
-    permit = await breaker.admit()
-    assert permit is not None
-    return permit
-
-
-async def calls(breaker: SharedBreaker, times: int, outcome: Any = None, duration_s: float = 0.1) -> None:
-    for _ in range(times):
-        await breaker.settle(await admitted(breaker), outcome, duration_s)
-
-
-async def opened(breaker: SharedBreaker) -> None:
-    await calls(breaker, 5, Unavailable("refused"))
-    assert (await breaker.status()).state is OPEN
-
-
-async def half_opened(breaker: SharedBreaker, clock: Clock) -> None:
-    await opened(breaker)
-    clock.pass_s(5)
-    assert await breaker.claim_probe()
-    await breaker.probe_result(True, "answered")
-    assert (await breaker.status()).state is HALF_OPEN
 
 
 @pytest.mark.parametrize(
@@ -532,138 +508,6 @@ async def test_redis_away_means_open() -> None:
     assert not await breaker.claim_probe()
     await breaker.settle(Permit("x", "1", "0", False), None, 0.1)
     await away.aclose()
-
-
-async def test_the_limit_is_one_for_all_and_a_waiting_call_takes_the_slot_that_comes_free(
-    redis: Redis, clock: Clock
-) -> None:
-    limits = LimitRules(PaceBounds(limit_max=2, start=2))
-    one, other = make_breaker(redis, clock, limits=limits), make_breaker(redis, clock, limits=limits)
-    first, _second = await admitted(one), await admitted(other)
-    with pytest.raises(NotAdmitted, match="no slot") as refused:
-        await other.admit(0.1)
-    assert refused.value.refused_by_breaker
-    waiting = asyncio.create_task(one.admit(5.0))
-    await asyncio.sleep(0)
-    await one.settle(first, None, 0.1)
-    assert await asyncio.wait_for(waiting, 2) is not None
-    assert (await one.look())[1].in_flight == 2
-
-
-@pytest.mark.parametrize("good", [4, 0], ids=["the tenth is good", "the tenth fails"])
-async def test_who_waits_behind_the_call_that_opens_it_asks_after_that(
-    redis: Redis, clock: Clock, good: int
-) -> None:
-    """A slot that a good answer frees is asked for in the same breath, but not where that may open the breaker."""
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=1, start=1)))
-    await calls(breaker, good)
-    await calls(breaker, 9 - good, OutcomeUnknown("lost"))
-    last = await admitted(breaker)
-    waiting = asyncio.create_task(breaker.admit(5.0))
-    while not breaker.limiter._waiting:
-        await asyncio.sleep(0)
-    await breaker.settle(last, None if good else OutcomeUnknown("lost"), 0.1)
-    with pytest.raises(NotAdmitted):
-        await waiting
-    assert (await breaker.status()).state is OPEN
-
-
-async def test_a_cancelled_admission_holds_nothing(redis: Redis, clock: Clock) -> None:
-    breaker = make_breaker(redis, clock)
-    waiting = [asyncio.create_task(breaker.admit(5.0)) for _ in range(10)]
-    await asyncio.sleep(0)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-    await breaker.aclose()
-    assert (await breaker.look())[1].in_flight == 0
-
-
-async def test_retry_after_holds_the_whole_fleet(redis: Redis, clock: Clock) -> None:
-    one, other = make_breaker(redis, clock), make_breaker(redis, clock)
-    await calls(one, 1, Unavailable("busy", sent=True, retry_after_s=7.0))
-    with pytest.raises(NotAdmitted) as refused:
-        await other.admit(0.5)
-    assert refused.value.retry_after_s == pytest.approx(7.0)
-    assert not refused.value.refused_by_breaker
-    clock.pass_s(7.1)
-    assert await other.admit() is not None
-
-
-async def test_an_upstream_that_asks_for_a_long_wait_is_away_until_a_probe_finds_it_back(
-    redis: Redis, clock: Clock
-) -> None:
-    breaker = make_breaker(redis, clock)
-    await calls(breaker, 20)
-    await calls(breaker, 1, Unavailable("busy", sent=True, retry_after_s=120.0))
-    status = await breaker.status()
-    assert (status.state, status.reason) == (OPEN, "the upstream asked us to wait for 120 s")
-    clock.pass_s(5)
-    assert await breaker.claim_probe()
-    await breaker.probe_result(True, "answered")
-    await calls(breaker, 1)
-    assert (await breaker.status()).state is CLOSED
-
-
-async def test_retries_are_at_most_a_tenth_of_calls(redis: Redis, clock: Clock) -> None:
-    fleet = [make_breaker(redis, clock) for _ in range(3)]
-    allowed = 0
-    for number in range(90):
-        breaker = fleet[number % 3]
-        await calls(breaker, 1)
-        permit = await breaker.admit(retry=True)
-        if permit is not None:
-            allowed += 1
-            await breaker.settle(permit, None, 0.1)
-    assert 7 <= allowed <= 9
-
-
-async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) -> None:
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=4)))
-    for _ in range(90):
-        permits = [await admitted(breaker) for _ in range((await breaker.look())[1].limit)]
-        clock.pass_s(0.2)
-        for permit in permits:
-            await breaker.settle(permit, None, 0.2)
-    assert (await breaker.look())[1].limit == 64
-    await half_opened(breaker, clock)
-    await calls(breaker, 1)
-    assert (await breaker.look())[1].limit <= 5
-
-
-@pytest.mark.parametrize(
-    ("timed", "error", "grows"),
-    [
-        (False, OutcomeUnknown("lost"), True),
-        (False, Unavailable("busy", sent=True), False),
-        (True, OutcomeUnknown("lost"), False),
-    ],
-    ids=["questions fail", "questions are turned away", "orders' calls fail"],
-)
-async def test_a_free_question_that_fails_does_not_slow_orders_down(
-    redis: Redis, clock: Clock, timed: bool, error: ProviderError, grows: bool
-) -> None:
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=32, start=3)))
-    for _ in range(4):
-        failing, *good = [await admitted(breaker) for _ in range((await breaker.look())[1].limit)]
-        clock.pass_s(0.2)
-        for permit in good:
-            await breaker.settle(permit, None, 0.2)
-        await breaker.settle(failing, error, 0.2, timed=timed)
-    limit = (await breaker.look())[1].limit
-    assert limit > 3 if grows else limit < 3
-
-
-async def test_the_leases_of_a_living_worker_are_renewed(redis: Redis) -> None:
-    limits = LimitRules(PaceBounds(limit_max=1, start=1), lease_s=0.3)
-    breaker, other = make_breaker(redis, limits=limits), make_breaker(redis, limits=limits)
-    permit = await admitted(breaker)
-    with pytest.raises(NotAdmitted, match="no slot"):
-        await other.admit(1.0)
-    await breaker.settle(permit, None, 1.0)
-    assert await other.admit() is not None
-    await breaker.aclose()
-    await other.aclose()
 
 
 @pytest.mark.parametrize("openings", range(1, 40))

@@ -121,14 +121,12 @@ async def _replaced(stack: Stack, old: set[int]) -> bool:
 
 
 async def test_lost_and_late_answers_are_settled_and_nothing_is_bought_twice(stack: Stack) -> None:
-    await stack.fault("lost_answer", ["generate"], rate=0.3)
-    await asyncio.gather(*await burst(stack, 20))
-    await asyncio.sleep(1)
-    await stack.no_faults()
-    await stack.fault("late_answer", ["generate"], rate=0.3, delay_s=5)
-    await asyncio.gather(*await burst(stack, 20, affixes=4))
-    await asyncio.sleep(2)
-    await stack.no_faults()
+    for kind, more, affixes in (("lost_answer", {}, 0), ("late_answer", {"delay_s": 5}, 4)):
+        before = await stack.fault_hits(kind)
+        await stack.fault(kind, ["generate"], rate=0.3, **more)
+        await asyncio.gather(*await burst(stack, 30, affixes))
+        await stack.until_hit(kind, before + 2)
+        await stack.no_faults()
     await stack.all_completed(90)
     await stack.assert_books_agree()
 

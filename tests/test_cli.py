@@ -131,7 +131,9 @@ def test_the_doctor_thinks_of_tls_where_a_server_may_speak_none(tmp_path: Path) 
         url = f"rediss://127.0.0.1:{plain.getsockname()[1]}"
         done = antrean("doctor", cwd=tmp_path, ANTREAN_REDIS_URL=url, ANTREAN_REDIS_TIMEOUT_S="0.3")
     assert done.returncode == 1
-    assert "Or it speaks no TLS at this port: then write redis in place of rediss" in done.stdout
+    assert (
+        "Or it speaks no TLS at this port: then let the URL begin with redis instead of rediss" in done.stdout
+    )
 
 
 async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:

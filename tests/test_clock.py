@@ -242,7 +242,7 @@ async def _workers(stack: Stack, count: int) -> bool:
 async def test_workers_whose_clocks_are_an_hour_ahead_and_behind_buy_each_order_once() -> None:
     async with running_stack(workers=1) as stack:
         await stack.fault("slow", ["generate", "stamp"], delay_s=0.2)
-        await stack.fault("lost_answer", ["generate"], rate=0.2)
+        await stack.fault("lost_answer", ["generate"], rate=0.3)
         env = stack.children("worker")[0].environ()
         script = str(Path(__file__).with_name("shifted_worker.py"))
         with (stack.folder / "shifted.log").open("ab") as log:
@@ -252,11 +252,11 @@ async def test_workers_whose_clocks_are_an_hour_ahead_and_behind_buy_each_order_
             ]
         try:
             await stack.until(lambda: _workers(stack, 3))
-            bodies = [await stack.affix_body() for _ in range(4)] + [purchase() for _ in range(16)]
+            bodies = [await stack.affix_body() for _ in range(4)] + [purchase() for _ in range(20)]
             await asyncio.gather(*(stack.submit(body) for body in bodies))
             # A token that is no longer taken is renewed, whoever holds it for how long.
             await stack.fault("token_end")
-            await asyncio.sleep(1)
+            await stack.until_hit("lost_answer", 1)
             psutil.Process(stack.children("worker")[0].pid).kill()
             await stack.no_faults()
             await stack.all_completed(90)

@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import keys, ledger
-from antrean.orders.ledger import DAYS_MAX, PAID, PARTS, Ledger
+from antrean.orders.books import PAID, PARTS
+from antrean.orders.ledger import DAYS_MAX, Ledger
 from antrean.orders.model import IllegalMove, SubmitRefused
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, SerialUnusable

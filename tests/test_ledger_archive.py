@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.ledger import Entry, Ledger
+from antrean.orders.books import Entry
+from antrean.orders.ledger import Ledger
 from antrean.orders.ledger_archive import (
     ROOT,
     SEGMENT_ENTRIES,

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.orders import keys, ledger_check
-from antrean.orders.ledger import Entry, Ledger, wib_day
+from antrean.orders.books import Entry, wib_day
+from antrean.orders.ledger import Ledger
 from antrean.orders.ledger_archive import ROOT, SEGMENT_ENTRIES
 from antrean.orders.ledger_check import Check, Fault, check_ledger
 from antrean.orders.ledger_trail import Trail

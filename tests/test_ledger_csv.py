@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from antrean.orders.ledger import Entry
+from antrean.orders.books import Entry
 from antrean.orders.ledger_csv import COLUMNS, HEADER, row_line
 
 

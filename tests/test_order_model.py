@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.ledger import PAID, PARTS, Ledger
+from antrean.orders.books import PAID, PARTS
+from antrean.orders.ledger import Ledger
 from antrean.orders.model import ClaimLost, IllegalMove, Order, SubmitRefused
 from antrean.orders.record import whole
 from antrean.orders.scripts import Scripts

@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import fulfil, keys
+from antrean.orders.books import PAID, PARTS
 from antrean.orders.fulfil import STAMP_CALLS_MAX, Outcome
 from antrean.orders.lateness import SAMPLES_OF_ALL
-from antrean.orders.ledger import PAID, PARTS
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
 from antrean.orders.pictures import Pictures
 from antrean.orders.states import State

@@ -85,9 +85,10 @@ async def test_nothing_of_a_person_and_no_secret_is_logged_or_kept_in_clear() ->
         await stack.fault("reject", message=f"NIK {NIK} atas nama {NAME.upper()} ditolak")
         rejected = await stack.submit(purchase(taxpayer=PERSON, webhook_url=hook))
         for fault in ("reject", "error", "garbage", "lost_answer"):
+            before = await stack.fault_hits(fault)
             await stack.fault(fault)
             await stack.submit(purchase(taxpayer=PERSON))
-            await asyncio.sleep(0.3)
+            await stack.until_hit(fault, before + 1)
             await stack.no_faults()
         for wrong in (
             purchase(taxpayer=PERSON | {"identity_number": NIK + "1"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,10 @@ from antrean.cli._redis import local_time, with_redis
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from rich.console import RenderableType
+    from rich.table import Table
 
     from antrean.config.settings import Settings
+    from antrean.orders.situation import Situation
 
 #: Seconds between two looks of `--watch`.
 WATCH_EVERY_S = 1.0
@@ -53,7 +56,6 @@ def command(watch: bool) -> None:
 
 async def _look(settings: Settings, redis: Redis) -> RenderableType:
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     from antrean.config.store import build_store
@@ -67,22 +69,6 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
     workers = await store.alive(situation.now_ms)
     pace = Pace(situation.now_ms, tuple(await store.completions(situation.now_ms, eta.SPANS)))
     breakers = build_breakers(settings, redis)
-    states = Table("state", "orders", box=None)
-    for state, count in situation.by_state.items():
-        if count:
-            states.add_row(state.value, f"{count:,}")
-    lanes = Table("waits for", "orders", box=None)
-    for lane, count in (
-        ("its purchase", situation.buy),
-        ("its picture", situation.fetch),
-        ("its stamp", situation.stamp),
-        ("its next try", situation.later),
-    ):
-        lanes.add_row(lane, f"{count:,}")
-    lanes.add_row("being worked on", f"{situation.claimed:,}")
-    offices = Table("office", "open", box=None)
-    for office, orders in sorted(by_office.items(), key=lambda o: -o[1])[:OFFICES_MAX]:
-        offices.add_row(office, f"{orders:,}")
     lines = [
         Text(
             f"{counted(situation.open, 'order is', 'orders are')} open, "
@@ -109,4 +95,26 @@ async def _look(settings: Settings, redis: Redis) -> RenderableType:
     kept = await Promises(redis).kept()
     if told := sum(kept.values()):
         lines.append(Text(f"promised times that held: {kept[Turned.WITHIN] / told:.0%} of {told:,}"))
-    return Group(*lines, states, lanes, offices)
+    return Group(*lines, *_tables(situation, by_office))
+
+
+def _tables(situation: Situation, by_office: Mapping[str, int]) -> list[Table]:
+    from rich.table import Table
+
+    states = Table("state", "orders", box=None)
+    for state, count in situation.by_state.items():
+        if count:
+            states.add_row(state.value, f"{count:,}")
+    lanes = Table("waits for", "orders", box=None)
+    for lane, count in (
+        ("its purchase", situation.buy),
+        ("its picture", situation.fetch),
+        ("its stamp", situation.stamp),
+        ("its next try", situation.later),
+        ("being worked on", situation.claimed),
+    ):
+        lanes.add_row(lane, f"{count:,}")
+    offices = Table("office", "open", box=None)
+    for office, orders in sorted(by_office.items(), key=lambda o: -o[1])[:OFFICES_MAX]:
+        offices.add_row(office, f"{orders:,}")
+    return [states, lanes, offices]

@@ -42,7 +42,8 @@ def command(context: click.Context, until: datetime | None) -> None:
 def _totals(until: datetime | None) -> None:
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
-        from antrean.orders.ledger import PAID, PARTS, Ledger, difference_idr
+        from antrean.orders.books import PAID, PARTS, difference_idr
+        from antrean.orders.ledger import Ledger
 
         ledger = Ledger(build_store(settings, redis))
         totals = await ledger.totals()
@@ -70,7 +71,8 @@ def csv(office: str | None, first: datetime | None, last: datetime | None) -> No
 
     async def work(settings: Settings, redis: Redis) -> None:
         from antrean.config.store import build_store
-        from antrean.orders.ledger import Ledger, Selection
+        from antrean.orders.books import Selection
+        from antrean.orders.ledger import Ledger
         from antrean.orders.ledger_csv import HEADER, row_line
 
         wanted = Selection(office, first.date() if first else None, last.date() if last else None)

@@ -8,7 +8,7 @@ import click
 
 from antrean.cli._output import counted
 from antrean.cli._process import read_settings
-from antrean.cli._redis import actor, local_time, with_redis
+from antrean.cli._redis import actor, existing_order, local_time, with_redis
 from antrean.cli._types import Reason
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def erase(order_id: str, reason: str) -> None:
         from antrean.orders.model import IllegalMove
 
         store = build_store(settings, redis)
-        if await store.get(order_id) is None:
-            raise click.ClickException(f"There is no order {order_id}.")
+        await existing_order(store, order_id)
         try:
             note = f"personal data erased by {actor()}: {reason}"
             await Eraser(store, build_documents(settings, redis)).erase(order_id, note)
@@ -140,9 +139,7 @@ def access(order_id: str) -> None:
         from antrean.config.store import build_store
         from antrean.orders import accesses
 
-        order = await build_store(settings, redis).get(order_id)
-        if order is None:
-            raise click.ClickException(f"There is no order {order_id}.")
+        order = await existing_order(build_store(settings, redis), order_id)
         for row in await accesses.read_of(redis, order):
             click.echo(f"{local_time(row.at_ms)}  {row.what:<9} {row.actor}")
 

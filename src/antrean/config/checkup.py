@@ -24,8 +24,8 @@ from antrean.config.settings import Settings
 from antrean.config.upstream import build_adapter
 from antrean.orders import keys, layout
 from antrean.orders.asking import asked
+from antrean.orders.books import PAID, accounts_of, difference_idr
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
-from antrean.orders.ledger import PAID, accounts_of, difference_idr
 from antrean.orders.model import StoreUnavailable
 from antrean.provider.errors import ProviderError
 
@@ -40,7 +40,7 @@ DISK_FAIL_BYTES = 256 * 1024**2
 #: Longest wait for one answer here; the doctor is asked by someone who waits.
 ASK_TIMEOUT_S = 5.0
 
-#: What an address may hold before its host.
+#: User and password in a URL.
 _USER_INFO = re.compile(r"//[^/@\s]+@")
 
 
@@ -77,10 +77,10 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 
 def _with_tls_hint(finding: Finding) -> Finding:
-    """A server without TLS does not answer its greeting, or hangs up: nothing in the error says so."""
+    """Add a hint: a server without TLS does not answer a TLS greeting, or hangs up, and the error does not say so."""
     if not finding.seen.startswith("no connection"):
         return finding
-    hint = "Or it speaks no TLS at this port: then write redis in place of rediss at the URL's begin."
+    hint = "Or it speaks no TLS at this port: then let the URL begin with redis instead of rediss."
     return dataclasses.replace(finding, advice=f"{finding.advice} {hint}")
 
 

@@ -1,4 +1,4 @@
-"""Keeps the garbage collector from looking again and again at what a process has built at its start."""
+"""Keeps the garbage collector from scanning, again and again, what a process has built at its start."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ YOUNG_OBJECTS = 20_000
 
 
 def settle_heap() -> None:
-    """To be called once, when all is built. A full collection after that looks at what came later only.
+    """Call this once, when everything is built. Full collections after that scan only what came later.
 
-    With the modules of a gateway one takes 40 ms and more, in which nobody is answered.
+    With the modules of a gateway one would take 40 ms or more, in which nobody is answered.
     """
     gc.collect()
     gc.freeze()

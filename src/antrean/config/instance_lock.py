@@ -1,7 +1,7 @@
-"""One `antrean up` a data dir: a lock that the kernel keeps.
+"""One `antrean up` per data dir: a lock that the kernel keeps.
 
-The children inherit the lock's descriptor, so it is held until the last of them is gone. After a SIGKILL of
-`up`, a new one can tell by the dead pid that it only has to wait, and no two Valkeys ever write one file.
+The children inherit the lock's descriptor, so it is held until the last of them is gone. After a SIGKILL of `up`, a
+new one sees the dead pid and knows that it only has to wait. So no two Valkeys ever write the same file.
 """
 
 from __future__ import annotations

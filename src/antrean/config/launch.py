@@ -22,9 +22,10 @@ from antrean.config.durability import check_durability, fails
 from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, ValkeyMissing
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
-from antrean.config.settings import Settings, url_parts
+from antrean.config.settings import Settings
 from antrean.config.start_checks import StartError, check_port_free, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
+from antrean.config.urls import url_parts
 from antrean.orders.holding import PAUSED
 from antrean.orders.layout import NewerLayout, require_known_layout
 from antrean.orders.model import StoreUnavailable
@@ -247,13 +248,7 @@ class Launch:
             self._say(f"{spec.name:<10} {plan.places.get(spec.name, 'running')}  (process {child.pid})")
 
         self._say(f"data       {settings.data_dir.resolve()}")
-        if not settings.uses_simulator and (
-            gaps := [part for part, url in settings.upstream_urls.items() if not url]
-        ):
-            names = ", ".join(f"ANTREAN_UPSTREAM_{part.upper()}_URL" for part in gaps)
-            self._say(
-                f"upstream   not set: {names}; orders that need it are kept and wait (see `antrean doctor`)"
-            )
+        self._say_upstream_gaps()
         client = connect(settings.effective_redis_url, settings)
         gateway = asyncio.ensure_future(start(plan.gateway))
         below = asyncio.ensure_future(
@@ -267,12 +262,7 @@ class Launch:
             await below
             if plan.valkey is None:
                 await self._wait_for_redis(client)
-            await require_known_layout(client)
-            for finding in fails(await check_durability(client, replicas_min=settings.redis_replicas_min)):
-                self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
-            if self._paused:
-                await Scripts(client).run("hold", PAUSED, "started with --paused", "up")
-                self._say("paused     nothing is bought or stamped until DELETE /v1/ops/pause")
+            await self._before_workers(client)
             keys: FirstKeys = []
 
             async def make_keys() -> None:
@@ -303,6 +293,28 @@ class Launch:
         base = settings.public_url.rstrip("/") or origin(settings.http_host, settings.http_port)
         self._say(f"console    {base}/    operations {base}/ops    API {base}/docs")
         self._say("ready      Ctrl-C drains and stops all")
+
+    def _say_upstream_gaps(self) -> None:
+        settings = self._settings
+        gaps = [part for part, url in settings.upstream_urls.items() if not url]
+        if gaps and not settings.uses_simulator:
+            names = ", ".join(f"ANTREAN_UPSTREAM_{part.upper()}_URL" for part in gaps)
+            self._say(
+                f"upstream   not set: {names}; orders that need it are kept and wait (see `antrean doctor`)"
+            )
+
+    async def _before_workers(self, client: redis.asyncio.Redis) -> None:
+        """What must hold, or be said, before the first worker takes an order.
+
+        Raises NewerLayout, StoreUnavailable, RedisError.
+        """
+        await require_known_layout(client)
+        replicas_min = self._settings.redis_replicas_min
+        for finding in fails(await check_durability(client, replicas_min=replicas_min)):
+            self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
+        if self._paused:
+            await Scripts(client).run("hold", PAUSED, "started with --paused", "up")
+            self._say("paused     nothing is bought or stamped until DELETE /v1/ops/pause")
 
     async def _wait_for_redis(self, client: redis.asyncio.Redis) -> None:
         try:

@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.retry import Retry
 
-from antrean.config.settings import SENTINEL_SCHEMES, url_parts
+from antrean.config.urls import SENTINEL_SCHEMES, url_parts
 
 SENTINEL_PORT: Final = 26379
 #: Longest wait for one Sentinel, in seconds: the next one is asked after that.

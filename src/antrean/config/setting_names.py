@@ -1,6 +1,7 @@
-"""Settings that are set and not read: names that this release does not know, and what of `.env` is passed over.
+"""Settings that are set but not read: names that this release does not know, and lines of `.env` that it skips.
 
-They are said and refuse nothing: a later release may know the name. No value is shown, nor a word that may be one.
+They are reported and nothing is refused: a later release may know the name. No value is shown, nor a word that may be
+one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from antrean.config.settings import Settings
 
 PREFIX = "ANTREAN_"
 KNOWN = frozenset(PREFIX + name.upper() for name in Settings.model_fields)
-#: Read by a command and no setting: `antrean send`.
+#: Variables that are no settings but are read by a command (`antrean send`).
 OTHERS = frozenset({"ANTREAN_SEND_KEY"})
 ENV_FILE = Path(".env")
-#: Lines told; a file of another kind has one for each of its own.
+#: Most lines reported: a file of another kind would cause one for each of its own.
 LINES_MAX = 20
 
 _NAME = re.compile(rf"\s*(?:export\s+)?({PREFIX}\w{{1,64}})", re.IGNORECASE)
@@ -50,7 +51,7 @@ def _is_unread(line: Binding) -> bool:
 
 def _unread(file: Path, line: Binding) -> str:
     text = line.original.string
-    # A statement begins, for the parser, with the empty lines before it.
+    # For the parser a statement begins with the empty lines before it.
     number = line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
     named = _NAME.match(text)
     name = named[1].upper() if named else ""
@@ -60,7 +61,7 @@ def _unread(file: Path, line: Binding) -> str:
 
 def _unknown(names: Iterable[str]) -> Iterator[str]:
     upper = {name.upper() for name in names}
-    # Kubernetes tells each container of each service, in variables named after it.
+    # Kubernetes sets variables for every service in every container; a service of ours begins with our prefix.
     services = [name.removesuffix("_SERVICE_HOST") for name in upper if name.endswith("_SERVICE_HOST")]
     links = tuple(f"{service}_{kind}" for service in services for kind in ("SERVICE_", "PORT"))
     for name in sorted(upper - KNOWN - OTHERS):
@@ -69,7 +70,7 @@ def _unknown(names: Iterable[str]) -> Iterator[str]:
 
 
 def _nearest(name: str) -> str:
-    # Without what all have in common, which would make any two alike.
+    # Compared without the common prefix, which would make any two names look alike.
     known = [each.removeprefix(PREFIX) for each in sorted(KNOWN)]
     found = difflib.get_close_matches(name.removeprefix(PREFIX), known, 1)
     return f": is {PREFIX}{found[0]} meant?" if found else ""

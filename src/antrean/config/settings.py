@@ -8,11 +8,12 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from antrean.config.urls import SENTINEL_SCHEMES, url_parts
 from antrean.orders.vault import parse_ring
 
 #: Longest path of a unix socket we use, in bytes; Linux takes 107 and a closing zero.
@@ -35,7 +36,6 @@ _NO_BASE = (
     "in a password write %23 for #, %3F for ?, %20 for a space"
 )
 
-SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 #: What may stand behind the hosts: a database, or a service and a database.
 _REDIS_PATHS = {name: re.compile(r"(?:/\d{0,5})?/?") for name in ("redis", "rediss")} | {
     name: re.compile(r"/[A-Za-z0-9._-]+(?:/\d{0,5})?/?") for name in SENTINEL_SCHEMES
@@ -74,7 +74,10 @@ class Settings(BaseSettings):
     redis_url: str = Field("", description="Redis/Valkey URL; empty: the embedded Valkey in the data dir.")
     redis_timeout_s: Seconds = Field(5, description="Longest wait for one answer of Redis, in seconds.")
     redis_replicas_min: int = Field(
-        0, ge=0, le=1000, description="Replicas that must have a 202 on disk (WAITAOF)."
+        0,
+        ge=0,
+        le=1000,
+        description="Replicas that must have an order on disk before 202 is answered (WAITAOF).",
     )
 
     # The upstream: its base URLs and account
@@ -93,9 +96,9 @@ class Settings(BaseSettings):
     )
     upstream_user: str = Field("", description="Account at the upstream.")
     upstream_password: SecretStr = Field(SecretStr(""), description="Its password.")
-    upstream_timeout_s: Seconds = Field(30, description="Wait for one upstream answer, in seconds.")
+    upstream_timeout_s: Seconds = Field(30, description="Longest wait for one upstream answer, in seconds.")
     upstream_concurrency_max: int = Field(
-        64, ge=1, le=4096, description="Upper bound of calls in flight, all workers."
+        64, ge=1, le=4096, description="Most upstream calls in flight, all workers together."
     )
     adapter_concurrency_max: int = Field(4, ge=1, le=1024, description="The same for the signing adapter.")
     adapter_shared_dir: Path | None = Field(
@@ -104,16 +107,27 @@ class Settings(BaseSettings):
     adapter_remote_dir: str = Field("", description="The adapter's path of that folder; empty: the same.")
 
     # Outage and recovery
-    probe_interval_s: Seconds = Field(5, description="Seconds between free probes while a breaker is open.")
+    probe_interval_s: Seconds = Field(
+        5, description="Seconds between two free probes while a breaker is open, all workers together."
+    )
     breaker_window_s: Seconds = Field(30, description="Length of the breaker's window, in seconds.")
     breaker_min_calls: int = Field(
-        10, ge=1, le=COUNT_MAX, description="Calls in the window before rates are judged."
+        10, ge=1, le=COUNT_MAX, description="Least calls in the window before its rates are judged."
     )
-    breaker_failure_rate: Rate = Field(0.5, description="Failed share that opens the breaker.")
-    breaker_slow_call_s: Seconds = Field(20, description="A call this slow, in seconds, counts as slow.")
-    breaker_slow_rate: Rate = Field(0.8, description="Slow share that opens the breaker.")
+    breaker_failure_rate: Rate = Field(
+        0.5, description="Share of failed calls that opens the breaker, from 0 to 1."
+    )
+    breaker_slow_call_s: Seconds = Field(
+        20, description="A call that takes this long, in seconds, counts as slow."
+    )
+    breaker_slow_rate: Rate = Field(
+        0.8, description="Share of slow calls that opens the breaker, from 0 to 1."
+    )
     unknown_settle_s: float = Field(
-        120, ge=0, le=7 * 86_400, description="Seconds after which the SN list is consistent."
+        120,
+        ge=0,
+        le=7 * 86_400,
+        description="Seconds after which a sale surely shows on the account's SN list.",
     )
 
     # Documents
@@ -125,10 +139,17 @@ class Settings(BaseSettings):
 
     # Bounds
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `up` starts.")
-    key_rate_per_s: float = Field(2000, gt=0, le=COUNT_MAX, description="Requests a second for one key.")
-    office_backlog_max: int = Field(100_000, ge=1, le=COUNT_MAX, description="Open orders of one office.")
+    key_rate_per_s: float = Field(
+        2000, gt=0, le=COUNT_MAX, description="Most requests per second with one key."
+    )
+    office_backlog_max: int = Field(
+        100_000, ge=1, le=COUNT_MAX, description="Most open orders of one office."
+    )
     backlog_max: int = Field(
-        1_000_000, ge=1, le=COUNT_MAX, description="Open orders of all offices; above it 503."
+        1_000_000,
+        ge=1,
+        le=COUNT_MAX,
+        description="Most open orders of all offices; above it 503 is answered.",
     )
     webhook_allow_private: bool = Field(
         False, description="Allow webhooks to private addresses and plain http."
@@ -139,15 +160,17 @@ class Settings(BaseSettings):
         "encrypts, all decrypt; empty: `personal.keys` in the data dir. Needed on more than one host.",
     )
     personal_retention_days: float = Field(
-        60, gt=0, le=DAYS_MAX, description="Days after an order's end when its personal data is erased."
+        60, gt=0, le=DAYS_MAX, description="Days from an order's end until its personal data is erased."
     )
     archive_after_s: float = Field(
         86400,
         ge=0,
         le=DAYS_MAX * 86_400,
-        description="Seconds after its end when an order moves from Redis to the archive.",
+        description="Seconds from an order's end until it moves from Redis to the archive.",
     )
-    drain_s: Seconds = Field(20, description="Longest orderly stop of a process, in seconds.")
+    drain_s: Seconds = Field(
+        20, description="Longest time a process may take to stop in good order, in seconds."
+    )
 
     # First start
     bootstrap_terminal_key: SecretStr | None = Field(
@@ -301,15 +324,6 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings once a process. Raises pydantic.ValidationError with the variables at fault."""
     return Settings()
-
-
-def url_parts(url: str) -> SplitResult:
-    """`urlsplit` for URLs of ours: it refuses an IPv6 address among several hosts. Raises ValueError."""
-    scheme, separator, rest = url.partition("://")
-    if scheme.lower() not in SENTINEL_SCHEMES:
-        return urlsplit(url)
-    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
-    return urlsplit(f"{scheme}{separator}hosts{rest.removeprefix(hosts)}")._replace(netloc=hosts)
 
 
 def _url(value: str, *schemes: str) -> str:

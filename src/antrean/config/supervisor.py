@@ -1,8 +1,8 @@
 """Child processes: started, waited for until ready, replaced when they die, stopped in order.
 
-A child ends up in a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then
-stops the children one stage after another. Should the supervisor itself be killed, the kernel sends every child
-a SIGTERM (PR_SET_PDEATHSIG), so that none lingers.
+Each child runs in a session of its own, so that Ctrl-C in the terminal reaches only the supervisor, which then stops
+the children one stage after another. If the supervisor itself is killed, the kernel sends every child a SIGTERM
+(PR_SET_PDEATHSIG), so that none lingers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ READY_LINE = b"ready\n"
 #: Stands in a child's arguments for the number of that descriptor.
 READY_FD = "{ready_fd}"
 
-#: What a child's score for being killed when memory runs out is raised by, and the kernel's highest.
+#: When memory runs out the kernel kills the process with the highest score: what a child's is raised by, and the
+#: maximum.
 OOM_STEP = 200
 _OOM_MAX = 1000
 
@@ -77,7 +78,7 @@ class ChildSpec:
 
 
 def _bind_to(parent_pid: int) -> Callable[[], None]:
-    """What runs in a child between fork and exec: have it sent SIGTERM when the parent is gone, however it went."""
+    """What runs in a child between fork and exec: it gets a SIGTERM when its parent is gone, for whatever reason."""
 
     def bind() -> None:
         if _libc is not None:
@@ -89,7 +90,7 @@ def _bind_to(parent_pid: int) -> Callable[[], None]:
 
 
 def _kill_sooner(pid: int) -> None:
-    """Let the kernel kill it before us and those that are spared; it inherited our score."""
+    """Let the kernel kill this child before us and before `spared` ones. It inherited our score."""
     score = Path(f"/proc/{pid}/oom_score_adj")
     with contextlib.suppress(OSError):
         score.write_text(str(min(int(score.read_text()) + OOM_STEP, _OOM_MAX)))

@@ -28,6 +28,7 @@ from antrean.orders.balance import BalanceWatch
 from antrean.orders.calls import CallTally
 from antrean.orders.commit import Durability
 from antrean.orders.course import CourseLog
+from antrean.orders.documents import DocumentStore
 from antrean.orders.erasure import Eraser
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.layout import NewerLayout, require_known_layout
@@ -38,6 +39,7 @@ from antrean.orders.pace import PaceReader
 from antrean.orders.pictures import Pictures
 from antrean.orders.promises import Promises
 from antrean.orders.resolve import Resolver
+from antrean.orders.store import OrderStore
 from antrean.orders.vault import Vault
 from antrean.workers.calibration import Calibration
 from antrean.workers.capacity import BreakerCapacity
@@ -94,9 +96,6 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
     # A turn may wait for a slot, log in, call and try again; after this it is taken for lost.
     claim_max_ms = int((6 * settings.upstream_timeout_s + 120) * 1000)
 
-    assert store.archive is not None
-    archiver = Archiver(store, store.archive, Pictures(store.scripts, documents), settings.archive_after_s)
-    ledger_archiver = LedgerArchiver(store, LedgerArchive(documents), settings.archive_after_s)
     outbound = Outbound(allow_private=settings.webhook_allow_private)
     webhooks = WebhookSender(Outbox(store.scripts, vault), outbound)
     source, promises = BreakerCapacity(breakers.provider, breakers.adapter), Promises(redis)
@@ -135,9 +134,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
         Loop("tidy", adapter.tidy, TIDY_EVERY_S),
         Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
-        Loop("archive", archiver.run_once, ARCHIVE_EVERY_S),
-        Loop("archive ledger", ledger_archiver.run_once, ARCHIVE_EVERY_S),
-        Loop("erase", Eraser(store, documents, settings.personal_retention_days).run_once, ERASE_EVERY_S),
+        *_loops_after_the_end(settings, store, documents),
     ]
 
     run = traced_turn(fulfiller.run, trace)
@@ -166,6 +163,19 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
             close_sync,
         ],
     )
+
+
+def _loops_after_the_end(settings: Settings, store: OrderStore, documents: DocumentStore) -> list[Loop]:
+    """What becomes of orders that are at their end: they and their ledger entries are archived, and erased in time."""
+    assert store.archive is not None
+    archiver = Archiver(store, store.archive, Pictures(store.scripts, documents), settings.archive_after_s)
+    ledger_archiver = LedgerArchiver(store, LedgerArchive(documents), settings.archive_after_s)
+    eraser = Eraser(store, documents, settings.personal_retention_days)
+    return [
+        Loop("archive", archiver.run_once, ARCHIVE_EVERY_S),
+        Loop("archive ledger", ledger_archiver.run_once, ARCHIVE_EVERY_S),
+        Loop("erase", eraser.run_once, ERASE_EVERY_S),
+    ]
 
 
 def run_worker(settings: Settings, ready: Callable[[], None], redis_wait_s: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: keys, roles, rates. One middleware's worth, with no route in it."""
+"""Who asks, and whether they may: keys, roles, rates. What the middleware calls; it knows no route."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 async def admit(
     services: Services, request: web.Request, access: Access | None
 ) -> tuple[Principal | None, Allowance | None]:
-    """The one who asks, and what is left of the key's rate; None and None where no key is needed.
+    """Who asks, and what is left of the key's rate; None and None where no key is needed.
 
-    `access` None: no route of ours; a key is asked for all the same. Raises Problem 401, 403 or 429.
+    `access` None: there is no such route, but a key is needed all the same. Raises Problem 401, 403 or 429.
     """
     if access is Access.PUBLIC:
         return None, None
@@ -94,7 +94,7 @@ async def _authenticate(services: Services, request: web.Request) -> Principal:
         raise Problem("not-our-page", f"With a session cookie, send the header {sessions.PAGE_HEADER}: 1.")
     owner = request.headers.get(sessions.OWNER_HEADER)
     if owner is not None and owner != f"{principal.role}:{principal.office}":
-        # No guess at a key, and not counted as one: the cookie is good, the page is another's.
+        # Not counted as a guess at a key: the cookie is good, but the page belongs to somebody else.
         raise Problem(
             "unauthorized", "Somebody else has signed in meanwhile. Sign in again.", headers=_CHALLENGE
         )
@@ -102,9 +102,9 @@ async def _authenticate(services: Services, request: web.Request) -> Principal:
 
 
 async def _wrong(services: Services, request: web.Request, message: str) -> Problem:
-    """What a wrong key is answered. Right ones are never slowed for it: behind a proxy all come from one address.
+    """The answer to a wrong key. Right keys are never slowed for it: behind a proxy all come from one address.
 
-    A Redis that has lost what it kept has lost the keys as well: a counter is not told then that its key is wrong.
+    A Redis that has lost its data has lost the keys as well. A counter is then not told that its key is wrong.
     """
     if not await services.keeps_orders():
         return Problem("unavailable", "Keys can not be judged just now. Try again with the same one.")

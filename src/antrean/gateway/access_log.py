@@ -1,4 +1,4 @@
-"""Notes who looks at personal data. A reader never waits for it: entries are gathered and written a moment later."""
+"""Notes who looks at personal data. No reader waits for that: entries are collected and written a moment later."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from antrean.orders.seldom import Seldom
 
 log = structlog.get_logger(__name__)
 
-#: How often entries are written, in seconds: what a gateway that is killed may lose.
+#: How often entries are written, in seconds. A gateway that is killed may lose the entries of this span.
 WRITE_EVERY_S = 0.2
 #: Entries in one write, and entries held while Redis is away; beyond that the oldest go, and the log says so.
 BATCH_MAX = 1000
 WAITING_MAX = 50_000
-#: The same key that looks at the same order again within this time, in ms, makes no new entry: a page that
-#: refreshes itself would push everybody else out of the list.
+#: When the same key looks at the same order again within this time, in ms, no new entry is made: a page that refreshes
+#: itself would push everybody else out of the list.
 AGAIN_MS = 60_000
 REMEMBERED_MAX = 20_000
 

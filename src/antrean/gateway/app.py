@@ -66,14 +66,14 @@ _Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def create_app(parts: GatewayParts) -> web.Application:
-    """The application on these parts; it runs the event hub while it runs, and wakes those who wait at its end."""
+    """The application on these parts. It runs the event hub, and wakes all who wait when it stops."""
     app = web.Application(middlewares=[_around])
     services = Services(parts)
     app[SERVICES] = services
     app[routes_reference.REFERENCE] = Reference(ROUTES)
     app[_BY_HANDLER] = {}
     for route in ROUTES:
-        # aiohttp answers HEAD by the handler of GET; a stream has no end to take a head from.
+        # aiohttp answers HEAD with the handler of GET. A stream has no end, so it gets no HEAD.
         if route.method == "GET" and not route.path.endswith("/events"):
             app.router.add_get(route.path, route.handler)
         else:
@@ -99,8 +99,8 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
 
 
 async def kept_running(loop: Callable[[], Awaitable[None]], pause_s: float = RESTART_PAUSE_S) -> None:
-    """Run a loop until cancelled. One that fails stands for looks that nobody notes or readers that nobody wakes:
-    it is said loudly, and begun again."""
+    """Run a loop until cancelled. One that fails is logged as an error and started again: without it looks at personal
+    data would not be noted, or readers not be woken."""
     while True:
         try:
             await loop()
@@ -127,7 +127,7 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
 @web.middleware
 async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     given = request.headers.get("X-Request-ID", "")
-    # It names a line in a log, and opens nothing.
+    # It only names a line in a log, so it need not be unguessable.
     request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
     request[REQUEST_ID] = request_id
     route = request.app[_BY_HANDLER].get(request.match_info.handler)
@@ -146,20 +146,26 @@ async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
     return response
 
 
+async def _answer_if_admitted(
+    services: Services, request: web.Request, route: Route | None, handler: _Next
+) -> web.StreamResponse:
+    if route is not None or request.path.startswith("/v1/"):
+        # Addresses under /v1/ that do not exist want a key as well, so a stranger cannot tell which do.
+        principal, allowance = await admit(services, request, route.access if route else None)
+        if principal is not None and allowance is not None:
+            request[PRINCIPAL] = principal
+            request[ALLOWANCE] = allowance
+    if (no_route := request.match_info.http_exception) is not None:
+        raise no_route
+    return await handler(request)
+
+
 async def _answer(
     services: Services, request: web.Request, route: Route | None, handler: _Next
 ) -> web.StreamResponse:
+    """The handler's answer. Whatever is raised instead becomes a Problem, which tells nothing of what is inside."""
     try:
-        wanted = request.match_info.http_exception
-        is_ours = route is not None or request.path.startswith("/v1/")
-        if is_ours:
-            principal, allowance = await admit(services, request, route.access if route else None)
-            if principal is not None and allowance is not None:
-                request[PRINCIPAL] = principal
-                request[ALLOWANCE] = allowance
-        if wanted is not None:
-            raise wanted
-        return await handler(request)
+        return await _answer_if_admitted(services, request, route, handler)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         raise Problem("method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}) from None

@@ -1,4 +1,4 @@
-"""A value that many ask for and that is looked up once for all of them."""
+"""A value that many ask for, looked up once for all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Cached(Generic[T]):
-    """Keeps what `load` answered for `ttl_s` seconds; those who ask meanwhile share one look-up and its error."""
+    """Keeps what `load` answered for `ttl_s` seconds. Those who ask during a look-up share it, and its error."""
 
     def __init__(
         self, load: Callable[[], Awaitable[T]], ttl_s: float, clock_s: Callable[[], float] = time.monotonic
@@ -34,7 +34,7 @@ class Cached(Generic[T]):
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
-        """The next one who asks looks anew: a look-up that is under way may have begun before what is to be seen."""
+        """Forget the value. A look-up under way counts no more: it may have begun before the change to be seen."""
         self._value = self._task = None
 
     async def _look(self) -> T:

@@ -1,4 +1,4 @@
-"""One connection: what is not HTTP, or breaks its bounds, is answered before the application sees it."""
+"""One connection: requests that are not HTTP, or break a bound, are answered before the application sees them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = structlog.get_logger(__name__)
 
 
 class Connection(RequestHandler):
-    """Answers such requests with a problem, and neither the answer nor the log repeats a byte of them.
+    """Answers such requests with a problem. Neither the answer nor the log repeats a byte of them.
 
-    aiohttp's own handler puts the line at fault into both, and in that line may stand a key.
+    aiohttp's own handler puts the faulty line into both, and that line may hold a key.
     """
 
     def handle_error(

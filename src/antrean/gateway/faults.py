@@ -56,7 +56,7 @@ def _field_error(error: ErrorDetails, tagged: bool) -> dict[str, str]:
     if ":" in kind:
         field, _, rule = kind.partition(":")
         place.append(field)
-    # A field's name may have been invented by who sent it, and may be anything.
+    # The sender may have invented the field's name, so it may hold anything.
     names = [str(p) if isinstance(p, int) or FIELD_NAME.fullmatch(p) else "(unnamed)" for p in place]
     speaks_of_rule = kind in _THEIR_WORDS or kind not in _BUILT_IN
     message = error["msg"] if speaks_of_rule else _OWN_WORDS.get(kind, "is not valid")

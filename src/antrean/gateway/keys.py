@@ -31,12 +31,12 @@ from antrean.orders.codes import Code
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 
-#: A gateway trusts what it has read of a key for this long, in seconds; whoever ends a key waits for it.
+#: A gateway trusts what it has read about a key for this long, in seconds; whoever ends a key waits as long.
 CACHE_S = 0.5
 CACHED_MAX = 4096
 #: A key's last use is noted at most this often, in ms.
 USED_EVERY_MS = 60_000
-#: Tries to change what others change at the same time.
+#: How often a change is tried while others change the same key.
 CHANGES_MAX = 20
 #: No key is longer, in characters; a longer text is not hashed.
 KEY_CHARS_MAX = 512
@@ -196,7 +196,7 @@ class KeyRing:
 
     @staticmethod
     def digest_of(text: str) -> str:
-        """By what a key is known; of a text longer than any key, what is known of none."""
+        """The digest by which a key is known; '' for a text that is longer than any key."""
         return _digest(text) if len(text) <= KEY_CHARS_MAX else ""
 
     async def _look_up(self, digest: str) -> KeyRecord | None:

@@ -1,4 +1,4 @@
-"""Reads that keep this process busy for long take turns, so that a counter that asks for many holds up no other."""
+"""Long reads take turns, so that a counter that asks for many of them does not hold up the others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 from antrean.gateway.problems import Problem
 
-#: Such reads that go on at one time, of all keys; those of one key go one after the other.
+#: Most long reads at one time, of all keys together; those of one key go one after another.
 TOGETHER_MAX = 2
-#: Of one key, those that may wait for their turn.
+#: Most long reads of one key that wait for their turn.
 WAITING_MAX = 32
 
 

@@ -40,64 +40,69 @@ class _FactsCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Called by prometheus_client."""
-        facts = self.now
-        if facts is None:
-            return
-        money = GaugeMetricFamily("antrean_ledger_idr", "Rupiah by account of the ledger", labels=["account"])
-        for account, amount in facts.ledger_idr.items():
-            money.add_metric([account], amount)
-        yield money
-        for name, text, value in (
-            (
-                "antrean_ledger_difference_idr",
-                "Rupiah paid less the sum of its parts",
-                facts.ledger_difference_idr,
-            ),
-            ("antrean_oldest_order_age_seconds", "Age of the oldest open order", facts.oldest_age_s or 0),
-            ("antrean_concurrency_limit", "Upstream calls that may be in flight", facts.concurrency_limit),
-            (
-                "antrean_redis_replicas",
-                "Replicas of the primary: good ones where it demands some, else all that are connected",
-                facts.redis_replicas,
-            ),
-            ("antrean_workers", "Workers that are alive", facts.workers),
-            (
-                "antrean_pool_serials",
-                "Serial numbers that are ours and belong to no order",
-                facts.pool_serials,
-            ),
-        ):
-            if value is not None:
-                yield GaugeMetricFamily(name, text, value=value)
-        calls = CounterMetricFamily(
-            "antrean_upstream_calls", "Upstream calls ended", labels=["call", "outcome"]
-        )
-        times = HistogramMetricFamily(
-            "antrean_upstream_call_duration_seconds", "Time of a call", labels=["call"]
-        )
-        for call, stats in facts.calls.items():
-            for outcome, count in stats.outcomes.items():
-                calls.add_metric([call, outcome], count)
-            times.add_metric([call], list(stats.buckets), stats.sum_s)
-        yield calls
-        yield times
-        left = GaugeMetricFamily(
-            "antrean_retry_budget",
-            "Retries that may be made now: a call earns a tenth of one, at most 20 are kept",
-            labels=["breaker"],
-        )
-        retries = CounterMetricFamily(
-            "antrean_retries",
-            "Upstream calls repeated, or refused by the budget",
-            labels=["breaker", "outcome"],
-        )
-        for name, budget in facts.retries.items():
-            if budget.left is not None:
-                left.add_metric([name], budget.left)
-            retries.add_metric([name, "made"], budget.made)
-            retries.add_metric([name, "refused"], budget.refused)
-        yield left
-        yield retries
+        if self.now is not None:
+            yield from _queue_and_books(self.now)
+            yield from _upstream_calls(self.now.calls)
+            yield from _retry_budgets(self.now.retries)
+
+
+def _queue_and_books(facts: Facts) -> Iterator[Metric]:
+    money = GaugeMetricFamily("antrean_ledger_idr", "Rupiah by account of the ledger", labels=["account"])
+    for account, amount in facts.ledger_idr.items():
+        money.add_metric([account], amount)
+    yield money
+    for name, text, value in (
+        (
+            "antrean_ledger_difference_idr",
+            "Rupiah paid less the sum of its parts",
+            facts.ledger_difference_idr,
+        ),
+        ("antrean_oldest_order_age_seconds", "Age of the oldest open order", facts.oldest_age_s or 0),
+        ("antrean_concurrency_limit", "Upstream calls that may be in flight", facts.concurrency_limit),
+        (
+            "antrean_redis_replicas",
+            "Replicas of the primary: good ones where it demands some, else all that are connected",
+            facts.redis_replicas,
+        ),
+        ("antrean_workers", "Workers that are alive", facts.workers),
+        (
+            "antrean_pool_serials",
+            "Serial numbers that are ours and belong to no order",
+            facts.pool_serials,
+        ),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)
+
+
+def _upstream_calls(by_call: Mapping[str, CallStats]) -> Iterator[Metric]:
+    calls = CounterMetricFamily("antrean_upstream_calls", "Upstream calls ended", labels=["call", "outcome"])
+    times = HistogramMetricFamily("antrean_upstream_call_duration_seconds", "Time of a call", labels=["call"])
+    for call, stats in by_call.items():
+        for outcome, count in stats.outcomes.items():
+            calls.add_metric([call, outcome], count)
+        times.add_metric([call], list(stats.buckets), stats.sum_s)
+    yield calls
+    yield times
+
+
+def _retry_budgets(budgets: Mapping[str, RetryBudget]) -> Iterator[Metric]:
+    left = GaugeMetricFamily(
+        "antrean_retry_budget",
+        "Retries that may be made now: a call earns a tenth of one, at most 20 are kept",
+        labels=["breaker"],
+    )
+    retries = CounterMetricFamily(
+        "antrean_retries",
+        "Upstream calls repeated, or refused by the budget",
+        labels=["breaker", "outcome"],
+    )
+    for name, budget in budgets.items():
+        if budget.left is not None:
+            left.add_metric([name], budget.left)
+        retries.add_metric([name, "made"], budget.made)
+        retries.add_metric([name, "refused"], budget.refused)
+    yield left
+    yield retries
 
 
 class _DiskCollector:

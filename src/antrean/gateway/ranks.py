@@ -1,4 +1,4 @@
-"""Ranks in the lanes for many readers at once: those who ask while a question is under way share the next one."""
+"""Ranks in the lanes for many readers at once: those who ask during a round trip to Redis share the next one."""
 
 from __future__ import annotations
 

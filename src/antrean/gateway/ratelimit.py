@@ -8,12 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-#: Keys and addresses remembered; the one unused for longest gives way, with a full bucket when it comes back.
+#: Most keys or addresses remembered. The one unused for longest gives way; it has a full bucket when it comes back.
 ENTRIES_MAX = 10_000
 #: Wrong keys that one address may try at once, and how many a second after that.
 WRONG_KEYS_BURST = 50
 WRONG_KEYS_PER_S = 1.0
-#: The same for tickets that are not in Redis: archived ones, and such as never were.
+#: The same for tickets that are not in Redis: archived ones, and invented ones.
 OLD_TICKETS_BURST = 50
 OLD_TICKETS_PER_S = 5.0
 

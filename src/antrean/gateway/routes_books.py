@@ -17,7 +17,8 @@ from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.routes_orders import own_order, shown_order
 from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
-from antrean.orders.ledger import WIB, Entry, Ledger, Selection, difference_idr
+from antrean.orders.books import WIB, Entry, Selection, difference_idr
+from antrean.orders.ledger import Ledger
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.view import rfc3339
 
@@ -182,9 +183,9 @@ def _lines(page: list[Entry], wanted: Selection) -> bytes:
 def _selection(request: web.Request) -> Selection:
     office, first, last = request.query.get("office") or None, _day(request, "from"), _day(request, "to")
     if office is not None and not OFFICE_FORM.fullmatch(office):
-        raise invalid("office", "office_form", f"must be {OFFICE_RULE}")
+        raise invalid("office", "office-form", f"must be {OFFICE_RULE}")
     if first and last and last < first:
-        raise invalid("to", "date_range", "must not be before `from`")
+        raise invalid("to", "date-range", "must not be before `from`")
     return Selection(office, first, last)
 
 
@@ -195,7 +196,7 @@ def _day(request: web.Request, name: str) -> date | None:
     try:
         return submissions.day_of(text)
     except ValueError:
-        raise invalid(name, "date_form", "must be a date as YYYY-MM-DD") from None
+        raise invalid(name, "date-form", "must be a date as YYYY-MM-DD") from None
 
 
 def _books(request: web.Request) -> Ledger:

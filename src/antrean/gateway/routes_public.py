@@ -16,8 +16,9 @@ from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
 from antrean.gateway.services import SERVICES, Seen, Services
 from antrean.orders.asking import asked
+from antrean.orders.books import difference_idr
 from antrean.orders.calls import read_calls
-from antrean.orders.ledger import Ledger, difference_idr
+from antrean.orders.ledger import Ledger
 from antrean.orders.model import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus' text. Without the store it lacks what is shared, and tells that this gateway accepts nothing."""
+    """Prometheus' text. With the store away it lacks what is shared, and says that this gateway accepts nothing."""
     services = request.app[SERVICES]
     ready = {what: not reasons for what, reasons in (await services.readiness()).items()}
     free_bytes = await asyncio.to_thread(_free_bytes, services.parts.settings.data_dir)

@@ -44,12 +44,10 @@ log = structlog.get_logger(__name__)
 OUTLOOK_S = 0.25
 #: The same for whether orders can be kept durably, and for the pace of the last minutes.
 READY_S = 1.0
-#: A check of readiness that takes longer than this, in seconds, is a no.
+#: A readiness check that takes longer than this, in seconds, counts as "not ready".
 READY_TIMEOUT_S = 1.5
 PACE_S = 1.0
-#: Spans of ten seconds in which a pace is looked for where nothing was completed lately: as long as they are kept.
-LAST_KNOWN_SPANS = 120
-#: How often those who wait are told of a hold or breaker that came or went, in seconds.
+#: How often those who wait are told about a hold or breaker that came or went, in seconds.
 HOLDS_EVERY_S = 1.0
 #: Sign-ins with one key: each keeps a session in Redis until its end.
 SIGN_INS_PER_S, SIGN_INS_BURST = 0.2, 30
@@ -87,7 +85,7 @@ class Services:
         self._seen = Cached(self._look, OUTLOOK_S)
         self._pace = Cached(self._look_at_pace, PACE_S)
         self._misses = Cached(self._look_at_misses, PACE_S)
-        # Apart: a purchase needs no document, and must not wait for a store that is slow.
+        # Two checks: a purchase needs no document, so it must not wait for a slow document store.
         self._ready = Cached(lambda: _reasons(parts.check_ready, "the order store"), READY_S)
         self._documents_ready = Cached(lambda: _reasons(parts.check_documents, "the document store"), READY_S)
         self.base_url = parts.settings.public_url.rstrip("/")
@@ -97,7 +95,7 @@ class Services:
         return await self._seen.get()
 
     async def seen_now(self) -> Seen:
-        """The same, looked at anew for the few who ask for numbers. Raises StoreUnavailable."""
+        """The same from a fresh look, for the few who ask for numbers. Raises StoreUnavailable."""
         self._seen.forget()
         return await self._seen.get()
 
@@ -106,7 +104,10 @@ class Services:
         return await self._pace.get()
 
     async def misses(self) -> list[Miss]:
-        """Samples of those that will miss a deadline at the pace of now or the last known, or soon where held."""
+        """Samples of orders that will miss their deadline at the present or last known pace.
+
+        Where orders are held: of those that are due soon. Raises StoreUnavailable.
+        """
         return await self._misses.get()
 
     def breakers_changed(self) -> None:
@@ -138,7 +139,7 @@ class Services:
             raise Problem("not-ready", "Documents can not be kept just now. Try again with the same key.")
 
     async def tell_of_holds(self) -> None:
-        """Until cancelled: wake those who wait when a hold or a breaker comes or goes, which moves no order."""
+        """Until cancelled: wake those who wait when a hold or breaker comes or goes, since no order changes then."""
         before: object = None
         while True:
             await asyncio.sleep(HOLDS_EVERY_S)
@@ -170,15 +171,15 @@ class Services:
         outlook, pace = (await self.seen()).outlook, await self.pace()
         now_ms = outlook.situation.now_ms
         per_s = eta.per_second(pace.completed, pace.elapsed_s)
-        if per_s is None:
-            per_s = eta.last_known(await store.completions(now_ms, LAST_KNOWN_SPANS))
+        if per_s is None:  # nothing was completed lately: the last known pace, as far back as counts are kept
+            per_s = eta.last_known(await store.completions(now_ms, eta.SPANS_KEPT))
         return lateness.misses(
             await store.lanes.dues(), outlook.places, per_s, now_ms, lateness.stopped_lanes(outlook)
         )
 
     async def _sample(self) -> Sample:
-        # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.
-        # The readiness is asked for as well: a gateway without visitors, too, tells the others what it seals with.
+        # Not through the cached looks: this sample answers nobody, and must not make somebody's answer an old one.
+        # Readiness is asked for as well, because that tells the others which key this gateway seals with.
         seen, _ = await asyncio.gather(self._look(), self._ready.get())
         situation = seen.outlook.situation
         pace = await self._pace_reader.read(situation.now_ms)
@@ -186,7 +187,7 @@ class Services:
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
 
     def store_is_away(self) -> None:
-        """A request has just seen it: the next one that asks for readiness looks anew."""
+        """A request has just found the store away: the next look at readiness is a fresh one."""
         self._ready.forget()
 
 
@@ -204,7 +205,7 @@ async def _reasons(check: Callable[[], Awaitable[list[str]]], what: str) -> list
 def _glance(status: Mapping[str, Any]) -> Glance:
     since: datetime = status["since"]
     holds = status["state"] != "closed"
-    # Nothing asks since when one holds nothing back; of one that was never used it is another moment at each look.
+    # A closed breaker holds nothing back, so nobody asks since when; one that was never used says "now" at each look.
     return Glance(holds, int(since.timestamp() * 1000) if holds else 0)
 
 

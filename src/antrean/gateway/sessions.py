@@ -1,8 +1,8 @@
 """Sessions of the pages: a key is shown once, and a cookie stands for it until the end of a working day.
 
-Kept on the server, as a hash of the cookie's text beside the digest of its key: so signing out ends a session at
-once and everywhere, what is in Redis opens nothing, and a revoked key takes its sessions with it, since every
-request asks the ring of keys anew. A signed cookie would save one look-up and could do none of the three.
+A session is kept on the server, as a hash of the cookie's text beside the digest of its key. So signing out ends it
+at once and everywhere; what is in Redis opens nothing; and a revoked key takes its sessions with it, since every
+request asks for the key again. A signed cookie would save one look-up and could do none of the three.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from antrean.gateway.web_files import FILES
-from antrean.orders.ledger import WIB
+from antrean.orders.books import WIB
 from antrean.orders.states import TERMINAL, State
 
 _LINE = re.compile(rb'^  "?([\w.-]+)"?: ("(?:[^"\\]|\\.)*"),$', re.MULTILINE)

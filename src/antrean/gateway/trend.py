@@ -1,6 +1,6 @@
-"""How the queue went in the last two hours, as this gateway saw it: a look every ten seconds, in memory.
+"""How the queue moved in the last two hours, as this gateway saw it: a look every ten seconds, kept in memory.
 
-For the charts of the dashboard. What Prometheus keeps is the record; this is what a page can show at once.
+For the charts of the dashboard. Prometheus keeps the record; this is what a page can show at once.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ POOLED = "pool"
 
 
 def spellings(serial_number: str) -> Iterable[str]:
-    """One SN as it is given, in capitals and in small letters, as `as_booked` in _common.lua has it."""
+    """One SN as given, in capitals and in small letters: the spellings that `as_booked` in _common.lua tries."""
     return dict.fromkeys((serial_number, serial_number.upper(), serial_number.lower()))
 
 
@@ -43,7 +43,7 @@ class AccountBooks:
         return held
 
     async def users(self, serial_numbers: Sequence[str]) -> dict[str, str]:
-        """The id of the order that puts each of these SNs on its PDF, or keeps others from it. None: left out."""
+        """The id of the order that uses each of these SNs for its PDF, or blocks it; SNs without one are left out."""
         asked_for = [(serial, each) for serial in serial_numbers for each in spellings(serial)]
         if not asked_for:
             return {}
@@ -70,6 +70,9 @@ class AccountBooks:
         await asked(self._scripts.run("baseline", balance, bought))
 
     async def accept_balance(self, actor: str) -> bool:
-        """A person has explained the balance: it is taken as it is from now on, and purchases go on."""
+        """Lift the hold because a person has explained the balance, which counts as right from now on.
+
+        False where there was no such hold.
+        """
         code, *_ = await asked(self._scripts.run("accept_balance", actor))
         return bool(code == Code.OK)

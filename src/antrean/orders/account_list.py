@@ -1,6 +1,6 @@
-"""Reads the account's list of SNs upstream, newest first, so that what it does not show can count for something.
+"""Reads the account's list of SNs upstream, newest first, so carefully that an absence from it proves something.
 
-A list moves while it is read: what is sold in between pushes rows to later pages, never to earlier ones.
+The list moves while it is read: what is sold in between pushes rows to later pages, never to earlier ones.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from antrean.orders import ids
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import Provider, SerialPage, SerialRecord
 
-#: Rows asked for in one page, and most pages of one reading: one that ends for that reason proves no absence.
+#: Rows asked for in one page, and most pages of one reading. A reading that ends there proves no absence.
 PAGE_SIZE = 100
 PAGES_MAX = 400
-#: Readings in a row in which page 0 alone failed, after which there is taken to be none.
+#: After this many readings in a row in which page 0 alone failed, the list is taken to have no page 0.
 ZERO_FAILED_MAX = 3
 
-#: Takes the rows that were not shown before.
+#: Called with the rows of a page that were not shown before.
 Take = Callable[[list[SerialRecord]], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class Reading:
-    """How far one reading of the list came. `complete`: as far back as was asked for."""
+    """How far one reading of the list came. `complete`: it went as far back as was asked for."""
 
     rows: int = 0
     complete: bool = False
-    #: Of all that was sold up to so many ms before the newest, nothing was missed; 0 where the rows have no dates.
+    #: Nothing was missed of what was sold within this many ms before the newest row; 0 where the rows have no dates.
     reach_ms: int = 0
 
 
 class AccountList:
-    """Reads for one process. From which page the list counts is learnt once."""
+    """Reads the list for one process, which learns once whether pages count from 0 or from 1."""
 
     def __init__(
         self,
@@ -49,13 +49,13 @@ class AccountList:
         self._zero_failed = 0
 
     async def read(self, reading: Reading, back_ms: int | None, take: Take) -> None:
-        """Read what was sold up to `back_ms` before the newest, or to the list's end with None; `reading` is filled in.
+        """Read back to `back_ms` before the newest row, or to the list's end with None, and fill in `reading`.
 
-        Only times of the upstream are compared with each other, so that it does not matter how far its clock is from
-        ours. Raises ProviderError, and whatever `take` raises.
+        Only times of the upstream are compared with each other, so it does not matter how far its clock is from ours.
+        Raises ProviderError, and whatever `take` raises.
 
-        Pages count from 1, or from 0 with some (assumed: sources differ), so a page 0 is asked for as well, first of
-        all: asked for last, it would not show any more what has moved to page 1 meanwhile.
+        Pages count from 1, or in some sources from 0 (assumed). So page 0 is asked for as well, and first: asked for
+        last, it would no longer show what has moved to page 1 meanwhile.
         """
         seen: set[str] = set()
 
@@ -88,20 +88,20 @@ class AccountList:
                 firsts = (1,) if self._first_page == 1 else (0, 1)
                 sold_since += sum([len((await shown(first))[1]) for first in firsts])
                 if sold_since < len(answer.records):
-                    # Too few to have moved a page that we know to this place: it repeats one since there is no other.
+                    # Too few were sold to move a page that we know to this place: the upstream repeats its last page.
                     reading.complete = True
                     break
 
     async def _page_zero(
         self, shown: Callable[[int], Awaitable[tuple[SerialPage, list[SerialRecord]]]]
     ) -> SerialPage | None:
-        """Page 0, or None where there is none. Raises what it failed with, unless it alone fails for ever."""
+        """Page 0, or None where there is none. Raises what it failed with, unless it alone fails again and again."""
         try:
             answer, _ = await shown(0)
         except (Rejected, Unavailable) as error:
             if self._first_page == 0 or not error.tried:
                 raise
-            # Where this fails too, it says nothing of page 0.
+            # If page 1 fails as well, this says nothing about page 0.
             await self._provider.serial_page(1, self._page_size)
             self._zero_failed += 1
             if self._zero_failed < ZERO_FAILED_MAX:

@@ -1,13 +1,14 @@
 """Old orders, out of Redis and in the object store, where every gateway and worker finds them.
 
-An order at its end is a line of a *segment*: a compressed object of up to some hundred records, never changed in
-place. The name of a segment says the day on which its orders were made, and its first and last id and sequence
-number, so that an id, a ticket's minute or a list's cursor leads to one or two objects:
+An order at its end becomes a line of a *segment*: a compressed object of up to some hundred records, never changed in
+place. A segment's name says the day on which its orders were made, their first and last id, and their least and
+greatest sequence number. So an order id, the minute in a ticket's token, or a list's cursor leads to one or two
+objects:
 
     archive/orders/2026-11-24/<first id>-<last id>-<least seq>-<greatest seq>-<generation>.jsonl.gz
 
-Erasing a person writes the segment anew under the next generation. An order may stand in two segments (a crash
-between writing and removing, or a change in between): the record with the greatest version counts.
+Erasing a person writes the segment again under the next generation. An order may be in two segments, after a crash
+between writing and removing or a change in between: the record with the greatest version counts.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ROOT = "archive/orders"
 #: Segments kept in memory: one of 500 orders takes 1.6 MB there.
 SEGMENTS_KEPT = 16
 MINUTE_MS = 60_000
-#: Tries to read what another process renames meanwhile.
+#: How often a look-up is tried when another process rewrites the segment meanwhile.
 TRIES = 3
 
 _NAME = re.compile(r"(\w{26})-(\w{26})-(\d+)-(\d+)-(\d+)\.jsonl\.gz")
@@ -150,7 +151,7 @@ class Archive:
         return written
 
     async def delete(self, segment: Segment) -> None:
-        """Forget a segment: one whose orders are all somewhere else."""
+        """Delete a segment whose orders are all kept elsewhere."""
         self._kept.pop(segment.path, None)
         await self._delete(segment.path)
 
@@ -182,7 +183,7 @@ class Archive:
         changed = sum(new != old for new, old in zip(after, before, strict=True))
         if changed:
             await lease.renew()
-            # Where a crash leaves the earlier generation behind, it is passed over.
+            # If a crash leaves the earlier generation behind, readers pass it over.
             await self._put(dataclasses.replace(segment, generation=segment.generation + 1), after)
             self._kept.pop(segment.path, None)
             await self._delete(segment.path)
@@ -225,7 +226,7 @@ class Archive:
             raise _away(error) from error
 
     async def _segments(self, day: str) -> list[Segment]:
-        """The segments of a day; of one that is just being renamed, or was left behind, the latest."""
+        """The segments of a day, each in its latest generation."""
         try:
             paths = await self.objects.paths(f"{ROOT}/{day}")
         except OSError as error:
@@ -238,7 +239,7 @@ class Archive:
         return list(latest.values())
 
     async def _read(self, segment: Segment) -> list[Record] | None:
-        """Its records; None where it was renamed meanwhile."""
+        """Its records; None where another process rewrote it meanwhile."""
         kept = self._kept.get(segment.path)
         if kept is not None:
             self._kept.move_to_end(segment.path)
@@ -246,7 +247,7 @@ class Archive:
         data = await fetched(self.objects, segment.path)
         if data is None:
             return None
-        # Some ms: whoever else is served by this process does not wait for it.
+        # It takes some ms, so it is done on a thread: nobody else served by this process waits for it.
         records = self._kept[segment.path] = await asyncio.to_thread(_records_in, data)
         if len(self._kept) > SEGMENTS_KEPT:
             self._kept.popitem(last=False)
@@ -254,7 +255,7 @@ class Archive:
 
 
 async def kept(objects: Objects, path: str, data: bytes) -> bool:
-    """Write an object; whether it reads back as it was written. Raises StoreUnavailable."""
+    """Write an object and read it back; whether it is what was written. Raises StoreUnavailable."""
     try:
         await objects.put(path, data)
         return await objects.get(path) == data

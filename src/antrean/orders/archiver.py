@@ -1,7 +1,7 @@
 """Moves orders that ended long enough ago out of Redis: written and read back first, then removed by one script.
 
-A crash in between leaves an order in both places, which is harmless: Redis is asked first, and the next round
-writes and removes it again. What may still change stays: a refused order whose money was not given back.
+A crash in between leaves an order in both places, which is harmless: Redis is asked first, and the next round writes
+and removes it again. An order that may still change stays in Redis: a refused one whose money was not given back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from antrean.orders.store import OrderStore
 
 log = structlog.get_logger(__name__)
 
-#: Orders looked at in one step; what of them is old enough makes a segment for each day.
+#: Orders looked at in one step. Those that are old enough become one segment for each day.
 STEP_MAX = 500
 
 
@@ -52,14 +52,14 @@ class Archiver:
         old = [row for row, glance in zip(rows, glances, strict=True) if _may_go(glance, cutoff_ms)]
         if old:
             log.info("archived", orders=await self._move(old, cutoff_ms))
-        # Orders are looked at by age: where the last was made after the cutoff, none behind it can have ended before.
+        # Orders are looked at by age. If the last one was made after the cutoff, no later one can have ended before it.
         made = [int(glance[b"made"]) for glance in glances if glance]
         more = len(rows) == STEP_MAX and bool(made) and made[-1] <= cutoff_ms
         self._passed = int(rows[-1][1]) if more else 0
         return more
 
     async def _move(self, rows: list[tuple[bytes, float]], cutoff_ms: int) -> int:
-        # Alone, so that nobody is erased between the reading and the writing, and comes back in a segment.
+        # Under the lease, so that nobody is erased between reading and writing, and then comes back in a segment.
         async with self._archive.alone() as lease:
             old = [record for record in await self._records(rows) if _may_go(record, cutoff_ms)]
             await self._pictures.to_files([record[b"sn"].decode() for record in old if record.get(b"sn")])
@@ -73,8 +73,8 @@ class Archiver:
         raise StoreUnavailable("the archive was another process's before all was moved")
 
     async def _take_back(self, segments: list[Segment], records: list[Record]) -> None:
-        """Somebody may have been erased between our reading and our writing. Where others have moved the same orders
-        meanwhile, the segments may be theirs: then they stay."""
+        """Delete what we wrote, since somebody may have been erased between our reading and our writing. If another
+        process has moved the same orders meanwhile, the segments may be its own: then they stay."""
         async with self._archive.alone():
             names = [keys.ORDER + record[b"id"].decode() for record in records]
             if await asked(self._redis.exists(*names)) == len(names):
@@ -82,7 +82,7 @@ class Archiver:
                     await self._archive.delete(segment)
 
     async def _glances(self, rows: list[tuple[bytes, float]]) -> list[Record]:
-        """Of each no more than whether it may go asks for: most orders of a long outage are old and may not."""
+        """The few fields that tell whether each may go: in a long outage most orders are old and must stay."""
         pipe = self._redis.pipeline(transaction=False)
         for order_id, _ in rows:
             pipe.hmget(keys.ORDER + order_id.decode(), list(_GLANCE))

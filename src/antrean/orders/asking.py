@@ -1,4 +1,4 @@
-"""Asking Redis: what it or the way to it does wrong becomes one error."""
+"""Asking Redis: whatever goes wrong there or on the way becomes one error."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from redis.exceptions import RedisError, ResponseError
 from antrean.orders import layout
 from antrean.orders.model import StoreUnavailable
 
-#: What a server's refusal begins with.
+#: The code that a server's refusal begins with.
 _CODE = re.compile(r"[A-Z]+(?= )")
 
 
 async def asked(question: Awaitable[Any]) -> Any:
-    """The answer, NewerLayout, or StoreUnavailable in place of anything that Redis or the way to it did."""
+    """The answer. Raises StoreUnavailable for whatever went wrong; NewerLayout where a later release wrote the data."""
     try:
         return await question
     except (RedisError, OSError, TimeoutError) as error:
@@ -28,8 +28,8 @@ async def asked(question: Awaitable[Any]) -> Any:
 
 
 def _code(error: ResponseError) -> str:
-    """The server's word for it, such as NOREPLICAS or OOM, and no more of its text, which may hold what was sent."""
-    # The library takes the words that it knows out of the text.
+    """The server's code, such as NOREPLICAS or OOM. The rest of its text may repeat what was sent, so it is dropped."""
+    # redis-py takes the codes that it knows out of the text.
     if error.status_code:
         return error.status_code
     found = _CODE.match(str(error))

@@ -1,4 +1,4 @@
-"""Watches the account's balance: a drop that nothing explains stops purchases and says so loudly."""
+"""Watches the account's balance: a drop that nothing explains stops purchases, and ops are told."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
 
-#: Looks in a row that must show the same kind of drop before purchases stop.
+#: After this many looks in a row that show a drop, the next one stops purchases.
 LOOKS_MIN = 2
-#: Times that this is put off because orders in hand may explain the drop.
+#: How often that is put off because orders in hand may explain the drop.
 PUT_OFF_MAX = 3
-#: Readings of the account's list that failed after which a drop counts without it.
+#: After this many failed readings of the account's list, a drop counts without the list.
 UNREAD_MAX = 5
 
 
 class BalanceWatch:
-    """One step compares the balance with our books, and keeps the baseline that the resolver goes by."""
+    """One step compares the balance with our books, and keeps the baseline that the resolver uses."""
 
     def __init__(self, store: OrderStore, provider: Provider, resolver: Resolver) -> None:
         self._store = store
@@ -45,36 +45,14 @@ class BalanceWatch:
         unnamed = account.unnamed(balance)
         quiet = on_the_way == 0 and books.bought == account.bought
         held = BALANCE in after.holds
-        # Read at the other end of the look, the books may name purchases that the balance does not show yet.
+        # The books were read again after the balance, so they may name purchases that the balance does not show yet.
         drop = 0 if unnamed is None else unnamed - on_the_way
         if drop > 0:
-            if self._drops_in_a_row == LOOKS_MIN - 1:
-                walk = await self._what_the_list_knows()
-                self._strange = walk.strange
-                left = drop - walk.taken - walk.strange
-                if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
-                    # Orders in hand may be the rest of it; those of dead workers are free by the next look.
-                    self._put_off += 1
-                    return False
-            self._drops_in_a_row += 1
-            # An account at its end buys nothing anyway: said of it is the quota, until that is back.
-            ended = QUOTA in after.holds and balance <= 0
-            if self._drops_in_a_row > LOOKS_MIN and not held and not ended:
-                text = (
-                    f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
-                )
-                if self._strange:
-                    text += (
-                        f". {self._strange} serial numbers on the account's list are of orders that are not in "
-                        "these books: was a backup restored?"
-                    )
-                if self._unread:
-                    text += ". The account's list, which may know of them, can not be read"
-                await self._store.hold(BALANCE, text, "balance watch")
-                log.error("balance unexplained", stamps=drop)
-            return self._drops_in_a_row <= LOOKS_MIN
+            # An account without stamps buys nothing anyway: the quota hold says why, until the quota is back.
+            used_up = QUOTA in after.holds and balance <= 0
+            return await self._dropped(drop, may_hold=not held and not used_up)
         self._drops_in_a_row = self._put_off = 0
-        if held and drop <= 0 and unnamed is not None:
+        if held and unnamed is not None:
             await self._store.unhold(BALANCE, "balance watch")
             log.warning("balance explained again")
         if quiet:
@@ -83,8 +61,36 @@ class BalanceWatch:
             await self._store.account.set_baseline(balance, account.bought)
         return False
 
+    async def _dropped(self, drop: int, *, may_hold: bool) -> bool:
+        """One look that shows `drop` stamps gone that nothing explains; True where the next look must come soon."""
+        if self._drops_in_a_row == LOOKS_MIN - 1:
+            walk = await self._what_the_list_knows()
+            self._strange = walk.strange
+            left = drop - walk.taken - walk.strange
+            if 0 < left <= walk.busy and self._put_off < PUT_OFF_MAX:
+                # Orders in hand may be the rest of it; those of dead workers are free by the next look.
+                self._put_off += 1
+                return False
+        self._drops_in_a_row += 1
+        if self._drops_in_a_row > LOOKS_MIN and may_hold:
+            await self._store.hold(BALANCE, self._evidence(drop), "balance watch")
+            log.error("balance unexplained", stamps=drop)
+        return self._drops_in_a_row <= LOOKS_MIN
+
+    def _evidence(self, drop: int) -> str:
+        """What ops are told, who have to decide."""
+        text = f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
+        if self._strange:
+            text += (
+                f". {self._strange} serial numbers on the account's list are of orders that are not in these books: "
+                "was a backup restored?"
+            )
+        if self._unread:
+            text += ". The account's list, which may know of them, can not be read"
+        return text
+
     async def _what_the_list_knows(self) -> Walk:
-        """A walk to the list's end. One that can not be read leaves the look undecided, but not for ever."""
+        """Walk to the list's end. A list that can not be read leaves this look undecided, but not for ever."""
         try:
             walk = await self._resolver.walk(None)
         except ProviderError as error:

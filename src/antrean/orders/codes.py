@@ -9,12 +9,12 @@ class Code(IntEnum):
     """First element of every script's answer."""
 
     OK = 0
-    ALREADY = 1  # this very step was done before (its answer was lost): the same result, nothing changed
+    ALREADY = 1  # this step, by its `op`, was done before and its answer was lost: nothing changes
     MISSING = 2  # no such order
     STATE = 3  # the order is not in a state from which the table allows this step
     FENCED = 4  # the claim is not ours any more
     HELD = 5  # a hold forbids it just now; the order is back in its lane
-    REPLAYED = 6  # the same idempotency key with the same body: here is the order of then
+    REPLAYED = 6  # the same idempotency key with the same body: the answer is the order made then
     KEY_REUSED = 7  # the same idempotency key with another body
     FULL = 8  # the backlog of all offices is full
     OFFICE_FULL = 9  # the backlog of this office is full
@@ -25,9 +25,9 @@ class Code(IntEnum):
     SERIAL_FOREIGN = 14  # the SN was bought by another office
     POOL_EMPTY = 15  # no SN in the pool
     REFUNDED = 16  # the money was given back already
-    UNFIT = 17  # that decision is none for this order
-    NO_PERMIT = 18  # the call was not let through, so its intent is not noted
-    RETIRED = 19  # sealed with a key that this Redis does not know (any more)
+    UNFIT = 17  # that decision does not fit this order
+    NO_PERMIT = 18  # the permit for the call was not granted, so its intent is not noted
+    RETIRED = 19  # sealed with a key that this Redis does not know, or no longer
 
 
 def lua_names() -> dict[str, str]:

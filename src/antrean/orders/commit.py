@@ -1,9 +1,9 @@
 """Group commit: submissions that arrive together are on disk by one sync of the file.
 
-With `appendfsync always` the server does it: it answers all it has read after one fsync (PROMISES: accepted is kept),
-and reads on while we make the next. With any other persistence WAITAOF must follow, for which the whole connection
-waits: what arrives while one write is under way goes out together in the next, with one WAITAOF, and its counts
-are checked: it answers them even when it timed out.
+With `appendfsync always` the server does it: after one fsync it answers all that it has read (promise 1, accepted is
+kept), and we send the next ones meanwhile. With any other persistence WAITAOF must follow, and the whole connection
+waits for it. So what arrives while one write is under way goes out together in the next, with one WAITAOF. Its counts
+are checked, because WAITAOF answers with counts even when it timed out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from antrean.orders.scripts import Arg, Scripts
 
 log = structlog.get_logger(__name__)
 
-#: A batch no larger than this keeps the server's longest pause for us in the low milliseconds.
+#: Most submissions in one batch: it keeps the server busy for some milliseconds at most.
 BATCH_MAX = 128
-#: Submissions that go one by one and have no answer yet: what stands behind them on the connection waits for as many.
+#: Most unanswered submissions that are sent one by one: whatever is sent after them on the connection waits for them
+#: all.
 ON_THE_WAY_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """How a write is known to be on disk. `waitaof`: ask for it; `replicas`: on that many replicas as well."""
+    """How a write is known to be on disk. `waitaof`: by WAITAOF; `replicas`: on that many replicas as well."""
 
     waitaof: bool = False
     replicas: int = 0
@@ -50,7 +51,10 @@ class Durability:
 
 
 async def run_on_disk(scripts: Scripts, name: str, args: Sequence[Arg], durability: Durability) -> Any:
-    """One script's answer, once it is where `durability` says. Raises RedisError, StoreUnavailable: not known then."""
+    """Run one script; its answer, once the write is where `durability` demands.
+
+    Raises RedisError, StoreUnavailable: it is then not known whether the write was made.
+    """
     if not durability.tail:
         return await scripts.run(name, *args)
     answer, counts = await scripts.run_many(name, [args], *durability.tail)
@@ -87,7 +91,7 @@ class GroupCommit:
         try:
             if not self.durability.tail:
                 async with self._on_the_way:
-                    # The server may have come to sync otherwise while this one waited.
+                    # The server may sync differently by now.
                     if not self.durability.tail:
                         answer: list[Any] = await asked(self._scripts.run(self._script, *args))
                         return answer
@@ -126,7 +130,7 @@ class GroupCommit:
             counts = answers.pop() if tail else None
             on_disk = not tail or (not isinstance(counts, BaseException) and durability.confirmed(counts))
         except Exception as error:
-            # Whatever it was: those who wait must hear of it.
+            # Whatever it was, those who wait must be told.
             if not isinstance(error, RedisError | OSError):
                 log.exception("submissions could not be written")
             answers = [error] * len(batch)

@@ -1,4 +1,4 @@
-"""How the line went: when it stopped and for how long, and how fast orders came. Written down by the leading worker."""
+"""How the line moved: when it stopped, for how long, and how fast orders came. The leading worker writes it down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antrean.orders.eta import UNSTEADY_S, Course
 #: Stops that are kept, and how far back they count, in ms.
 STOPS_MAX = 100
 MEMORY_MS = 24 * 3600 * 1000
-#: The count of orders is noted this often, in ms, and so many notes are kept: the last minute.
+#: The count of orders is noted this often, in ms, and this many notes are kept: the last minute.
 NOTE_EVERY_MS = 10_000
 NOTES_MAX = 6
 
@@ -23,8 +23,10 @@ class CourseLog:
         self._redis = redis
 
     async def note(self, now_ms: int, *, held: bool, waiting: bool) -> None:
-        """Note how things stand at `now_ms`. For one process at a time; `held`: nothing of the line may move;
-        `waiting`: there is somebody in it."""
+        """Note how things stand at `now_ms`. Only one process at a time may call this.
+
+        `held`: no order in line may move. `waiting`: there is at least one order in line.
+        """
         asking = self._redis.pipeline(transaction=False)
         asking.hmget(keys.COURSE, "since", "stopped", "busy")
         asking.lindex(keys.COURSE_CAME, 0)
@@ -46,7 +48,7 @@ class CourseLog:
             pipe.hdel(keys.COURSE, "busy")
         age_ms = NOTE_EVERY_MS if noted is None else now_ms - int(noted.split()[0])
         if age_ms < 0:
-            # The server's clock was set back: what is dated after now is of no use until it has caught up.
+            # The server's clock was set back: notes from the future are of no use until it has caught up.
             pipe.delete(keys.COURSE_CAME)
         if not 0 <= age_ms < NOTE_EVERY_MS:
             pipe.lpush(keys.COURSE_CAME, f"{now_ms} {int(came or 0)}")
@@ -55,7 +57,7 @@ class CourseLog:
             await asked(pipe.execute())
 
     async def read(self, now_ms: int) -> Course:
-        """The course up to `now_ms`. A stop that lasts still is not in it."""
+        """The course up to `now_ms`. A stop that has not ended yet is not in it."""
         asking = self._redis.pipeline(transaction=False)
         asking.hmget(keys.COURSE, "since", "busy")
         asking.lrange(keys.COURSE_STOPS, 0, -1)

@@ -18,7 +18,7 @@ from obstore.store import ObjectStore, from_url
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.store_mark import StoreMark
 
-#: In a folder of ours lies its id, so that another one is not taken for it.
+#: A file in the folder holds the store's id, so that another folder is not taken for it.
 MARK_PATH = "store-id"
 #: Longest wait for a remote store, in seconds, for all tries of one call together.
 REMOTE_TIMEOUT_S = 30
@@ -37,13 +37,15 @@ class DocumentStore:
     """
 
     def __init__(self, store: ObjectStore, folder: Path | None = None, mark: StoreMark | None = None) -> None:
-        """`folder`: where a local store keeps its files, so that they can be synced. `mark`: which one is ours; what is
-        not found in another one is not taken for gone."""
+        """`folder`: where a local store keeps its files, so that they can be synced.
+
+        `mark`: which store is ours; what is missing in another one is not taken for deleted.
+        """
         self._store = store
         self._folder = folder
         self._mark = mark if folder is not None else None
         self._folders: dict[Path, _Folder] = {}
-        #: Of this process alone, and one for all its life: what a refused delete leaves behind is one object.
+        #: One name for the life of this process: if its delete is refused, only one object is left behind.
         self._probe = f"probe/{secrets.token_hex(10)}"
 
     @classmethod
@@ -52,12 +54,12 @@ class DocumentStore:
         try:
             if url.startswith("file:"):
                 folder = Path(unquote(urlsplit(url).path))
-                # What is in it is for this user alone, whatever the umask; a folder that was there keeps its mode.
+                # New folders are for this user alone, whatever the umask; one that was there keeps its mode.
                 for each in (*reversed(folder.parents), folder):
                     each.mkdir(mode=0o700, exist_ok=True)
                 return cls(from_url(url), folder, mark)
-            # Options of the client given here would put those of the environment (AWS_ALLOW_HTTP, AWS_PROXY_URL) out of
-            # force, all of them. Left alone, a try ends after 30 seconds.
+            # No client options here: they would disable all those of the environment (AWS_ALLOW_HTTP, AWS_PROXY_URL).
+            # Without them a try ends after 30 seconds.
             return cls(
                 from_url(
                     url,
@@ -114,10 +116,10 @@ class DocumentStore:
         await self.delete(self._probe)
 
     async def claim(self) -> None:
-        """Make sure that the folder is the one in which documents were kept before, or let it be ours from now on: the
-        first one, or another one by another URL. For gateways, which begin before anything is kept.
+        """Make sure that the folder is the one in which documents were kept before.
 
-        Raises StoreUnavailable where Redis can not be asked.
+        A first folder, or one named by another URL, becomes ours from now on. Gateways call this, since they start
+        before anything is kept. Raises StoreUnavailable where Redis can not be asked.
         """
         if self._mark is None:
             return
@@ -140,7 +142,7 @@ class DocumentStore:
             raise DocumentStoreUnavailable(f"its id was not read: {type(error).__name__}") from error
 
     async def _require_ours(self) -> None:
-        """Raises DocumentStoreUnavailable where what is not there may be in the store that is ours."""
+        """Raises DocumentStoreUnavailable where this is not our store: what is missing here may be in ours."""
         if self._mark is None:
             return
         try:
@@ -206,7 +208,7 @@ class DocumentStore:
             raise DocumentStoreUnavailable(f"a document was not deleted: {type(error).__name__}") from error
 
     def _keep(self, folder: Path, path: str, data: bytes) -> None:
-        """Written and synced in one visit to a thread: two would double what it costs the event loop."""
+        """Write and sync on one visit to a thread: two visits would double the cost for the event loop."""
         obstore.put(self._store, path, data)
         file = folder / path
         _fsync(file)
@@ -221,11 +223,11 @@ def _another_store() -> DocumentStoreUnavailable:
 
 
 class _Folder:
-    """Makes names in a folder durable. Threads that come while one syncs it share the next sync."""
+    """Makes the names in a folder durable. Threads that come while one syncs share the next sync."""
 
     def __init__(self, path: Path, root: Path) -> None:
         self._path = path
-        #: It may have been made just now, and those above it as well.
+        #: The folders above it: they may have been made just now, as it may.
         self._above = [above for above in path.parents if above.is_relative_to(root)]
         self._turn = threading.Lock()
         self._names = itertools.count(1)
@@ -233,7 +235,7 @@ class _Folder:
         self._synced = 0
 
     def sync(self) -> None:
-        """Return when a sync that began after this call is over; the first one syncs the names above as well."""
+        """Return when a sync that began after this call is over. The first sync covers the folders above as well."""
         mine = self._named = next(self._names)
         with self._turn:
             if self._synced >= mine:

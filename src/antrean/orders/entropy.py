@@ -1,7 +1,7 @@
-"""Random bits of the operating system, a page at a time: a fetch is a system call, and costs an order more than its id.
+"""Random bits from the operating system, fetched a page at a time: a system call costs more than the rest of an id.
 
 For names that nobody may guess. Not for the nonces of ciphers: a machine that is resumed twice from one snapshot uses
-what is left of the page twice, and then two orders of the same minute may get one ticket token.
+the rest of its page twice. Then two orders of the same minute may get the same ticket token.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Erases who paid, and the documents, once their time is over; ledger, serial number and history stay.
 
-First the upload is let go of, then the bytes are deleted, then the record: an erasure that is cut short is found
-again among those that are due, and every step of it may be done twice.
+First the order lets go of its upload, then the bytes are deleted, then the record is changed. An erasure that is cut
+short is found again among those that are due, and every step may be done twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from antrean.orders.store import OrderStore
 
 log = structlog.get_logger(__name__)
 
-#: Orders, and forgotten uploads, seen to in one step.
+#: Orders, and unused uploads, handled in one step.
 STEP_MAX = 50
 #: Failures after which a step ends.
 FAILURES_MAX = 5
@@ -83,7 +83,7 @@ class Eraser:
                 raise IllegalMove("only an order at its end can be erased", order.state)
             body = body_json(order.without_person, None)
             archive = self._store.archive
-            # Never while orders are moved to the archive: what was read before would be written after.
+            # Never while orders are moved to the archive: what was read before the erasure would be written after it.
             async with archive.alone() if archive is not None else contextlib.nullcontext():
                 if order.erased_ms is None:
                     await self._delete_documents(order)

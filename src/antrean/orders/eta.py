@@ -1,9 +1,9 @@
 """How long until it is somebody's turn: a range from how the line moved lately, or nothing. Pure.
 
-Unknown is said, never guessed: without completions and without an upstream whose answers were timed there is no
-estimate, nor while the line stops again and again. The near end is for nobody else coming and the best pace of the
-last minutes; the far end is for others coming as they did, and for the line stopping as often and as long as it did
-of late. How far a pace may wander was learnt from the ranges given before (promises.py).
+What is unknown is said to be, and never guessed: there is no estimate while nothing was completed and no upstream call
+was timed, nor while the line stops again and again. The near end assumes that nobody else comes and that the line moves
+at the best pace of the last minutes. The far end assumes that others come, and that the line stops, as they did lately.
+How far a pace may wander was learnt from the ranges given before (promises.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from dataclasses import dataclass
 #: Length of one span in which completions are counted, in seconds, and how many are looked at: 5 minutes.
 SPAN_S = 10
 SPANS = 30
-#: The last spans are used that together saw enough completions; with fewer than LEAST in all spans: none.
+#: The counts of this many spans are kept: 20 minutes.
+SPANS_KEPT = 120
+#: The pace is taken from the fewest of the last spans that saw ENOUGH completions; with fewer than LEAST in all: no
+#: pace.
 WINDOWS = (2, 6, SPANS)
 ENOUGH = 20
 LEAST = 3
@@ -24,26 +27,26 @@ LEAST = 3
 TURN_S = 1.0
 #: An estimate beyond this, in seconds, says nothing.
 HORIZON_S = 7 * 24 * 3600
-#: Real waits as shares of the middle of their range, before any is known; they count as so many among the real ones.
+#: Real waits as shares of the middle of their range, assumed before any is known. They are counted with the real ones.
 PRIOR = (0.6, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3)
-#: Shares of the earlier waits that ended before the range, and after it; and what is learnt from them at most.
+#: Which share of the earlier waits may end before the range, and after it; and the bounds of what is learnt from them.
 BEFORE, AFTER = 0.07, 0.07
 NEAR, FAR = (0.5, 1.0), (1.0, 2.5)
-#: Of the best pace of the last minutes, what is hoped for.
+#: The share of the best pace of the last minutes that the near end hopes for.
 BEST_SHARE = 0.9
-#: Others that come make a wait longer by this factor at most: a rush ends, and counters close.
+#: Others who come make a wait longer by at most this factor: a rush ends, and counters close.
 RUSH_MAX = 3.0
-#: How often the wait is worked out anew with those who come meanwhile.
+#: How often the wait is worked out again with those who come meanwhile.
 ROUNDS = 4
-#: A line that stopped this often within so many seconds is one of which nobody can tell.
+#: Where a line stopped UNSTEADY times within UNSTEADY_S seconds, nobody can tell.
 UNSTEADY, UNSTEADY_S = 2, 60
-#: A stop is allowed for where it is likelier than this; and by how many standard deviations of all stops.
+#: Stops are allowed for where one is likelier than LIKELY, and then by DEVIATIONS standard deviations of all stops.
 LIKELY, DEVIATIONS = 0.1, 1.28
-#: What is reached of the calls in flight divided by their unloaded round trip.
+#: The share that is reached, in practice, of the calls in flight divided by their unloaded round trip.
 CAPACITY_SHARE = 0.7
-#: A line with somebody in it all the time tells its pace by itself: where calls are short it is our own work between
-#: them that takes time. What the limit allows is hoped for, since a limit that grows is ahead of what was completed:
-#: all of it for so many seconds, then up to so many times what was seen.
+#: A line that is never empty shows its pace by itself: with short calls it is our own work between them that takes
+#: time. The near end still hopes for what the limit allows, since a growing limit is ahead of what was completed: for
+#: all of it during the first RAMP_S seconds, and then for up to HOPE_MAX times the pace that was seen.
 RAMP_S = 30.0
 HOPE_MAX = 1.5
 
@@ -60,7 +63,7 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class Throughput:
     """What the upstream's limits allow just now: calls in flight, and by their unloaded round trips the purchases and
-    stamps a second (0: no answer was timed yet, or nothing may be sent)."""
+    stamps per second. 0: no answer was timed yet, or nothing may be sent."""
 
     limit: int = 0
     purchases_per_s: float = 0.0
@@ -76,9 +79,12 @@ NOT_KNOWN = Throughput()
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How the line went of late: orders that came a second; how long each stop of it was, in seconds, and for how
-    many seconds it ran; how many stops began in the last UNSTEADY_S; and for how many seconds it has been moving with
-    somebody in it at every look."""
+    """How the line moved lately.
+
+    `arrivals_per_s`: orders that came per second. `stops_s`: how long each stop was. `ran_s`: for how long it ran.
+    `lately`: stops that began in the last UNSTEADY_S. `busy_s`: for how long it has been moving without ever being
+    empty.
+    """
 
     arrivals_per_s: float = 0.0
     stops_s: tuple[float, ...] = ()
@@ -87,10 +93,10 @@ class Course:
     busy_s: float = 0.0
 
     def stopped_s(self, wait_s: float) -> float:
-        """How long it may stop while it runs for `wait_s`: nine times in ten it is less.
+        """How many seconds it may stop while it runs for `wait_s` seconds: nine times in ten it is less.
 
-        Stops come by chance, as often as they did (a compound Poisson process). A wait as long as all that was seen
-        says that as much may happen again.
+        Stops come by chance, as often as they did before (a compound Poisson process). For a wait as long as all that
+        was seen, as much may happen again.
         """
         often = len(self.stops_s) * wait_s / (self.ran_s + wait_s) if self.stops_s else 0.0
         if 1 - math.exp(-often) <= LIKELY:
@@ -101,6 +107,11 @@ class Course:
 
 
 CALM = Course()
+
+
+def lua_names() -> dict[str, str]:
+    """How completions are counted, as the scripts write it (`SPAN.MS`), and what stands for it."""
+    return {"SPAN.MS": str(SPAN_S * 1000), "SPAN.KEPT_S": str(SPAN_S * SPANS_KEPT)}
 
 
 def per_minute(completed: Sequence[int], elapsed_s: float) -> float:

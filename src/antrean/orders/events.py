@@ -1,9 +1,9 @@
-"""Changes of orders as they happen: one subscription a process, however many wait.
+"""Changes of orders as they happen: one subscription per process, however many wait.
 
     hub.watch(order id) ── then read the order ── then watch.changed(timeout)
 
-A watch is taken before the order is read, so no change falls between the two. Pub/sub forgets what is said while
-the connection is away: after each new subscription all watches wake, and those who wait read again.
+A watch is taken before the order is read, so no change falls between the two. Pub/sub drops what is published while the
+connection is away. So after each new subscription all watches wake, and those who wait read again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUIET_S = 5.0
 ALL = "*"
 
 
-#: In one process; below the connections that a gateway holds (`gateway/server.py`), so that calls find one.
+#: Most watches of one process: fewer than a gateway's connections (`gateway/server.py`), so that other calls get one.
 WATCHES_MAX = 7_000
 
 
@@ -61,7 +61,7 @@ class Watch:
 
 
 class EventHub:
-    """Listens on the orders' channel while `run` runs, and wakes the watches concerned."""
+    """Listens on the orders' channel while `run` runs, and wakes the watches of the order that changed."""
 
     def __init__(self, redis: Redis, watches_max: int = WATCHES_MAX) -> None:
         self._redis = redis
@@ -95,13 +95,13 @@ class EventHub:
                 del self._watches[order_id]
 
     def wake_all(self) -> None:
-        """Wake every watch: something has changed for all, or may have been missed."""
+        """Wake every watch: something changed for all orders, or a change may have been missed."""
         for watches in self._watches.values():
             for watch in watches:
                 watch.wake()
 
     def close(self) -> None:
-        """The process stops: those who wait are to answer at once."""
+        """The process stops: wake all who wait, so that they answer at once."""
         self.closing = True
         self.wake_all()
 

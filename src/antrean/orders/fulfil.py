@@ -3,8 +3,8 @@
     claim ─▶ begin (intent on disk) ─▶ generate ─▶ bought ─▶ picture ─▶ complete
                                   └─▶ stamp ─▶ verify ─▶ complete
 
-A result of the upstream is written until Redis has it or RECORD_MAX_S is over; each write names itself (`op`), so
-that a repetition after a lost answer changes nothing. What the worker cannot write any more the resolver finds.
+Writing a result of the upstream is repeated until Redis has it or RECORD_MAX_S is over. Each write has a name (`op`),
+so that a repetition after a lost answer changes nothing. What the worker can not write any more, the resolver finds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from antrean.orders.holding import QUOTA
 from antrean.orders.insist import insist
 from antrean.orders.intent import Intent, looked_at
 from antrean.orders.layout import NewerLayout
-from antrean.orders.model import ClaimLost, StoreUnavailable
+from antrean.orders.model import ClaimLost, Order, Placement, StoreUnavailable, Taxpayer
 from antrean.orders.pictures import PictureFiles, Pictures, beside
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -43,29 +43,32 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Longest that a result is held in memory for a Redis that is away, in seconds. Longer than a claim may last: who gave
-#: up before, and lives on, would leave an order that nobody moves until its claim is too old.
+#: How long a result is held in memory while Redis is away, in seconds. Longer than a claim may last: a worker that gave
+#: up earlier and lived on would leave an order that nobody moves until its claim is too old.
 RECORD_MAX_S = 3600.0
-#: A stamped PDF is held for a document store that is away for this long, in seconds, and then made anew, after a wait.
+#: How long a stamped PDF is held while the document store is away, in seconds. Then it is given up, and after a wait
+#: the order is stamped again.
 KEEP_MAX_S = 60.0
 STAMPED_WAIT_S = 30.0
-#: The wait of one whose document could not be read.
+#: The wait of an order whose document could not be read, in seconds.
 STORE_WAIT_S = 5.0
-#: Stampings of unknown or unsound outcome for one order after which it is given to a person. Those that did not
-#: happen, and trials of a half-open breaker, do not count: an outage sends no order to a person. Well above the number
-#: of failures that opens a breaker (`ANTREAN_BREAKER_MIN_CALLS`), for one order alone may have to bring them about.
+#: After this many stampings of unknown or unsound outcome an order is given to a person. Stampings that did not happen,
+#: and trials of a half-open breaker, do not count: an outage must send no order to a person. Well above the number of
+#: failures that opens a breaker (`ANTREAN_BREAKER_MIN_CALLS`), since a single order may have to produce them all.
 STAMP_CALLS_MAX = 40
-#: Calls for one order after which a person is called for a picture that the upstream does not give, and the longest
-#: wait before the next, in seconds: about five minutes in all.
+#: After this many calls for a picture that the upstream does not give, a person is called; and the longest wait between
+#: two of them, in seconds. Together that is about five minutes.
 PICTURE_CALLS_MAX = 10
 PICTURE_WAIT_MAX_S = 60.0
-#: After a call that did not happen, an order takes its turn again after about this many seconds.
+#: After a call that did not happen, an order waits for about this many seconds before its next turn.
 RETRY_WAIT_S = 1.0
-#: The same after the trial of a half-open breaker, in times between two trials: the next trial is another order's.
+#: The same after the trial of a half-open breaker, counted in times between two trials: another order makes the next
+#: one.
 TRIAL_WAIT = 2.0
-#: No such wait is longer, in seconds (the sweeper takes a longer one for a clock that was set back).
+#: Longest such wait, in seconds. The sweeper takes a longer one for the sign of a clock that was set back.
 WAIT_MAX_S = 100.0
-#: A worker with the wrong keys leaves an order alone for this long, in seconds; another worker may have the right ones.
+#: A worker that can not decrypt an order puts it back for this long, in seconds: another worker may have the right
+#: keys.
 UNREADABLE_WAIT_S = 15.0
 
 
@@ -93,7 +96,7 @@ Verify = Callable[[bytes, bytes, int], Awaitable[str]]
 
 
 class Fulfiller:
-    """Does turns of orders for one worker. `worker` names the worker in claims and must be unique to its life."""
+    """Does the turns of orders for one worker. `worker` names it in claims and must be unique to this process."""
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class Fulfiller:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._ops = itertools.count(1)
         self._late: set[asyncio.Task[None]] = set()
-        #: Stamped PDFs in hand that the document store does not take.
+        #: How many stamped PDFs are in memory because the document store does not take them.
         self._unkept = 0
 
     async def run(self, order_id: str) -> Outcome:
@@ -134,9 +137,9 @@ class Fulfiller:
             return outcome
 
     async def _let_go(self, turn: Turn) -> None:
-        """Give up a claim that may be ours all the same: after a failover the record may stand a few steps back.
+        """Give up a claim that may still be ours: after a failover the record may be a few steps behind.
 
-        Without this the order would wait until the claim is too old. A claim that is another's is not touched.
+        Without this the order would wait until the claim is too old. Another worker's claim is not touched.
         """
         note, calls = "the record stands otherwise than its worker left it", turn.meter.calls
         for step in (self._store.doubt, self._store.release):
@@ -174,22 +177,13 @@ class Fulfiller:
             log.error("who pays can not be read", why=str(error))
             return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
         self._intend(turn, State.BUYING, "asking for a serial number")
-        request = GenerateRequest(
-            order_ref=order.id,
-            type_code=order.document.type_code,
-            document_number=order.document.number,
-            document_date=order.document.date,
-            identity_type=taxpayer.identity_type,
-            identity_number=taxpayer.identity_number,
-            name=taxpayer.name,
-        )
         try:
-            generated = await self._provider.generate(request, turn.meter)
+            generated = await self._provider.generate(_generate_request(order, taxpayer), turn.meter)
         except QuotaExhausted:
             if await self._record(lambda: self._store.hold(QUOTA, "", "upstream")):
                 turn.forgive()
             else:
-                turn.unsay()  # held before: this was the fleet's question whether it still is
+                turn.unsay()  # the hold was on before: this call was the fleet's question whether it still must be
             return await self._release(turn, "the upstream's quota is used up")
         except Rejected as error:
             return await self._refuse(turn, "reject", error.code, error.message)
@@ -199,9 +193,13 @@ class Fulfiller:
             return await self._unavailable(turn, error)
         except OutcomeUnknown as error:
             return await self._doubt(turn, error)
-        op = self._op()
+        return await self._record_purchase(turn, generated)
+
+    async def _record_purchase(self, turn: Turn, generated: Generated) -> Outcome:
+        """Write down the SN that generate answered with. It is paid for, so it is never dropped."""
+        order, op = turn.order, self._op()
         if order.kind == "purchase" and beside(generated.qr_png):
-            # Nothing is left to do: it leaves with `bought`, in one write, and stands only on that.
+            # Nothing else is left to do: `complete` leaves in one write with `bought`, and only succeeds after it.
             turn.ending = self._end(turn)
         try:
             ours = await self._record(
@@ -217,10 +215,11 @@ class Fulfiller:
             raise
         except (StoreUnavailable, asyncio.CancelledError):
             log.error(
-                "bought, and not recorded: the account's list tells it", serial_number=generated.serial_number
+                "bought, but not recorded: the account's list will show it",
+                serial_number=generated.serial_number,
             )
             raise
-        if not ours:  # an answer that belongs to another call: what became of this one, it does not tell
+        if not ours:  # the answer belongs to another call: it does not tell what became of this one
             return await self._doubt(turn, OutcomeUnknown("the upstream answered with another order's SN"))
         return await self._after_purchase(turn, generated)
 
@@ -246,14 +245,14 @@ class Fulfiller:
         try:
             await self._record(lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls))
         finally:
-            # Not before: what came for an order that is not in doubt yet would go to the pool.
+            # Not before: an SN that came for an order which is not in doubt yet would go to the pool.
             if error.late is not None:
                 self._watch(turn.order.id, error.late)
         log.warning("outcome unknown", why=error.message)
         return Outcome.UNKNOWN
 
     def _watch(self, order_id: str, late: Awaitable[object]) -> None:
-        """Take in the answer of a call that was given up on, should it still come."""
+        """Take in the answer of a call that was given up, if it still comes."""
 
         async def take_in() -> None:
             try:
@@ -305,9 +304,10 @@ class Fulfiller:
         return await self._complete(turn, "")
 
     async def _no_picture(self, turn: Turn, error: Rejected | SerialUnusable) -> Outcome:
-        """It is free, and may only not be there yet: asked for again, later each time, then a person decides.
+        """Ask again, with a longer pause each time, and then let a person decide.
 
-        An SN that came with its order is not one just bought: where it is not known, it will not be later.
+        The call is free, and the picture may just not be there yet. But an SN that came with its order was bought long
+        ago: if the upstream does not know it now, it will not know it later.
         """
         hopeless = turn.order.serial_given and isinstance(error, SerialUnusable)
         if hopeless or turn.tries >= PICTURE_CALLS_MAX:
@@ -336,20 +336,7 @@ class Fulfiller:
             self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement
             stamped = await self._provider.stamp(
-                StampRequest(
-                    order_ref=order.id,
-                    attempt_ref=f"{order.id}-{order.fence}",
-                    serial_number=order.serial_number,
-                    qr_png=qr,
-                    pdf=pdf,
-                    page=at.page,
-                    llx=at.x,
-                    lly=at.y,
-                    urx=at.x + at.width,
-                    ury=at.y + at.height,
-                    retry=order.stamp_tried,
-                ),
-                turn.meter,
+                _stamp_request(order, order.serial_number, at, qr, pdf), turn.meter
             )
             sha256 = await self._verify(pdf, stamped, at.page)
             await self._keep_stamped(order.id, stamped)
@@ -378,7 +365,7 @@ class Fulfiller:
     # ---- ends of a turn
 
     def _intend(self, turn: Turn, target: State, note: str) -> None:
-        """From now on a call notes so, before it leaves, that it may have been sent."""
+        """From now on every call of this turn writes its intent down before it leaves."""
         turn.intent = turn.meter.intent = Intent(
             self._store, turn.order, self._op, target, note, lambda: turn.meter.calls + 1
         )
@@ -390,7 +377,7 @@ class Fulfiller:
         return op, ending
 
     async def _has_ended(self, turn: Turn) -> bool:
-        """Whether `bought` was refused only because both writes were made and their answers lost."""
+        """Whether `bought` was refused only because both writes had been made and their answers were lost."""
         if turn.ending is None:
             return False
         try:
@@ -402,7 +389,7 @@ class Fulfiller:
     async def _complete(self, turn: Turn, sha256: str) -> Outcome:
         op, ending = turn.ending or (self._op(), None)
         if ending is not None:
-            # What came of it, whatever that is: repeated under its name it can not happen twice.
+            # Whatever came of it: under the same name the write can not happen twice.
             await asyncio.wait((ending,))
             if not ending.cancelled() and ending.exception() is None:
                 return Outcome.COMPLETED
@@ -425,9 +412,10 @@ class Fulfiller:
     async def _unavailable(
         self, turn: Turn, error: ProviderError, *, dispatcher_waits: bool = True
     ) -> Outcome:
-        """Back in line: at once where the breaker refused that the dispatcher waits for, else after a short wait.
+        """Put the order back in line: at once where its own breaker refused the call, else after a short wait.
 
-        It waits for the one of the order's lane. To be stamped, an order may need the other one as well.
+        The dispatcher waits for the breaker of the order's lane. An order to be stamped may need the other one as well;
+        `dispatcher_waits` False says that it was that one.
         """
         refused = isinstance(error, Unavailable) and error.refused_by_breaker
         if refused and dispatcher_waits:
@@ -450,7 +438,10 @@ class Fulfiller:
         return await self._release(turn, "the document store is not available", wait_s)
 
     async def _keep_stamped(self, order_id: str, pdf: bytes) -> None:
-        """To give it up means to have it stamped again; while one is held, no more are stamped. Raises OSError."""
+        """Keep a stamped PDF. To give it up means to stamp again, so it is held for a while. Raises OSError.
+
+        While one is held no other order is stamped.
+        """
         try:
             return await self._documents.put_stamped(order_id, pdf)
         except OSError as error:
@@ -469,7 +460,10 @@ class Fulfiller:
             self._unkept -= 1
 
     async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a self-naming write until Redis answers. Raises StoreUnavailable after RECORD_MAX_S."""
+        """Repeat a write, which has a name of its own, until Redis answers.
+
+        Raises StoreUnavailable after RECORD_MAX_S.
+        """
         return await insist(write, RECORD_MAX_S, _is_away, self._rng)
 
     def _op(self) -> str:
@@ -480,6 +474,34 @@ class Fulfiller:
         for task in list(self._late):
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
+
+
+def _generate_request(order: Order, taxpayer: Taxpayer) -> GenerateRequest:
+    return GenerateRequest(
+        order_ref=order.id,
+        type_code=order.document.type_code,
+        document_number=order.document.number,
+        document_date=order.document.date,
+        identity_type=taxpayer.identity_type,
+        identity_number=taxpayer.identity_number,
+        name=taxpayer.name,
+    )
+
+
+def _stamp_request(order: Order, serial_number: str, at: Placement, qr: bytes, pdf: bytes) -> StampRequest:
+    return StampRequest(
+        order_ref=order.id,
+        attempt_ref=f"{order.id}-{order.fence}",
+        serial_number=serial_number,
+        qr_png=qr,
+        pdf=pdf,
+        page=at.page,
+        llx=at.x,
+        lly=at.y,
+        urx=at.x + at.width,
+        ury=at.y + at.height,
+        retry=order.stamp_tried,
+    )
 
 
 def _is_away(error: Exception) -> bool:

@@ -75,6 +75,11 @@ class Holding:
     since_ms: int
 
 
+def lua_names() -> dict[str, str]:
+    """The holds that the scripts look at, as they write them (`HOLD.PAUSED`), and what stands for each."""
+    return {"HOLD.PAUSED": f"'{PAUSED}'", "HOLD.BALANCE": f"'{BALANCE}'", "HOLD.QUOTA": f"'{QUOTA}'"}
+
+
 def text(reason: str, language: Language) -> str:
     """The reason in words for the person at the counter."""
     return _TEXTS[reason][language]

@@ -1,4 +1,4 @@
-"""Tries again what must not be lost with a store that is away for a while."""
+"""Repeats a write that must not be lost because a store is away for a while."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ async def insist(
     pause_first_s: float = 0.05,
     pause_max_s: float = 2.0,
 ) -> T:
-    """What `write` answers, tried until it does; its last error where `for_s` seconds are over, or it is another kind.
+    """What `write` answers. It is repeated, for `for_s` seconds, while it raises an error that `again_after` takes.
 
-    Pauses, in seconds, double from `pause_first_s` to `pause_max_s`, more or less by a half.
+    Raises the last error. The pauses, in seconds, double from `pause_first_s` to `pause_max_s`, each varied by a half.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + for_s

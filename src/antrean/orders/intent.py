@@ -1,7 +1,7 @@
-"""The note that an order's call is about to leave: on disk before it does.
+"""The note that an order's call is about to leave, on disk before it does.
 
-A purchase's is asked for in the same write as the call's permit, and is taken only where that is granted: a slot of
-the upstream's limit stands empty for one round trip to Redis between two calls, not for two.
+For a purchase the note is asked for in the same write as the permit for the call, and is made only where the permit was
+granted. So a slot of the upstream's limit stands empty for one round trip to Redis between two calls, and not for two.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from antrean.orders.model import ClaimLost, Order
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 
-#: An intent older than this, in seconds, is not acted on; well under the lease of a claim.
+#: A note older than this, in seconds, is not acted on; well below the time after which a silent worker loses its
+#: claims.
 INTENT_MAX_S = 3.0
 
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Intent:
-    """That of one turn. `op`: names each write; `call`: the number of the call that is about to leave.
+    """The intent of one turn. `op` gives each write its name; `call`: the number of the call that is about to leave.
 
     `sent`: whether the last call may have left.
     """
@@ -46,16 +47,19 @@ class Intent:
         self.sent = False
 
     def with_permit(self, permits: str, permit: str) -> None:
-        """Note it where `permit`, asked for just before on the same connection, is among `permits` when it arrives."""
+        """Write the note, if `permit` is in the sorted set `permits` when the write arrives.
+
+        The permit was asked for just before, on the same connection.
+        """
         if self._store.intents_wait:
-            return  # for the disk, and with them all that is asked behind them: only for permits that are there
+            return  # intents wait for the disk, and everything sent after them waits as well: not for a mere chance
         asked_at = _Moment()
         noted = asyncio.ensure_future(self._begin((permits, permit)))
         noted.add_done_callback(looked_at)
         self._early = (noted, asked_at)
 
     async def before_send(self) -> None:
-        """With all permits in hand, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
+        """See that the note is on disk, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
         early, self._early = self._early, None
         self.sent = False  # a repetition: the try before it provably did not happen
         if early is None or not await early[0] or early[1].old:
@@ -76,7 +80,7 @@ class Intent:
 
 
 class _Moment:
-    """A moment on two clocks that nobody sets; the second goes on while the machine sleeps, as the loop's does not."""
+    """A moment on two clocks that nobody sets. The second one also runs while the machine sleeps."""
 
     def __init__(self) -> None:
         self._at = _clocks()
@@ -92,6 +96,6 @@ def _clocks() -> tuple[float, float]:
 
 
 def looked_at(asked: asyncio.Future[Any]) -> None:
-    """For a write whose end may come to be of no interest: asyncio would complain of an error that nobody saw."""
+    """Callback for a write whose outcome may not matter any more: asyncio would complain about an unseen error."""
     if not asked.cancelled():
         asked.exception()

@@ -31,7 +31,7 @@ CLAIMS = ROOT + "claims"  # zset: claimed order id by the time of the claim
 STAMP_LOAD = ROOT + "stampload"  # set: those dispatched or claimed that are to be stamped
 LATER = ROOT + "later"  # zset: order id by the time before which it is not dispatched again
 WORKERS = ROOT + "workers"  # zset: worker id by its last heartbeat
-#: A worker beats every half second; one that was silent for so many ms is not counted as alive.
+#: A worker beats every half second. One that was silent for this long, in ms, counts as dead and has lost its claims.
 WORKER_SILENT_MS = 6000
 LEADER = ROOT + "leader"  # string: the worker that runs the keeper loops, with expiry
 FAIRNESS = ROOT + "fairness"  # hash: deficits of offices and the ring's cursor
@@ -43,7 +43,7 @@ INDEX_ALL = ROOT + "index"  # zset: order id by its number in the sequence
 INDEX_OFFICE = ROOT + "index:"  # + office → the same for one office
 COUNTS = ROOT + "counts"  # hash: state → how many orders; "open" → how many not at their end
 COUNTS_OFFICE = ROOT + "counts:"  # + office → the same for one office
-DONE = ROOT + "done:"  # + number of a 10-second bucket → orders completed in it, kept 20 minutes
+DONE = ROOT + "done:"  # + number of a span (eta.py) → orders completed in it, kept for some spans
 
 ARCHIVED = ROOT + "archived"  # string: greatest sequence number of an order that went to the archive
 SERIAL_OWNER = ROOT + "sn"  # hash: SN → order that bought it, and "@<office>" once that is archived
@@ -72,7 +72,7 @@ LEASE = ROOT + "lease:"  # + name of some work → who does it just now, with ex
 RING = ROOT + "ring"  # hash: key id → the digest key sealed with it; so a wrong ring is noticed, too
 RING_RETIRED = ROOT + "ring:retired"  # set: ids of keys with which nothing is sealed again
 RING_SEEN = ROOT + "ring:seen"  # hash: key id → when (ms) a gateway last said that it seals with it
-#: A gateway says so every ten seconds at least; after so many ms of silence none of that key is alive.
+#: A gateway says so every ten seconds at least. After this much silence, in ms, no gateway with that key is alive.
 RING_SILENT_MS = 20_000
 PROMISES = ROOT + "promises"  # hash: order id → JSON of the range of times it was given
 PROMISES_KEPT = ROOT + "promises:kept"  # hash: how promises turned out → how many

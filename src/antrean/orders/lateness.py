@@ -1,6 +1,6 @@
 """Who will miss a deadline at today's pace: from samples of every lane, and the pace. Pure.
 
-Lanes are in order of deadline, then age. A long lane is looked at in some places; each stands for the orders around it.
+Lanes are in order of deadline, then age. A long lane is sampled; each sample stands for the orders around it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from antrean.orders.holding import PAUSED, PURCHASE_HOLDS, Outlook
 from antrean.orders.place import Places
 from antrean.orders.score import AGE_BITS, score_minute
 
-#: Orders of one lane that are looked at, and about so many of all lanes.
+#: Most samples of one lane, and about how many of all lanes together.
 SAMPLES, SAMPLES_OF_ALL = 50, 1000
-#: With no pace known, or none as its lane is held, an order due within this many ms counts as one that will miss.
+#: Where no pace is known, or the lane is held, an order that is due within this many ms counts as one that will miss.
 BLIND_MS = 3_600_000
 
 

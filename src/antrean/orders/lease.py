@@ -1,4 +1,4 @@
-"""Work that one process does at a time, by a lease in Redis; after a crash it is free again in a minute."""
+"""Work that one process at a time may do, by a lease in Redis that is free again a minute after a crash."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from antrean.orders.codes import Code
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 
-#: A lease ends by itself after this, in ms, unless it is renewed; that is done so many times in it.
+#: A lease ends by itself after LEASE_MS unless it is renewed, which is done RENEWALS times in that span.
 LEASE_MS = 60_000
 RENEWALS = 4
-#: Longest wait for somebody else's work, in seconds, and between two looks.
+#: Longest wait for another process's work, and the pause between two looks, in seconds.
 WAIT_MAX_S = 15.0
 LOOK_EVERY_S = 0.02
 
 
 class LeaseLost(StoreUnavailable):
-    """It ended while we stood still, and may be somebody else's now."""
+    """The lease ended while this process stood still, and another one may hold it now."""
 
 
 class Lease:
-    """Ours while the process that has it runs; one that stood still for longer may have lost it."""
+    """A lease of this process. It may be lost when the process stands still for longer than LEASE_MS."""
 
     def __init__(self, scripts: Scripts, name: str) -> None:
         self._scripts = scripts
@@ -56,7 +56,7 @@ class Lease:
             try:
                 await self.renew()
             except LeaseLost:
-                return  # the block learns it where it asks
+                return  # the block under the lease learns it when it calls `renew`
             except StoreUnavailable:
                 continue
 
@@ -67,7 +67,10 @@ class Lease:
 
 @asynccontextmanager
 async def alone(scripts: Scripts, name: str, wait_s: float = WAIT_MAX_S) -> AsyncIterator[Lease]:
-    """Nobody else is in a block of this name. Raises StoreUnavailable where that can not be had in time."""
+    """A block under the lease `name`: no other process is in such a block.
+
+    Raises StoreUnavailable where the lease can not be had within `wait_s` seconds.
+    """
     lease = Lease(scripts, name)
     end_s = asyncio.get_running_loop().time() + wait_s
     while not await lease.taken():

@@ -1,86 +1,33 @@
 """The ledger: where every citizen's rupiah is. Append-only; each entry is written with the state that it records.
 
-    paid ──▶ held ──▶ bought_unused ──▶ stamped
-               └──────────┴──▶ refunded
-
-paid = stamped + bought_unused + refunded + held, at every moment, in total and for each office and day.
+What the accounts and entries are stands in `books.py`; here they are read, a page at a time.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, timedelta
 from typing import Any
 
 from redis.asyncio.client import Pipeline
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
+from antrean.orders.books import EPOCH, PAID, PARTS, Entry, accounts_of, wib_day
 from antrean.orders.codes import Code
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, Row, sortable
 from antrean.orders.model import IllegalMove, StoreUnavailable
 from antrean.orders.store import OrderStore
 
-#: The accounts that a citizen's payment can be in, and the sum of all payments.
-PARTS = ("stamped", "bought_unused", "refunded", "held")
-PAID = "paid"
-#: Jakarta: the books turn over at midnight there.
-WIB = timezone(timedelta(hours=7))
-EPOCH = date(1970, 1, 1)
 #: Days whose totals are told, and most amounts in them; the latest is told whole.
 DAYS_MAX = 31
 DAYS_FIELDS_MAX = 40_000
 #: Most entries read in one go, and segments of the archive that they are looked for in.
 PAGE_MAX = SEGMENT_ENTRIES
 SEGMENTS_MAX = 2
-
-
-#: Stands in an exchange's reason before the SN that was replaced.
-IN_PLACE_OF = ", in place of "
-
-
-def difference_idr(totals: Mapping[str, int]) -> int:
-    """Rupiah paid less the sum of its parts: 0 while the books add up."""
-    return totals[PAID] - sum(totals[part] for part in PARTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One movement of money, in rupiah. `source` is empty where a citizen paid."""
-
-    id: str
-    at_ms: int
-    order_id: str
-    office: str
-    source: str
-    target: str
-    amount_idr: int
-    serial_number: str
-    reason: str
-
-    @property
-    def replaced(self) -> str:
-        """The SN in whose place this one came, as take_serial in _common.lua writes it; '' where there is none."""
-        return self.reason.rpartition(IN_PLACE_OF)[2] if self.source == self.target else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which entries are wanted: of one office, from a day and to a day of the books (Jakarta's); None: of all."""
-
-    office: str | None = None
-    first: date | None = None
-    last: date | None = None
-
-    def holds(self, entry: Entry) -> bool:
-        """Whether it is wanted."""
-        if self.office not in (None, entry.office):
-            return False
-        day = wib_day(entry.at_ms)
-        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +151,6 @@ class Ledger:
         return str(answer[1].decode())
 
 
-def accounts_of(raw: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Rupiah in each account, and paid, of a hash of Redis."""
-    found = {k.decode(): int(v) for k, v in raw.items()}
-    return {account: found.get(account, 0) for account in (PAID, *PARTS)}
-
-
 def _ask_for_entries(pipe: Pipeline, after: str | None, limit: int) -> None:
     # "~" stands behind every character of a name. Two whole segments hold more than is asked for.
     beyond = f"({sortable(after)}~" if after else "-"
@@ -256,13 +197,3 @@ def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:
         serial_number=text["sn"],
         reason=text["reason"],
     )
-
-
-def entry_time(entry: Entry) -> datetime:
-    """When the entry was written."""
-    return datetime.fromtimestamp(entry.at_ms / 1000, UTC)
-
-
-def wib_day(at_ms: int) -> date:
-    """The day of the books in which this moment is: Jakarta's."""
-    return datetime.fromtimestamp(at_ms / 1000, WIB).date()

@@ -7,7 +7,8 @@ from datetime import date, timedelta
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
-from antrean.orders.ledger import EPOCH, PAGE_MAX, PAID, PARTS, Ledger, accounts_of, difference_idr
+from antrean.orders.books import EPOCH, PAID, PARTS, accounts_of, difference_idr
+from antrean.orders.ledger import PAGE_MAX, Ledger
 from antrean.orders.ledger_archive import LedgerDamaged, newest_of, sortable
 from antrean.orders.ledger_trail import Trail
 from antrean.orders.store import OrderStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from antrean.orders.ledger import Entry, entry_time, wib_day
+from antrean.orders.books import Entry, entry_time, wib_day
 
 COLUMNS = ("id", "at", "order_id", "office", "from", "to", "amount_idr", "serial_number", "reason", "day")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import date
 
-from antrean.orders.ledger import PAID, PARTS, Entry, wib_day
+from antrean.orders.books import AMOUNT_IDR, PAID, PARTS, Entry, wib_day
 
-#: What every entry moves, in rupiah.
-AMOUNT_IDR = 10_000
 #: Every movement that there is; from `bought_unused` to itself an SN is exchanged for another.
 MOVEMENTS = {
     ("", "held"),
@@ -47,7 +45,11 @@ class Trail:
         self.entries += 1
         if (entry.source, entry.target) not in MOVEMENTS:
             return [f"there is no movement from {entry.source or 'citizen'} to {entry.target}"]
-        wrong = [] if entry.amount_idr == AMOUNT_IDR else [f"moves Rp {entry.amount_idr:,}, not Rp 10,000"]
+        wrong = (
+            []
+            if entry.amount_idr == AMOUNT_IDR
+            else [f"moves Rp {entry.amount_idr:,}, not Rp {AMOUNT_IDR:,}"]
+        )
         offices = self.days.setdefault(wib_day(entry.at_ms), defaultdict(_nothing))
         for totals in (self.totals, offices[entry.office]):
             totals[entry.target] += entry.amount_idr

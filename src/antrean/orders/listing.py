@@ -14,7 +14,7 @@ from antrean.orders.model import Order
 from antrean.orders.record import whole
 from antrean.orders.states import State
 
-#: Orders looked at in one round trip, and in one call at most: a filter that fits little ends with a cursor.
+#: Orders looked at in one round trip, and at most in one call: a filter that few orders fit ends with a cursor.
 CHUNK = 500
 SCAN_MAX = 5000
 #: Records read and taken apart before others have a turn of the loop.
@@ -60,7 +60,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some orders and where to go on; `next_cursor` None: that was all. A page may be short and still have one."""
+    """Some orders, and where to go on. `next_cursor` None: that was all. A page may be short and still have one."""
 
     orders: tuple[Order, ...]
     next_cursor: int | None
@@ -76,7 +76,7 @@ async def page(
     if archive is None or top <= floor:
         return Page(tuple(order for _, order in rows), following)
     old, looked_to = await _archived(archive, wanted, cursor, floor, limit)
-    # Of an order that stands in both places, Redis' record counts.
+    # Where an order is in both places, Redis' record counts.
     found = old | dict(rows)
     merged = sorted((s for s in found if looked_to is None or s >= looked_to), reverse=True)
     if len(merged) > limit:
@@ -89,7 +89,7 @@ async def page(
 async def _archived(
     archive: Archive, wanted: Filter, cursor: int | None, floor: int, limit: int
 ) -> tuple[dict[int, Order], int | None]:
-    """Archived orders that fit, between `floor` and `cursor`; and how far it was looked, where not to the floor."""
+    """Archived orders that fit, between `floor` and `cursor`; and how far was looked, where not down to the floor."""
     found: dict[int, Order] = {}
     looked = 0
     async for sequence, order in archive.newest(cursor):

@@ -24,7 +24,7 @@ _LAST_S = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def moment(ms: float) -> datetime:
-    """A time in ms since the epoch. What nobody ever gave out, such as an id, may name a later one than there is."""
+    """A time in ms since the epoch. One beyond the calendar, as an invented id may name, becomes its last day."""
     return datetime.fromtimestamp(min(ms / 1000, _LAST_S), UTC)
 
 
@@ -103,7 +103,7 @@ class OrderError:
 class Order:
     """One order's record, read from its hash. Times in ms since the epoch.
 
-    Nobody changes one. It is not frozen because Python makes each field of a frozen one by a call, and it has 33.
+    Nobody changes one. It is not frozen because Python makes each field of a frozen one by a call, and it has 31.
     """
 
     id: str
@@ -133,8 +133,6 @@ class Order:
     #: Upstream calls made for it; of these, those that do not count against it.
     calls: int
     forgiven: int
-    intent_at_ms: int | None
-    intent_balance: int | None
     ticket_number: int
     ticket_token: str
     score: float
@@ -163,7 +161,7 @@ class Order:
 
     @property
     def decisions(self) -> list[str]:
-        """What a person may decide of it while it waits for one. `auto` also where it is not named: it picks one."""
+        """What a person may decide while the order waits for one. `auto` always works: it picks what fits."""
         if self.serial_number is None:
             return ["ask", "not_bought", "refund"]
         return ["auto", "new_serial", "refund"] if self.owns_serial else ["auto", "cancel"]
@@ -204,8 +202,6 @@ class Order:
             stamp_tried=False,
             calls=0,
             forgiven=0,
-            intent_at_ms=None,
-            intent_balance=None,
             ticket_number=int(number),
             ticket_token=token,
             score=float(score),
@@ -225,7 +221,6 @@ class Order:
         seen = body.taxpayer
         personal = raw.get(b"pii") or seen
         code, _, message = text.get("err", "").partition("\n")
-        intent = text.get("intent", "").split("|")
         return cls(
             id=text["id"],
             office=text["office"],
@@ -249,8 +244,6 @@ class Order:
             stamp_tried=text.get("tried") == "1",
             calls=int(text["calls"]),
             forgiven=int(text.get("forgiven") or 0),
-            intent_at_ms=int(intent[0]) if intent[0] else None,
-            intent_balance=int(intent[1]) if len(intent) > 1 and intent[1] else None,
             ticket_number=int(text["number"]),
             ticket_token=text["token"],
             score=float(text["score"]),

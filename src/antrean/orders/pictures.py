@@ -1,8 +1,8 @@
-"""The QR pictures of the SNs: in Redis as long as the order is there, then in the document store. By SN, which an order
-may lose to another one (`replay.lua`).
+"""The QR pictures of the SNs: in Redis while the order is there, then in the document store.
 
-`bought.lua` keeps a picture with its SN: one write and one sync for both, where a file of its own cost the kernel up
-to nearly as much CPU as all the rest of a purchase takes. It goes to the document store when its order is archived.
+They are kept by SN and not by order, since an order may get another SN (`replay.lua`). `bought.lua` keeps a picture
+with its SN, so one write and one sync serve both; a file of its own cost the kernel nearly as much CPU as the rest of
+a purchase. The picture goes to the document store when its order is archived.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PictureFiles(Protocol):
 
 
 def beside(png: bytes | None) -> bytes:
-    """What of a picture is kept with the SN: all of it, or b"" where it is too large or there is none."""
+    """What is kept of a picture with its SN: all of it, or b"" where it is too large or missing."""
     return png if png is not None and len(png) <= BESIDE_MAX else b""
 
 
@@ -56,7 +56,7 @@ class Pictures:
         return kept
 
     async def keep(self, order_id: str, serial_number: str, png: bytes) -> None:
-        """Keep one that did not come with its SN."""
+        """Keep a picture that did not come with its SN."""
         if beside(png):
             code, *_ = await asked(self._scripts.run("picture", order_id, serial_number, png))
             if code != Code.MISSING:
@@ -64,7 +64,7 @@ class Pictures:
         await self._files.put_qr(serial_number, png)
 
     async def to_files(self, serial_numbers: Sequence[str]) -> None:
-        """Before the orders of these SNs leave Redis: their pictures are in the document store as well.
+        """Copy the pictures of these SNs into the document store, before their orders leave Redis.
 
         Raises StoreUnavailable where one can not be put there.
         """

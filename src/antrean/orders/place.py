@@ -1,7 +1,8 @@
 """How many go before an order, by the rules of fairness.py: offices take turns, the urgent before the rest. Pure.
 
-Made once for a look at the queue and asked for many orders: how much all offices send in a number of rounds is a sum
-over their lanes, kept as sums over the lanes in order of length, so that a question costs O(log offices).
+Built once for a look at the queue and then asked about many orders. What all offices send in a number of rounds is a
+sum over their lanes. It is kept as running sums over the lanes in order of length, so a question costs O(log
+offices).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from antrean.orders.fairness import LEAST_WEIGHT, NEXT_REST, NEXT_URGENT, REST_SHARE, URGENT_MIN
 from antrean.orders.score import minutes_until
 
-#: So many groups of lanes that join the rest are told apart.
+#: Lanes join the rest when their urgent orders are done. At most this many such moments are told apart.
 JOINING_MAX = 6
 
 
@@ -34,10 +35,10 @@ class LaneSize:
 
 
 class _Rounds:
-    """What offices send in a number of rounds: each as many as its weight allows, and no more than it has.
+    """What offices send in a number of rounds: in each round as many as their weight allows, while they have any.
 
-    `lanes`: office, orders and weight, in order of name; `cursor`: the office whose turn it is, or was before it had
-    nothing left.
+    `lanes`: office, orders and weight, in order of name. `cursor`: the office whose turn it is, even if it has nothing
+    left by now.
     """
 
     def __init__(self, lanes: Iterable[tuple[str, int, float]], cursor: str) -> None:
@@ -51,15 +52,16 @@ class _Rounds:
         self.total = self._sent_out[-1]
 
     def sent(self, rounds: float, growth: float = 1.0) -> float:
-        """Orders sent in so many rounds, where every lane were `growth` times as long."""
+        """Orders sent in `rounds` rounds if every lane was `growth` times as long."""
         over = bisect.bisect_right(self._lengths, rounds / growth)
         return growth * self._sent_out[over] + rounds * (self._weights[-1] - self._weights[over])
 
     def before(self, office: str, own: int, rank: int, weight: float, growth: float = 1.0) -> float:
         """Orders of others that go before the `rank`-th (from 0) of this office, which has `own` here.
 
-        All that the others send in the rounds before its own, and of its own round what those send whose turn comes
-        first: in the first round that is exact, later those that still have something are taken to be spread evenly.
+        That is what the others send in all rounds before its own, and in its own round what those send whose turn
+        comes first. For the first round this is exact; for later ones, offices that still have orders are assumed to
+        be spread evenly over the ring.
         """
         done = max(math.ceil((rank + 1) / weight - 1e-9) - 1, 0)
         until, after = (
@@ -91,19 +93,19 @@ class Spot:
         return int(self.after(0) + 1e-6)
 
     def after(self, come: float) -> float:
-        """Its position, counted from now, when so many others will have come by the time it goes.
+        """Its position, counted from now, if `come` other orders arrive before its turn.
 
-        They are shared out as those that wait are. What comes to its own lane goes behind it.
+        They are assumed to be spread over the lanes as the waiting ones are. What comes to its own lane goes behind it.
         """
         places = self.places
         growth = 1 + come / max(places.total, 1)
         if self.urgent:
             place = self.before + 1 + self._others(places.urgent, self.lane.urgent, growth)
-            # Offices without an urgent order have their share beside, as far as it goes.
+            # Offices without an urgent order get their share of the slots meanwhile, as long as they have orders.
             return min(place / (1 - REST_SHARE), place + places.idle.total)
         others = self._others(places.rest, self.lane.rest, growth)
         after_urgent = growth * places.urgent.total + self.before + 1 + others
-        # Once its own lane has no urgent order left, it has a part in the turns that are kept for the rest.
+        # Once its own lane has no urgent order left, it gets a part of the turns that are kept for the rest.
         own_urgent = self.lane.urgent / self.weight
         joins_at = places.urgent.sent(own_urgent, growth)
         place = after_urgent
@@ -112,7 +114,7 @@ class Spot:
                 break
             own = self.lane.rest if own_urgent <= urgent else 0
             if urgent:
-                # Who has joined by then has no turn yet in the round that runs.
+                # An office that has joined by then gets no turn in the round that is under way.
                 others = rest.sent(self.before / self.weight) - min(self.before, own)
             else:
                 others = self._others(rest, own)
@@ -125,7 +127,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class InOrder:
-    """Where an order stands that nobody overtakes, as in the lane of stamps."""
+    """Where an order stands in a lane in which nobody overtakes, such as that of stamps."""
 
     position: int
 
@@ -151,11 +153,12 @@ class Places:
         next_urgent, next_rest = state.get(NEXT_URGENT, ""), state.get(NEXT_REST, "")
         self.urgent = _Rounds(((o, lane.urgent, weight) for o, lane, weight in all_lanes), next_urgent)
         self.rest = _Rounds(((o, lane.rest, weight) for o, lane, weight in all_lanes), next_rest)
-        #: Of the rest, what is in lanes without an urgent order: it goes beside the urgent ones.
+        #: The part of the rest in lanes without an urgent order: it is served beside the urgent ones from now on.
         self.idle = _Rounds(
             ((o, lane.rest, weight) for o, lane, weight in all_lanes if not lane.urgent), next_rest
         )
-        #: Lanes with few urgent orders join them before long: the rest of all that have at most so many rounds of them.
+        #: Lanes with few urgent orders join these soon: for some numbers of rounds, the rest of all lanes whose urgent
+        #: orders are done by then.
         lengths = sorted({lane.urgent / weight for _, lane, weight in all_lanes if lane.urgent and lane.rest})
         steps = lengths[:: max(1, -(-len(lengths) // JOINING_MAX))]
         self.rest_beside = [(0.0, self.idle)] + [

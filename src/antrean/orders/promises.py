@@ -1,8 +1,8 @@
-"""The times that were promised, and how they turned out: the ranges given to orders in line, kept until they end.
+"""The times that were promised, and how they turned out: ranges given to some orders in line, kept until these end.
 
-Some orders of the line at a time stand for all. What their real waits were of the promised middle makes the next
-ranges as wide as they must be (`eta.estimate`), but for those into which a stop of the line fell: what these say of
-its course is told apart (course.py).
+A sample of the line stands for all orders. Their real waits, as shares of the promised middle, make the next ranges
+as wide as they must be (`eta.estimate`). Promises during which the line stopped are left out: stops are kept in
+course.py.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Promises:
         return found
 
     async def close(self, order_id: str, turned: Turned | None, ratio: float | None) -> None:
-        """Count how it turned out (None: it says nothing, the order was not completed), and forget it."""
+        """Count how it turned out, and forget it. `turned` None: the order was not completed, so it says nothing."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.hdel(keys.PROMISES, order_id)
         if turned is not None:
@@ -108,6 +108,6 @@ class Promises:
         return tuple(float(r) for r in await asked(self._redis.lrange(keys.PROMISE_RATIOS, 0, -1)))
 
     async def kept(self) -> dict[Turned, int]:
-        """How many turned out how, since the beginning."""
+        """How many turned out in which way, since Redis' data began."""
         raw = await asked(self._redis.hgetall(keys.PROMISES_KEPT))
         return {turned: int(raw.get(turned.value.encode(), 0)) for turned in Turned}

@@ -60,56 +60,77 @@ async def reconcile(
     """Compare the whole of the list with our books, while work goes on. Raises StoreUnavailable, ProviderError."""
     started_ms = (await store.situation()).now_ms
     # Before the list is read: what is bought meanwhile may be on no page that is still to come.
-    owners = await _owners(store)
-    differences: list[Difference] = []
-    strays: dict[str, str] = {}
-    ours: dict[str, str] = {}
-    others = 0
-
-    async def compare(rows: list[SerialRecord]) -> None:
-        nonlocal others
-        serials = [r.serial_number for r in rows]
-        holders, users = await store.account.holders(serials), await store.account.users(serials)
-        for row in rows:
-            # One of them: were it there in two spellings, two orders would have it.
-            owners.pop(next((each for each in spellings(row.serial_number) if each in owners), ""), None)
-            holder, named = holders.get(row.serial_number), order_id_of(row.file)
-            if holder is not None:
-                ours[row.serial_number] = holder
-            elif named is None:
-                others += 1
-            else:
-                strays[row.serial_number] = named
-            # A purchase's SN, or one that was bought elsewhere, is stamped by an affix that does not own it.
-            user = users.get(row.serial_number, holder)
-            if user == POOLED:
-                if row.status == "STAMP":
-                    what = "in the pool, and stamped upstream"
-                    differences.append(Difference(row.serial_number, None, what))
-            elif user is not None and row.status != "STAMP":
-                order = await store.get(user)
-                if order is not None and _stamped_before(order, row.serial_number, started_ms):
-                    what = "stamped by us, NOTSTAMP upstream"
-                    differences.append(Difference(row.serial_number, user, what))
-
+    comparison = _Comparison(store, started_ms, await _owners(store))
     reading = Reading()
-    await _read(AccountList(provider, page_size, pages_max), reading, compare)
-    ours |= await _noted_meanwhile(store, strays)
-    differences += [
-        Difference(serial, named, "sold, and not on our books") for serial, named in strays.items()
-    ]
-    if reading.complete:
-        differences += [
-            Difference(
-                serial, None if holder == POOLED else holder, "on our books, and not on the account's list"
-            )
-            for serial, holder in sorted(owners.items())
-        ]
+    await _read(AccountList(provider, page_size, pages_max), reading, comparison.take)
+    comparison.ours |= await _noted_meanwhile(store, comparison.strays)
     try:
-        counted = await _count(store, ours)
+        counted = await _count(store, comparison.ours)
     except LedgerDamaged:  # what was found is told all the same
         counted = None
-    return Reconciliation(differences, others, counted, reading.complete)
+    differences = comparison.all_differences(reading.complete)
+    return Reconciliation(differences, comparison.others, counted, reading.complete)
+
+
+class _Comparison:
+    """Compares page after page of the list. `unseen`: the SNs of our books that no page has shown, by their owner.
+
+    `ours`: the list's SNs that are on our books, by their owner; `strays`: those that are not and whose file name
+    names an order of ours, by that order; `others`: a count of the rest.
+    """
+
+    def __init__(self, store: OrderStore, started_ms: int, owners: dict[str, str]) -> None:
+        self._store = store
+        self._started_ms = started_ms
+        self._stamped_differently: list[Difference] = []
+        self.unseen = owners
+        self.ours: dict[str, str] = {}
+        self.strays: dict[str, str] = {}
+        self.others = 0
+
+    async def take(self, rows: list[SerialRecord]) -> None:
+        """Compare one page."""
+        serials = [row.serial_number for row in rows]
+        account = self._store.account
+        holders, users = await account.holders(serials), await account.users(serials)
+        for row in rows:
+            serial = row.serial_number
+            # One of the spellings: were both on our books, two orders would have the SN.
+            self.unseen.pop(next((each for each in spellings(serial) if each in self.unseen), ""), None)
+            holder, named = holders.get(serial), order_id_of(row.file)
+            if holder is not None:
+                self.ours[serial] = holder
+            elif named is None:
+                self.others += 1
+            else:
+                self.strays[serial] = named
+            # A purchase's SN, or one that was bought elsewhere, is stamped by an affix that does not own it.
+            await self._compare_stamp(row, users.get(serial, holder))
+
+    async def _compare_stamp(self, row: SerialRecord, user: str | None) -> None:
+        serial, stamped = row.serial_number, row.status == "STAMP"
+        if user == POOLED:
+            if stamped:
+                self._stamped_differently.append(
+                    Difference(serial, None, "in the pool, and stamped upstream")
+                )
+        elif user is not None and not stamped:
+            order = await self._store.get(user)
+            if order is not None and _stamped_before(order, serial, self._started_ms):
+                what = "stamped by us, NOTSTAMP upstream"
+                self._stamped_differently.append(Difference(serial, user, what))
+
+    def all_differences(self, complete: bool) -> list[Difference]:
+        """`complete`: the list was read to its end, so that what it has not shown is not on it."""
+        sold = [
+            Difference(serial, named, "sold, and not on our books") for serial, named in self.strays.items()
+        ]
+        what = "on our books, and not on the account's list"
+        unseen = [
+            Difference(serial, None if holder == POOLED else holder, what)
+            for serial, holder in sorted(self.unseen.items())
+        ]
+        return self._stamped_differently + sold + (unseen if complete else [])
 
 
 async def _read(account_list: AccountList, reading: Reading, compare: Take) -> None:

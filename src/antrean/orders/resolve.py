@@ -1,7 +1,7 @@
 """Settles orders of unknown outcome by asking the upstream, and takes in SNs that nobody recorded.
 
-The account's SN list shows our order id in each SN's file name. Found: the order has its SN. Not found in a whole
-list that was read after the settling time: not bought, unless the balance contradicts; then a person decides.
+The account's SN list shows our order id in each SN's file name. Found: the order has its SN. Not found in a whole list
+that was read after the settling time: nothing was bought. If the balance contradicts that, a person decides.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ from antrean.provider.protocol import Provider
 
 log = structlog.get_logger(__name__)
 
-#: Unknown orders known of, the oldest ones, and those of them judged in one step.
+#: Most unknown orders that one step looks at, the oldest first, and most of them that it judges.
 UNKNOWN_MAX = 10_000
 JUDGED_MAX = 500
-#: A walk reads on for so much longer, in ms, than the question is old: calls last, and ages are counted by our clock.
+#: A walk reads this much further back than the question is old, in ms: calls take time, and our clock counts the age.
 WALK_MARGIN_MS = 15 * 60 * 1000
-#: The same for one that became unknown when we did not look on: the server's clock, which tells its age, may have been
-#: set. A day is read for it, but this much is enough where a day's list is too long to read.
+#: The same for an order that became unknown while no resolver was watching: only the server's clock tells its age, and
+#: that may have been set. A day is read for it; this much is enough where a day's list is too long to read.
 UNWITNESSED_MARGIN_MS = 3600 * 1000
-#: Orphans are looked for among what was sold within this time, in ms.
+#: SNs that nobody recorded (orphans) are looked for among those sold within this time, in ms.
 ORPHANS_AGE_MS = 24 * 3600 * 1000
-#: After a pause of ours longer than this, in seconds, what has become unknown meanwhile counts from now.
+#: After a pause of ours longer than this, in seconds, the settling time of what became unknown meanwhile starts now.
 GAP_S = 30.0
-#: Looks by which the balance must contradict the list before a person is called: what an upstream sold late shows in
-#: the balance at once, and in the list by the next walk. Looks that must agree after one that did not, none between.
+#: How many looks must find the balance contradicting the list before a person is called: a late sale shows in the
+#: balance at once, and in the list only at the next walk. And how many looks in a row must agree after one that did
+#: not.
 CONTRADICTIONS_MIN = 3
 AGREEMENTS_MIN = 2
-#: A verdict is put off, because other purchases are on their way, for the looks of one settling time and so many more:
-#: what became unknown a moment before the first is settled by then. After a contradiction for this many times as long.
+#: While other purchases are on their way a verdict is put off, for as many looks as fit into one settling time and this
+#: many more: what became unknown a moment before the first look is settled by then. After a contradiction it is put off
+#: PUT_OFF_IN_DOUBT times as long.
 PUT_OFF_MORE = 2
 PUT_OFF_IN_DOUBT = 2
-#: Looks that failed (while the upstream takes calls) after which a person is called.
+#: After this many failed looks in a row, while the upstream takes calls, a person is called.
 FAILED_LOOKS_MAX = 20
 #: Seconds between two looks for SNs that nobody recorded when no outcome is unknown.
 ORPHANS_EVERY_S = 300
@@ -51,17 +53,19 @@ ORPHANS_EVERY_S = 300
 
 @dataclass(slots=True)
 class _Case:
-    """One order of unknown outcome: since when by the server's clock, which may be set, and by ours (s).
+    """One order of unknown outcome.
 
-    Ours is never set, and says no more than we have seen. `witnessed`: it became unknown while we looked on.
+    `unknown_ms`: since when, by the server's clock, which may be set. `since_s`: since when, by our clock, which nobody
+    sets, but which counts only what we have watched. `witnessed`: the order became unknown while we were watching.
     """
 
     unknown_ms: int
     since_s: float
     witnessed: bool
-    #: For so much of the time since then, in seconds, the list could not be read.
+    #: For how many seconds since then the list could not be read.
     away_s: float = 0.0
-    #: Looks since it settled: what the balance said last, and how often it did; `agreed` since a contradiction.
+    #: Of the looks since the settling time was over: the last verdict, and how many there were of each kind. `agreed`
+    #: counts from the last contradiction.
     last: Verdict = Verdict.SILENT
     unsaid: int = 0
     contradicted: int = 0
@@ -70,7 +74,7 @@ class _Case:
     gone: int | None = None
 
     def note(self, verdict: Verdict, unnamed: int | None) -> None:
-        """One look more at an order that the list does not show."""
+        """Count one more look at an order that the list does not show."""
         self.last = verdict
         if verdict is Verdict.CONTRADICTS:
             self.contradicted += 1
@@ -94,7 +98,7 @@ class _Case:
 class Resolver:
     """One step asks about every unknown order that is due. `settle_s`: how long the list may lag, in seconds.
 
-    `monotonic_s`: seconds by a clock that nobody sets.
+    `monotonic_s`: a clock that nobody sets, in seconds.
     """
 
     def __init__(
@@ -111,7 +115,7 @@ class Resolver:
         self._ask_every_s = min(max(settle_s / 8, 1.0), 15.0)
         self._put_off_max = math.ceil(settle_s / self._ask_every_s) + PUT_OFF_MORE
         self._cases: dict[str, _Case] = {}
-        #: When we looked, asked, and last had the whole list read, in seconds by our clock.
+        #: When we last looked, last asked upstream, and last read the whole list, in seconds by our clock.
         self._looked_s = self._asked_s = -math.inf
         self._orphans_s: float | None = None
         self._failed_looks = 0
@@ -120,7 +124,7 @@ class Resolver:
         self._away_s: float | None = None
 
     def lead_again(self) -> None:
-        """Others may have led since our last step, and have seen the list away: what we saw then settles nothing."""
+        """Forget what we saw if others may have led since: they may have seen the list unreadable meanwhile."""
         if self._monotonic_s() - self._looked_s > GAP_S:
             self._cases, self._away_s = {}, None
 
@@ -150,8 +154,8 @@ class Resolver:
         return False
 
     async def _look_at_list(self, back_ms: int, now_s: float) -> Walk:
-        """The time for which the list could not be read settles nothing: it may lag by as much as ever when the
-        upstream is back."""
+        """Read the list. Time for which it could not be read does not count as settling time: when the upstream is
+        back, the list may lag as much as ever."""
         try:
             walk = await self.walk(back_ms)
         except ProviderError:
@@ -165,7 +169,7 @@ class Resolver:
         return walk
 
     async def _judge(self, walk: Walk, now_ms: int, beyond: int) -> None:
-        """`beyond`: unknown orders that we do not know by name; they are asked about later, and explain nothing."""
+        """Decide what can be decided. `beyond`: unknown orders that this step did not look at; they explain nothing."""
         settled = [
             (o, case) for o, case in self._cases.items() if o not in walk.files and self._settled(case)
         ]
@@ -181,16 +185,16 @@ class Resolver:
                 evidence = f"the account's list was too long to read to its end ({walk.rows} rows)"
                 await self._escalate(order_id, case, evidence)
             else:
-                # One look for all of them: it says of all together how many may have been bought.
+                # One look at the balance for all of them: it only tells how many stamps are gone in total.
                 gone = gone or await self._stamps_without_name(beyond)
                 await self._not_listed(order_id, case, walk, *gone)
 
     def _settled(self, case: _Case) -> bool:
-        """Unknown for so long, when the list was asked for, that it must have shown what was sold."""
+        """Whether it was unknown for so long, when the list was asked for, that a sale must have shown there."""
         return self._asked_s - case.since_s - case.away_s >= self._settle_s
 
     def _case(self, order_id: str, unknown_ms: int, now_ms: int, seen_s: float) -> _Case:
-        """`unknown_ms`: since when, by the server's clock; `seen_s`: for how long we have looked on."""
+        """The case of an order. `unknown_ms`: since when, by the server's clock; `seen_s`: how long we have watched."""
         case = self._cases.get(order_id)
         if case is not None and case.unknown_ms == unknown_ms:
             return case
@@ -198,18 +202,18 @@ class Resolver:
         return _Case(unknown_ms, self._looked_s - age_s, witnessed=seen_s > 0)
 
     def _least_back_ms(self, case: _Case, now_ms: int) -> int:
-        """How far back a walk must reach to have passed its SN, by the clock that says more."""
+        """How far back a walk must reach to have passed its SN, in ms, by whichever clock says more."""
         ours_ms = int((self._asked_s - case.since_s) * 1000)
         margin_ms = WALK_MARGIN_MS if case.witnessed else UNWITNESSED_MARGIN_MS
         return max(now_ms - case.unknown_ms, ours_ms) + margin_ms
 
     def _back_ms(self, case: _Case, now_ms: int) -> int:
-        """How far back to read for it: a day where we did not look on, once it is to be judged."""
+        """How far back to read for it, in ms: a day, once it is to be judged and nobody was watching."""
         least_ms = self._least_back_ms(case, now_ms)
         return max(least_ms, ORPHANS_AGE_MS) if self._settled(case) and not case.witnessed else least_ms
 
     async def walk(self, back_ms: int | None) -> Walk:
-        """Read the account's list so far back, in ms, or to its end, and take in what nobody has recorded."""
+        """Read the account's list back to `back_ms`, or to its end with None, and take in what nobody has recorded."""
         in_doubt = set(self._cases)
         try:
             return await self._walker.walk(back_ms, in_doubt)
@@ -235,12 +239,12 @@ class Resolver:
         self._cases.pop(order_id, None)
 
     async def _stamps_without_name(self, beyond: int) -> tuple[int | None, int]:
-        """Stamps gone that no purchase of our books names, and how many of them may be on their way there.
+        """How many stamps are gone that our books do not name, and how many purchases on their way may explain them.
 
-        The books are read before the balance: one that gets its name in between must not cover for another that has
-        none. What was sold before the balance was read and had no name is being bought or of unknown outcome when the
-        look ends, or got its name during it. Orders whose time to settle is over explain nothing: it is they who are
-        asked about.
+        The books are read before the balance: a purchase that is booked in between must not cover for another that
+        never will be. Whatever was sold before the balance was read and is not in the books is still being bought or
+        unknown when this look ends, or was booked during it. Orders whose settling time is over explain nothing: they
+        are the question.
         """
         books = await self._store.account.read()
         balance = await self._provider.balance()

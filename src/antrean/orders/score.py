@@ -11,6 +11,11 @@ EPOCH_MIN = 1_704_067_200_000 // 60_000
 NO_DEADLINE_MIN = 2**25 - 1
 
 
+def lua_names() -> dict[str, str]:
+    """What a minute of the deadline weighs in a score, as the scripts write it (`SCORE.MINUTE`)."""
+    return {"SCORE.MINUTE": str(1 << AGE_BITS)}
+
+
 def score_minute(deadline_ms: int | None) -> int:
     """The part of a lane's score that the deadline makes, in minutes."""
     if deadline_ms is None:

@@ -17,20 +17,22 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from antrean.orders import codes, keys, layout, states
+from antrean.orders import books, codes, eta, holding, keys, layout, score, states
 
 Arg = str | int | float | bytes
 #: Milliseconds since the epoch; None lets Redis read its own clock, one for all hosts.
 Clock = Callable[[], int] | None
 
 
-_NAME = re.compile(r"\b(?:K|CODE|S|LAYOUT)\.[A-Z_]+\b")
+_NAME = re.compile(r"\b(?:K|CODE|S|LAYOUT|HOLD|BOOK|SCORE|SPAN)\.[A-Z_]+\b")
 
 
 def _sources() -> dict[str, str]:
     folder = resources.files("antrean.orders").joinpath("lua")
     texts = {f.name.removesuffix(".lua"): f.read_text() for f in folder.iterdir() if f.name.endswith(".lua")}
-    values = keys.lua_names() | codes.lua_names() | states.lua_names() | layout.lua_names()
+    values: dict[str, str] = {}
+    for module in (keys, codes, states, layout, holding, books, score, eta):
+        values |= module.lua_names()
     common = texts.pop("_common")
     return {
         name: _NAME.sub(lambda found: values[found[0]], states.lua_table(_verbs(text)) + common + text)

@@ -1,11 +1,11 @@
-"""How often a trouble that lasts is said: a log is to tell of an outage, not to grow with it."""
+"""How often a lasting trouble is logged: a log must tell about an outage, not grow with it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-#: The same reason is said again after so many seconds.
+#: The same reason is logged again after this many seconds.
 AGAIN_S = 60.0
 #: Reasons that are remembered; beyond that all are forgotten.
 REASONS_MAX = 20
@@ -19,7 +19,7 @@ class Seldom:
         self._said_s: dict[str, float] = {}
 
     def due(self, why: str) -> bool:
-        """Whether this reason is to be said now: it is another one, or a minute has passed."""
+        """Whether to log this reason now: it is a new one, or AGAIN_S has passed."""
         now_s = self._clock_s()
         said_s = self._said_s.get(why)
         if said_s is not None and now_s - said_s < AGAIN_S:
@@ -30,7 +30,7 @@ class Seldom:
         return True
 
     def over(self) -> bool:
-        """The trouble is over, and the next is said at once; True where some was said."""
+        """The trouble is over, so the next one is logged at once. True where some had been logged."""
         said = bool(self._said_s)
         self._said_s.clear()
         return said

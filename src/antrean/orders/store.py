@@ -14,6 +14,7 @@ from antrean.orders.archive import Archive
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.commit import Durability, GroupCommit, run_on_disk
+from antrean.orders.eta import SPAN_S
 from antrean.orders.fairness import URGENT_MIN
 from antrean.orders.lanes import Lanes
 from antrean.orders.model import (
@@ -284,8 +285,8 @@ class OrderStore:
         return moved
 
     async def completions(self, now_ms: int, buckets: int) -> list[int]:
-        """Orders completed in each of the last `buckets` spans of 10 seconds; the first span is still running."""
-        span = now_ms // 10_000
+        """Orders completed in each of the last `buckets` spans of SPAN_S seconds; the first span is still running."""
+        span = now_ms // (SPAN_S * 1000)
         names = [f"{keys.DONE}{span - back}" for back in range(buckets)]
         return [int(n or 0) for n in await asked(self._redis.mget(names))]
 
@@ -426,10 +427,6 @@ class OrderStore:
         found = await asked(self._redis.zrange(keys.ATTENTION, 0, most - 1))
         orders = [await self.get(order_id.decode()) for order_id in found]
         return [order for order in orders if order is not None]
-
-    async def restore(self, order_id: str) -> None:
-        """Put a dispatched order that was not claimed back into its lane."""
-        await self._run("restore", order_id)
 
     # ---- the keeper's side
 

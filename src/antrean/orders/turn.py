@@ -1,4 +1,4 @@
-"""What a worker knows of the turn of one order that it is at."""
+"""What a worker knows about the turn of an order that it is doing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Turn:
         self.meter = CallMeter(calls=order.calls)
         self.forgiven = order.forgiven
         self.intent: Intent | None = None
-        #: The last write, where it was asked for ahead: its name, and what comes of it.
+        #: The last write of the turn, where it was sent ahead: its name, and its outcome.
         self.ending: tuple[str, asyncio.Future[None]] | None = None
 
     @property
@@ -35,5 +35,5 @@ class Turn:
         self.forgiven += self.meter.calls - self.order.calls
 
     def unsay(self) -> None:
-        """The calls of this turn were the fleet's question whether the upstream is well: no attempt of the order's."""
+        """The calls of this turn only asked whether the upstream is well: they are no attempts of the order."""
         self.meter.calls = self.order.calls

@@ -1,7 +1,8 @@
 """Personal data and secrets are encrypted before they are stored: AES-256-GCM under a ring of keys.
 
-The first key of the ring encrypts, every key decrypts, so a key is replaced without a moment in which something can
-not be read. What is sealed is bound to its place (`context`): moved to another order's record it does not open.
+The first key of the ring encrypts and every key decrypts, so a key can be replaced without a moment in which
+something is unreadable. What is sealed is bound to its place (`context`): moved to another order's record it does not
+open.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ class Vault:
     """A ring at work. Sealing and opening take a few microseconds and never wait."""
 
     def __init__(self, ring: Sequence[VaultKey], digest_key: bytes | None = None, note: bytes = b"") -> None:
-        """`digest_key`: outlives the ring's keys, sealed with them; None where no digest is made.
+        """`digest_key` outlives the ring's keys, which seal it; None where no digest is made.
 
-        `note`: that, sealed with the first key, as Redis keeps it; by it a gateway knows its Redis again.
+        `note`: the digest key sealed with the first key, as Redis keeps it. By this note a gateway recognises its
+        Redis.
         """
         if not ring:
             raise ValueError("the ring has no key")
@@ -116,5 +118,5 @@ class Vault:
 
 
 def sealing_key(sealed: bytes) -> str:
-    """Id of the key that sealed this; something that is no key's id where nothing of ours is."""
+    """The id of the key that sealed this, or a text that is no key's id where it was not sealed by us."""
     return sealed[:17].partition(b".")[0].decode("ascii", "replace")

@@ -3,9 +3,9 @@
     admit ──▶ Permit ──▶ (the call) ──▶ settle ──▶ judge ──▶ move
     claim_probe ──▶ (one free question) ──▶ probe_result ──▶ move
 
-Scripts count and hand out leases atomically; the decision is made here by the pure rules, and written by a
-script that takes it once for one epoch. Several workers may come to the same decision; only the first one
-counts. A worker that dies in between leaves it to the next call. Redis away means open: no permit, no call.
+Scripts count and hand out leases atomically. The decision is made here, by the pure rules, and written by a script
+that accepts one decision per epoch: several workers may come to the same one, and only the first counts. Where a
+worker dies in between, the next call decides. Redis away means open: no permit, no call.
 """
 
 from __future__ import annotations
@@ -27,27 +27,25 @@ from antrean.provider.breaker_status import BreakerStatus, Change, LimitStatus, 
 from antrean.provider.errors import ASKED_WAIT_MAX_S, ProviderError, Unavailable
 from antrean.provider.limiter import FleetLimiter, LimitRules
 from antrean.provider.mirror import MirrorStorage, machine
-from antrean.provider.pacing import HOLD_FIRST_S
+from antrean.provider.pacing import EVEN_FOR_S
 from antrean.provider.policy import (
     BreakerRules,
     BreakerState,
     Weight,
-    Window,
     far_from_opening,
     judge,
     open_time_s,
     weigh,
 )
+from antrean.provider.settled import Settled
 
 log = structlog.get_logger(__name__)
 
-#: Who moves the breaker when nobody in particular does.
+#: The actor in the history where no person moved the breaker.
 SYSTEM = "antrean"
-#: Most characters of a reason and of an actor that are kept.
+#: Longest reason and longest actor that are kept, in characters.
 TEXT_MAX = 200
-#: After a call was turned away calls begin in turn for so many seconds (`admit.lua`).
-ROWS_S = 60.0
-#: What can go wrong between us and Redis; a timeout of the socket is one of redis-py's own.
+#: What can go wrong between us and Redis. A socket timeout is a RedisError as well.
 REDIS_TROUBLE = (RedisError, OSError)
 
 
@@ -69,7 +67,10 @@ class Permit:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The right to ask one free question. `after_trial`: the last trial failed, so what it asked is to be asked."""
+    """The right to ask one free question.
+
+    `after_trial`: the last trial failed, so the question goes to the same host as the trial did.
+    """
 
     after_trial: bool
 
@@ -105,9 +106,9 @@ class SharedBreaker:
         self.machine.add_listeners(*listeners)
         self._probe_epoch: str | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        #: Until then (the loop's clock) a granted call may have to wait for its turn.
-        self._in_rows_until = 0.0
-        # As far as was seen last, a good answer changes nothing but the number of free slots.
+        #: Until then (the loop's clock) calls start evenly spaced, so a granted one may have to wait.
+        self._even_until = 0.0
+        # As last seen, a good answer would change nothing but the number of free slots.
         self._calm = False
         self._leases: set[str] = set()
         self._beat: asyncio.Task[None] | None = None
@@ -124,20 +125,23 @@ class SharedBreaker:
     ) -> Permit | None:
         """The right to make one call, waiting at most `wait_s` seconds for a free slot.
 
-        `order`: it is a call for an order, and so may be the trial of a half-open breaker; a free question is not.
-        `asked`: told when a permit was asked for, of the sorted set that will hold it and of its name there. What it
-        asks Redis in turn leaves in the same write, and finds the permit there or not. Not told for a minute after
-        calls were turned away: then one that is let through may have to wait for its turn.
+        `order`: the call is for an order, so it may be the trial of a half-open breaker. A free question may not.
 
-        None where `retry` is set and the retry budget is spent. Raises NotAdmitted: with `refused_by_breaker`
-        where the breaker is open, its trials are taken, no slot came free or Redis is away; without it, and with
-        `retry_after_s`, where the upstream has asked everyone to wait for longer than `wait_s`.
+        `asked` is called as soon as a permit was asked for, with the sorted set that will hold the permit and its
+        name in that set. What it sends to Redis leaves in the same write, so a script can check there whether the
+        permit was granted. It is not called for a minute after a call was turned away: a permit may then have to wait
+        for its turn.
+
+        Returns None where `retry` is set and the retry budget is spent. Raises NotAdmitted:
+
+        - with `refused_by_breaker` where the breaker is open, its trials are taken, no slot came free or Redis is away;
+        - without it, and with `retry_after_s`, where the upstream has asked everyone to wait for longer than `wait_s`.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
         while True:
             lease = uuid.uuid4().hex
-            at_once = loop.time() >= self._in_rows_until
+            at_once = loop.time() >= self._even_until
             answer = await self._admit_once(lease, retry, order, asked if at_once else None)
             code, state, epoch, step, wait_ms, _reason = answer
             self._see(state)
@@ -146,7 +150,7 @@ class SharedBreaker:
             if code in ("granted", "trial"):
                 self._hold(lease)
                 if asked_s:
-                    self._in_rows_until = loop.time() + ROWS_S
+                    self._even_until = loop.time() + EVEN_FOR_S
                 return await self._in_turn(Permit(lease, epoch, step, code == "trial"), asked_s)
             if code == "no_budget":
                 return None
@@ -172,13 +176,13 @@ class SharedBreaker:
         timed: bool = True,
         order: bool = True,
     ) -> None:
-        """End the call of `permit`: None for a good answer, else what it raised, or its weight.
+        """End the call of `permit`. `outcome`: None for a good answer, else what the call raised, or its weight.
 
-        `timed`: its duration tells how loaded the upstream is. Only calls of one kind can be compared. `order`: it was
-        made for an order, and is no free question.
+        `duration_s`: how long it took. `timed`: that tells how loaded the upstream is; only calls of one kind can be
+        compared. `order`: it was made for an order and is no free question.
 
-        A permit of an earlier epoch gives back its lease and says nothing. Never raises, so that the result of the
-        call is not lost with it; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
+        A permit of an earlier epoch gives its lease back and counts for nothing. Never raises, so that the result of
+        the call is not lost; with Redis away the lease ends by itself. Goes on when the caller is cancelled.
         """
         await asyncio.shield(self.settle_soon(permit, outcome, duration_s, timed=timed, order=order))
 
@@ -191,7 +195,7 @@ class SharedBreaker:
         timed: bool = True,
         order: bool = True,
     ) -> asyncio.Task[None]:
-        """`settle`, begun and not waited for: it leaves in one write with what the caller asks Redis next."""
+        """Start `settle` without waiting for it: it leaves in one write with what the caller asks Redis next."""
         self._leases.discard(permit.lease)
         work = asyncio.ensure_future(self._settle(permit, outcome, duration_s, timed, order))
         self._keep(work)
@@ -200,7 +204,10 @@ class SharedBreaker:
     # ---- the probe
 
     async def claim_probe(self) -> Probe | None:
-        """For one caller of the whole fleet in an interval, while a probe is of use. None with Redis away."""
+        """The right to probe, for one caller of the whole fleet per interval; None for the others.
+
+        None also while no probe is of use, and with Redis away.
+        """
         try:
             code, state, epoch = await self._run("claim_probe", int(self.rules.probe_interval_s * 1000))
         except REDIS_TROUBLE:
@@ -212,9 +219,10 @@ class SharedBreaker:
         return Probe(after_trial=code == "after_trial") if granted else None
 
     async def probe_result(self, ok: bool, reason: str) -> None:
-        """What the claimed probe found: open becomes half-open, an idle half-open one closes; bad: it waits on.
+        """Report what the claimed probe found.
 
-        A result that is older than the breaker's last change is ignored. Raises RedisError.
+        `ok`: an open breaker becomes half-open, and a half-open one that no order tried closes. Not ok: the breaker
+        stays or becomes open. A result that is older than the breaker's last change is ignored. Raises RedisError.
         """
         epoch, self._probe_epoch = self._probe_epoch, None
         if epoch is None:
@@ -326,10 +334,10 @@ class SharedBreaker:
         window_ms = int(self.rules.window_s * 1000)
         turned_away = isinstance(outcome, Unavailable) and outcome.sent
         if turned_away:
-            self._in_rows_until = asyncio.get_running_loop().time() + ROWS_S
+            self._even_until = asyncio.get_running_loop().time() + EVEN_FOR_S
         at_once = self._calm and weight is Weight.SUCCESS and slow == "0"
         if at_once:
-            # As soon as this is in line to be sent: what asks behind it finds the slot free.
+            # As soon as this is queued for sending: whoever asks Redis after it finds the slot free.
             asyncio.get_running_loop().call_soon(self.limiter.wake)
         try:
             row = await self._run(
@@ -344,37 +352,31 @@ class SharedBreaker:
                 window_ms,
                 self.limiter.start,
                 "1" if turned_away else "0",
-                int(HOLD_FIRST_S * 1000),
                 "1" if order else "0",
             )
             self._see(row[1])
             if row[0] == "counted":
                 self._tell_listeners(weight, outcome)
-                await self._judge(row, asked_s)
+                await self._judge(Settled.from_row(row, asked_s))
         except REDIS_TROUBLE as error:
             self._see(BreakerState.OPEN)
             log.warning("call not settled", breaker=self.name, error=type(error).__name__)
         finally:
-            if not at_once:  # the next must find what this may have moved
+            if not at_once:  # who waits must see the state that this call may have changed
                 self.limiter.wake()
 
-    async def _judge(self, row: list[str], asked_wait_s: float) -> None:
-        _code, state, epoch, overridden = row[:4]
-        if overridden == "0":
-            calls, failures, slow, refused, failed, turned_away, silent_ms = map(int, row[4:11])
-            silent_s, usual_s = silent_ms / 1000, float(row[13])
-            window = Window(
-                calls, failures, slow, refused, failed, turned_away, silent_s, usual_s, asked_wait_s
-            )
-            self._calm = state == BreakerState.CLOSED and far_from_opening(window, self.rules)
-            move = judge(BreakerState(state), window, self.rules)
+    async def _judge(self, settled: Settled) -> None:
+        if not settled.overridden:
+            closed = settled.state is BreakerState.CLOSED
+            self._calm = closed and far_from_opening(settled.window, self.rules)
+            move = judge(settled.state, settled.window, self.rules)
             if move is not None:
-                await self._move(epoch, move.to, move.reason)
+                await self._move(settled.epoch, move.to, move.reason)
                 return
-        pace = self.limiter.judge(row[11:])
-        if pace is not None:
-            await self._run("pace", *pace)
-            self.limiter.wake(max(0, int(float(pace[1])) - int(float(row[12]))))
+        step = self.limiter.judge(settled)
+        if step is not None:
+            await self._run("pace", *step.args)
+            self.limiter.wake(step.slots)
 
     async def _move(self, epoch: str, to: BreakerState, reason: str) -> None:
         openings = 1

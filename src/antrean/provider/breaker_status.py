@@ -39,10 +39,10 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class LimitStatus:
-    """The limit of calls in flight for the fleet. `not_before`: the upstream asked all of us to wait until then.
+    """The fleet's limit of calls in flight. `not_before`: the upstream asked all of us to wait until then.
 
-    `retry_tokens`: retries that may be made now, None before the first call: none is earned, and none used up.
-    `retries` and `retries_refused`: counts since the data began.
+    `baseline_s`: a round trip without load, in seconds; 0 where none was timed yet. `retry_tokens`: retries that may be
+    made now; None before the first call. `retries` and `retries_refused`: counts since Redis' data began.
     """
 
     limit: int

@@ -10,17 +10,18 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
+from antrean.provider.connection import PORTS
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import CallMeter, StampRequest
 from antrean.provider.signing import PDF_BYTES_MAX, check_pdf, check_ref, sign, signing_fields
 from antrean.provider.translate import Effect, lost
-from antrean.provider.wire import PORTS, Wire, reachable
+from antrean.provider.wire import Wire, reachable
 
 UPLOAD_PATH = "/uploaddoc2"
 SIGNING_PATH = "/keystamp/adapter/docSigningZ"
 #: Longest document id that is passed on.
 DOCUMENT_ID_MAX = 200
-#: A host that may be told in an error: nothing that could be somebody's number.
+#: A host that an error may name: it holds nothing that could be somebody's identity number.
 _TELLABLE = re.compile(r"(?!.*\d{6})[a-z0-9.-]{1,100}", re.ASCII)
 
 
@@ -77,7 +78,7 @@ class CloudStamper:
 
 
 def _where(origin: tuple[str, str, int] | None) -> str:
-    """What an operator needs in order to allow it."""
+    """The origin in words, so that an operator can allow it in the settings."""
     if origin is None or not _TELLABLE.fullmatch(origin[1]):
         return "the host that the stamp service names"
     return f"{origin[0]}://{origin[1]}:{origin[2]} (not among the download URLs in the settings)"

@@ -1,4 +1,4 @@
-"""One connection to an HTTP/1.1 server: h11 on asyncio's transport, an exchange at a time, nothing forgiven."""
+"""One connection to an HTTP/1.1 server: h11 on asyncio's transport, one exchange at a time, no error forgiven."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import httpx
 HEAD_BYTES_MAX = 64 * 1024
 #: Larger requests are written in pieces of this size, in bytes, with other calls in between.
 PIECE_BYTES = 256 * 1024
-#: With more bytes of an answer than this that nobody has read yet, its connection ends. Reading is not paused instead:
-#: below TLS the loops go on reading all the same, and what they hold then is seen by nobody (asyncio, uvloop) or lost
-#: when the other side ends without a word (uvloop).
+#: Most bytes of an answer that may wait for their reader; with more the connection ends. Pausing the reading is no
+#: way out: below TLS the loops go on reading all the same, and what they hold then is counted by nobody (asyncio,
+#: uvloop) or lost when the other side closes without a TLS goodbye (uvloop).
 AHEAD_BYTES_MAX = 64 * 1024 * 1024
 #: A body is handed on in slices of at most this size, in bytes: each may be packed and then be a thousand times larger.
 SLICE_BYTES = 16 * 1024
@@ -30,14 +30,17 @@ FORGET = struct.pack("ii", 1, 0)
 #: Where the kernel says how many ms ago it received the last bytes: tcpi_last_data_recv of linux/tcp.h.
 RECEIVED = struct.Struct("52xI")
 
+#: Default ports, by scheme.
+PORTS = {"http": 80, "https": 443}
+
 #: Scheme, host and port.
 Origin = tuple[str, str, int]
 
 
 class Connection(asyncio.Protocol):
-    """One exchange after another. Everything that does not fit to one ends it.
+    """One exchange after another. Whatever does not belong to the present exchange ends the connection.
 
-    `began` and `ended` are told when there is a connection, and when there is none any more.
+    `began` is called when there is a connection, `ended` when it is gone.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def readable(self) -> bool:
-        """Whether something came that the loop has not told of yet, be it only the connection's end."""
+        """Whether something arrived that the loop has not delivered yet, even if it is only the end."""
         assert self._transport is not None
         below = self._transport.get_extra_info("socket")
         if below is None:  # lost, and told in the next turn
@@ -78,7 +81,7 @@ class Connection(asyncio.Protocol):
         return bool(poll.poll(0))
 
     def next_exchange(self) -> bool:
-        """Be ready for another one; False where that can not be."""
+        """Get ready for another exchange; False where that is not possible."""
         http = self._http
         done = http.our_state is h11.DONE and http.their_state is h11.DONE
         if self._transport is None or not done or http.trailing_data != (b"", False):
@@ -90,7 +93,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def cut(self) -> None:
-        """End it now. What has not left this machine never will; who waits for an answer gets httpx.ReadError."""
+        """End the connection now. What has not left this machine never will; a waiting call gets httpx.ReadError."""
         self._over()
         transport, self._transport = self._transport, None
         if transport is None:
@@ -173,13 +176,15 @@ class Connection(asyncio.Protocol):
             news.set_result(None)
 
     def _read(self) -> None:
-        """All that the bytes so far mean. Raises h11.RemoteProtocolError."""
+        """Take in all that the bytes so far mean. Raises h11.RemoteProtocolError."""
         while not self._whole:
             event = self._http.next_event()
             match event:
                 case h11.Response():
                     if event.status_code < 300 and self._http.our_state is h11.SEND_BODY:
-                        raise h11.RemoteProtocolError("a yes to half of a request is another's")
+                        raise h11.RemoteProtocolError(
+                            "a good answer to half a request belongs to another request"
+                        )
                     self._head = event
                     self.answer_s = max(0.0, time.monotonic() - self._asked_at - self._unread_s())
                 case h11.Data():
@@ -193,9 +198,9 @@ class Connection(asyncio.Protocol):
                     break
 
     def _unread_s(self) -> float:
-        """How long what was just read had been here. On a busy loop that is our time, and none of the server's.
+        """Seconds for which what was just read had been waiting on this machine: our delay, not the server's.
 
-        As exact as the kernel's tick, a few ms; its mean is right. 0 where the system does not tell.
+        As exact as the kernel's tick, a few ms; the mean is right. 0 where the system does not tell.
         """
         if self.below is None or not hasattr(socket, "TCP_INFO"):
             return 0.0

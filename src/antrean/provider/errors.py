@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-#: The longest Retry-After that is simply kept to, in seconds. An upstream that asks for more says that it is away: the
-#: breaker opens, so that orders are seen to be held and its probes notice an earlier return.
+#: The longest Retry-After that is simply kept to, in seconds. An upstream that asks for more says that it is away. Then
+#: the breaker opens, so that orders are shown as held and the probes notice when it is back sooner.
 ASKED_WAIT_MAX_S = 10.0
 
 
@@ -27,10 +27,10 @@ class ProviderError(Exception):
     `message` is fit to be shown to a clerk: no secret, no personal data.
     """
 
-    #: Where it came of the one call that a half-open breaker let through, so that it says little of the order: the
-    #: seconds between two such calls. 0: it came of another.
+    #: Seconds between two trials of a half-open breaker, where this error is the outcome of such a trial: it says
+    #: little about the order then. 0 for any other call.
     trial_every_s = 0.0
-    #: False where nothing was sent because we ourselves held the call back, as an open breaker does.
+    #: False where nothing was sent because we held the call back ourselves, as an open breaker does.
     tried = True
 
     def __init__(self, message: str) -> None:

@@ -1,6 +1,6 @@
-"""Calls that go on after their caller gave up waiting: an answer that comes late is still an answer.
+"""Calls that go on after their caller gave up waiting: a late answer is still an answer.
 
-Cancelling a generate on a timeout would throw away the one thing that says whether a stamp was bought.
+To cancel a generate on a timeout would throw away the one thing that tells whether a stamp was bought.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from antrean.provider.errors import OutcomeUnknown
 
 T = TypeVar("T")
 
-#: So many calls of one process may go on in the background.
+#: Most calls of one process that go on in the background.
 LATE_CALLS_MAX = 64
 #: Longest wait for the cancelled ones when closing, in seconds.
 CLOSE_S = 1.0

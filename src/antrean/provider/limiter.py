@@ -1,7 +1,8 @@
-"""One limit of calls in flight for the fleet, and one retry budget: the side of them that a process holds.
+"""The fleet's one limit of calls in flight and its one retry budget: what a single process does about them.
 
-The leases and the limit live in Redis and are taken and given back by the breaker's scripts, so that a call costs
-two round trips in all. Here is what those scripts are told, the judging of a step, and the waiting for a slot.
+The leases and the limit live in Redis. The breaker's scripts take them and give them back, so that a call costs two
+round trips in all. Here are the rules that those scripts are given, the judging of a step, and the waiting for a
+slot.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import random
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from antrean.provider.pacing import PaceBounds, PaceState, Sample, due, next_limit
+from antrean.provider.pacing import PaceBounds, due, next_limit
+from antrean.provider.settled import Settled
 
 #: A waiting call asks again after about this many seconds when nobody of its own process gave a slot back.
 POLL_S = 0.05
@@ -21,16 +24,23 @@ POLL_SPREAD_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """`lease_s`: after so many seconds the slot of a worker that died is free again. One that lives renews it three
-    times as often, so that a call may last longer.
+    """`lease_s`: seconds after which the slot of a dead worker is free again. A living worker renews its leases three
+    times as often, so a call may last longer.
 
-    `retry_share`: retries per call, over all workers; unused ones add up to `retry_tokens_max`.
+    `retry_share`: retries earned per call, over all workers; unused ones add up to at most `retry_tokens_max`.
     """
 
     bounds: PaceBounds
     lease_s: float = 3.0
     retry_share: float = 0.1
     retry_tokens_max: float = 20.0
+
+
+class NextStep(NamedTuple):
+    """A new limit. `args`: those of `pace.lua`, which writes it; `slots`: how many more calls may be in flight."""
+
+    args: tuple[str | int | float, ...]
+    slots: int
 
 
 class FleetLimiter:
@@ -46,36 +56,23 @@ class FleetLimiter:
         """The limit at the start and after a recovery."""
         return int(self.rules.bounds.clamp(self.rules.bounds.start))
 
-    def judge(self, settled: list[str]) -> tuple[str | int | float, ...] | None:
-        """Arguments for `pace.lua` when the step is due, from the tail of an answer of `settle.lua`."""
-        step, limit, baseline, ceiling, hold_ms, background, known = settled[:7]
-        answers, rtt, rtt2, done, errors, busy, used, age_ms, now_ms = settled[7:]
-        state = PaceState(
-            float(limit),
-            float(baseline),
-            float(ceiling),
-            float(hold_ms) / 1000,
-            float(background),
-            float(known),
-        )
-        sample = Sample(
-            answers=int(answers),
-            rtt_sum_s=float(rtt),
-            rtt_square_sum=float(rtt2),
-            done=int(done),
-            errors=int(errors),
-            busy=int(busy),
-            used_max=int(used),
-            age_s=int(age_ms) / 1000,
-            now_s=int(now_ms) / 1000,
-        )
+    def judge(self, settled: Settled) -> NextStep | None:
+        """The next step of the limit; None while the present one has not measured enough."""
+        state, sample = settled.pace, settled.sample
         if not due(state, sample):
             return None
         new = next_limit(state, sample, self.rules.bounds)
-        cut = "1" if new.limit < state.limit else "0"
-        until_ms = int(new.hold_until_s * 1000)
-        background = f"{new.background:.4f}"
-        return (step, new.limit, new.baseline_s, new.ceiling, until_ms, background, int(new.known), cut)
+        args = (
+            settled.step,
+            new.limit,
+            new.baseline_s,
+            new.ceiling,
+            int(new.hold_until_s * 1000),
+            f"{new.background:.4f}",
+            int(new.known),
+            "1" if new.limit < state.limit else "0",
+        )
+        return NextStep(args, slots=max(0, int(new.limit) - int(state.limit)))
 
     async def slot_freed(self, timeout_s: float) -> None:
         """Return when a call of this process ended, or after a short time, or after `timeout_s` seconds."""
@@ -93,6 +90,6 @@ class FleetLimiter:
                 self._waiting.remove(turn)
 
     def wake(self, slots: int = 1) -> None:
-        """So many slots may have come free: let those that wait longest ask again."""
+        """`slots` may have come free: let as many of those who wait longest ask again."""
         for _ in range(min(slots, len(self._waiting))):
             self._waiting.popleft().set_result(None)

@@ -66,7 +66,7 @@ class MirrorStorage(pybreaker.CircuitBreakerStorage):
 
 
 def machine(name: str, storage: MirrorStorage) -> pybreaker.CircuitBreaker:
-    """pybreaker's machine on the mirror: its state classes and listeners, none of its own decisions."""
+    """pybreaker's state machine on top of the mirror: its state classes and listeners, none of its decisions."""
     return pybreaker.CircuitBreaker(
         fail_max=NEVER_FAILURES,
         reset_timeout=NEVER_S,

@@ -1,8 +1,8 @@
 """Stamping by the on-premise adapter: a signing container that shares a folder with us.
 
-We write `UNSIGNED/<ref>.pdf` and `STAMP/<ref>.png`, name them by the adapter's own paths, and read
-`SIGNED/<ref>.pdf`. The name is new for every attempt, so that an attempt given up on can not spoil a later one.
-Its files are removed when the adapter is known to be done with them; else they lie until `LEFTOVER_S` is over.
+We write `UNSIGNED/<ref>.pdf` and `STAMP/<ref>.png`, name them by the adapter's own paths, and read `SIGNED/<ref>.pdf`.
+Every attempt has a name of its own, so that one that was given up can not spoil a later one. Its files are removed when
+the adapter is known to be done with them; otherwise they stay for `LEFTOVER_S` seconds.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 SIGNING_PATH = "/adapter/pdfsigning/rest/docSigningZ"
 UNSIGNED, SIGNED, STAMP = "UNSIGNED", "SIGNED", "STAMP"
-#: A network folder may show a new file late: so long is it looked for after a good answer, in seconds.
+#: A network folder may show a new file late: how long it is looked for after a good answer, and how often, in seconds.
 APPEAR_S = 2.0
 APPEAR_LOOK_S = 0.05
-#: One with something behind its end is whole when it has not grown for so many looks.
+#: A PDF with something behind its end mark counts as whole when it has not grown for this many looks.
 STILL_LOOKS = 3
 #: Files of attempts with an unknown end are removed after this many seconds; no signing takes that long.
 LEFTOVER_S = 3600.0
@@ -89,7 +89,7 @@ class OnPremiseStamper:
             in_use = False
             return pdf
         finally:
-            # Cancelled or unknown: the adapter may be at it still.
+            # Cancelled or unknown: the adapter may still be working on them.
             if not in_use:
                 await asyncio.shield(asyncio.to_thread(_remove, files))
 
@@ -118,7 +118,7 @@ class OnPremiseStamper:
                 continue
             if len(pdf) != size:
                 size, since = len(pdf), look
-            # A signer that appends to the original may be at it still: an end is in it already, but not at its end.
+            # A signer that appends to the original may still be writing: the original's end mark is in it already.
             if ends(pdf) or look - since >= STILL_LOOKS:
                 return pdf
         raise lost(Effect.STAMPS, "the signing adapter said yes, but the stamped document is not there")
@@ -156,7 +156,7 @@ def _remove(files: _Files) -> None:
 
 
 def _remove_older(shared: Path) -> int:
-    """The folder's own clock says what is old: ours may be an hour ahead, and other workers' files are in use."""
+    """Remove old files; answers how many. The folder's own clock says what is old: ours may be an hour ahead."""
     removed = 0
     try:
         with tempfile.NamedTemporaryFile(dir=shared / UNSIGNED, prefix=".antrean-") as probe:

@@ -1,24 +1,25 @@
 """The adaptive limit of calls in flight, pure: from what one step measured to the limit of the next.
 
-Grows by an eighth (at least one) when the answers of a step are surely as quick as they are without load and the
-limit was really used; shrinks in proportion when they are surely slower, and when calls fail. A step that is not
-sure goes on collecting: with few calls in flight one more is a large step, and a few answers that happened to be
-quick are no evidence. Where answers differ so much by themselves that nothing can be sure in time, as those of real
-servers do, what is likelier decides: it grows while the mean is below the bound, and waits while it is above.
+The limit grows by an eighth (at least by one) when the answers of a step are surely as quick as they are without load
+and the limit was really used. It shrinks in proportion when they are surely slower, and when calls fail. A step that is
+not sure goes on collecting: with few calls in flight one more is a large step, and a few quick answers prove nothing.
+Answers of real servers often differ so much that nothing can be sure in time. Then what is likelier decides: the limit
+grows while the mean is below the bound, and waits while it is above.
 
 Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors for good health. "Too
-busy" always cuts; other errors may come at every limit: only those beyond their usual share do.
+busy" always cuts. Other errors may come at any limit, so they cut only beyond their usual share.
 
-The gentle growth is on purpose: an upstream that falls over when pushed past its capacity by a fifth shows slower
-answers or first refusals before, and a step smaller than that fifth leaves time to see them. One that counts its
-calls a second shows nothing until a second's worth was too many, so a step is never shorter than STEP_S.
+The growth is gentle on purpose. An upstream that falls over when pushed past its capacity by a fifth shows slower
+answers or first refusals before that, and a step smaller than a fifth leaves time to see them. An upstream that counts
+its calls per second shows nothing until one second had too many, so a step is never shorter than STEP_S.
 
-After a cut the limit that was too much is remembered as `ceiling`. It is reached again only after a while; beyond it
-each step is as large as all of them so far, and it is forgotten once that is a usual step (the upstream has got more
-capacity). One refusal after a ceiling is then harmless, where a usual step might be a collapse.
+After a cut the limit that was too much is remembered as the `ceiling`. It is reached again only after a while. Beyond
+it each step is as large as all steps beyond it so far, and the ceiling is forgotten once that is a usual step: the
+upstream has more capacity now. So just above a ceiling one refusal is harmless, where a usual step might cause a
+collapse.
 
-A second that was too full stays too full until it is over: few refusals more in it are no reason for a lower ceiling.
-What else a limit needs before an upstream that counts is evenness, see `lua/admit.lua`.
+A second that was too full stays too full until it is over: further refusals in it are no reason for a lower ceiling.
+Such an upstream also needs calls that start evenly spaced (EVEN_FOR_S), see `lua/admit.lua`.
 """
 
 from __future__ import annotations
@@ -27,49 +28,55 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-#: A step is at least this long, in seconds: growing by an eighth each, the calls of the last second are then never
-#: below six sevenths of the present pace. Only calls that began in a step count for its round trip, so a slow
+#: A step is at least this long, in seconds. With growth by an eighth per step, the calls of the last second are then
+#: never below six sevenths of the present pace. Only calls that began in a step count for its round trip, so a slow
 #: upstream makes the steps longer by itself.
 STEP_S = 0.4
-#: A step that collects too few answers ends after this many seconds all the same, or this many round trips if that
-#: is longer, so that old samples go.
+#: A step that collects too few answers ends after STEP_MAX_S seconds all the same, or after STEP_MAX_TRIPS round trips
+#: if that is longer, so that no sample is old.
 STEP_MAX_S = 5.0
 STEP_MAX_TRIPS = 4.0
-#: So many answers are enough for a mean. A step that is near the bound by then takes a look from further down: the
-#: limit goes to this share, where the round trip without load shows again.
+#: This many answers are enough for a mean. A step that is still near the bound by then looks from further down: the
+#: limit is cut to LOOK of it, where the round trip without load shows again.
 ENOUGH = 120
 LOOK = 0.8
 #: Relative growth of one step; below 20 % by intent, see above.
 GROWTH = 0.12
-#: Share of a step of growth that is the bound between quick and slow: what is below it may grow once more and stay
+#: The bound between quick and slow, as a share of one step of growth: what is below it may grow once more and stay
 #: under the fifth.
 MARGIN = 0.45
 #: Standard errors by which a mean must differ from the bound between quick and slow to be sure.
 SURE = 2.5
-#: The first mean is taken for the unloaded round trip when its standard error is at most this share of it, or
-#: after so many answers.
+#: The first mean is taken for the unloaded round trip when its standard error is at most FIRST_DOUBT of it, or after
+#: FIRST_ANSWERS answers.
 FIRST_DOUBT = 0.005
 FIRST_ANSWERS = 16
-#: So many answers, and so many for each call that may be in flight, decide where they differ too much to be sure.
+#: Where answers differ too much to be sure, a step decides after this many of them, and after this many for each call
+#: that may be in flight.
 BLURRED_ANSWERS = 8
 BLURRED_ROUNDS = 2
-#: All answers that were not slow weigh the same in the unloaded round trip, until its standard error is this share.
+#: All answers that were not slow weigh the same in the unloaded round trip, until its standard error is this share of
+#: it.
 KNOWN = 0.015
 #: Weight of a step in the usual share of errors, which is taken for at least BACKGROUND_MIN.
 BACKGROUND_WEIGHT = 0.3
 BACKGROUND_MIN = 0.02
 #: From this share of a ceiling on, the limit is near it.
 NEAR = 0.95
-#: Slots of a step close below a ceiling: a whole one is taken in two steps, so that it is seen before the next.
+#: The limit counts as really used when at least this share of it was in flight at once.
+USED_UP = 0.9
+#: Growth of one step close below a ceiling, in slots: a whole slot takes two steps, so that its effect is seen first.
 BELOW = 0.5
 #: Seconds to wait below a ceiling before it is tried again: after a hard cut, and after one by less than a tenth.
 HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
 #: The same after the cut that a first refusal makes at once: until the second that was too full is over.
 HOLD_FIRST_S = 1.2
-#: Weights of a new mean in the unloaded round trip. Better is believed soon, as far as it is more than CHANCE standard
-#: errors. Worse is believed soon only where it can hardly be of our making: with few calls in flight, or well below a
-#: ceiling. Under load it would let the limit creep upwards.
+#: For this many seconds after a call was turned away, calls start evenly spaced instead of in bursts.
+EVEN_FOR_S = 60.0
+#: Weights of a new mean in the unloaded round trip. A better one is believed soon, as far as it differs by more than
+#: CHANCE standard errors. A worse one is believed soon only where we can hardly have caused it: with few calls in
+#: flight (ALONE), or well below a ceiling (ALONE_SHARE). Under load it would let the limit creep upwards.
 BASELINE_DOWN = 0.3
 CHANCE = 2.0
 BASELINE_UP = 0.002
@@ -92,9 +99,12 @@ class PaceBounds:
 
 @dataclass(frozen=True, slots=True)
 class PaceState:
-    """The limit (whole calls: its floor), the unloaded round trip in seconds (0: not known), the last ceiling
-    (0: none), the time in seconds until which the limit stays below it, the usual share of calls that fail, and how
-    many answers the unloaded round trip is known from."""
+    """What is kept of the limit between two steps.
+
+    `limit`: calls in flight, of which the whole part counts. `baseline_s`: the round trip without load; 0: not known.
+    `ceiling`: the last limit that was too much; 0: none. `hold_until_s`: the time until which the limit stays below it.
+    `background`: the usual share of calls that fail. `known`: how many answers `baseline_s` is known from.
+    """
 
     limit: float
     baseline_s: float = 0.0
@@ -108,9 +118,9 @@ class PaceState:
 class Sample:
     """What one step measured.
 
-    `answers`, `rtt_sum_s`, `rtt_square_sum`: good answers to calls that began in this step. `done`: all good
-    answers. Of calls begun since the last cut, `busy`: those refused as too many, `errors`: those that failed
-    otherwise. `used_max`: most calls in flight at once.
+    `answers`, `rtt_sum_s`, `rtt_square_sum`: number, sum and sum of squares of the round trips of good answers to calls
+    that began in this step. `done`: all good answers. `busy`: calls begun since the last cut that were refused as too
+    many; `errors`: those that failed otherwise. `used_max`: most calls in flight at once. `age_s`: length of the step.
     """
 
     answers: int
@@ -160,7 +170,7 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
     if sample.busy:
         new = _cut(state, max(0.5, 1.0 - sample.busy / calls), sample.now_s, bounds)
         if sample.now_s < state.hold_until_s and new.limit >= NEAR * state.ceiling:
-            # The second that was too full is not over: what was too much is the limit before its first refusal.
+            # The second that was too full is not over. What was too much is the limit before its first refusal.
             return replace(new, ceiling=max(new.ceiling, state.ceiling))
         return new
     share = sample.errors / calls if calls else 0.0
@@ -176,7 +186,7 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
     pace, bound_s = _pace(known, sample), _quick_s(known)
     state = _learnt(state, sample, pace)
     if not _used_up(state, sample):
-        return state  # the limit did not hold anything back, so nothing is known about a higher one
+        return state  # the limit held nothing back, so nothing is known about a higher one
     nearer_s = bound_s if pace is _Pace.BLURRED else (known.baseline_s + bound_s) / 2
     if pace is _Pace.QUICK or (pace is not _Pace.SLOW and mean_s <= nearer_s):
         return _grow(state, sample.now_s, bounds)
@@ -187,7 +197,7 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
 
 
 def _learnt(state: PaceState, sample: Sample, pace: _Pace) -> PaceState:
-    """The unloaded round trip, as far as this step tells of it."""
+    """`state` with what this step tells about the unloaded round trip."""
     mean_s, doubt_s = _mean(sample)
     if not state.baseline_s:
         return replace(state, baseline_s=mean_s, known=float(sample.answers))
@@ -212,7 +222,7 @@ def _usual(background: float, calls: int) -> float:
 
 
 def _used_up(state: PaceState, sample: Sample) -> bool:
-    return sample.used_max >= math.ceil(0.9 * math.floor(state.limit))
+    return sample.used_max >= math.ceil(USED_UP * math.floor(state.limit))
 
 
 def _mean(sample: Sample) -> tuple[float, float]:
@@ -223,7 +233,7 @@ def _mean(sample: Sample) -> tuple[float, float]:
 
 
 def _quick_s(state: PaceState) -> float:
-    """The bound between quick and slow: MARGIN of what the last step of growth would cost, were it too much."""
+    """The bound between quick and slow: MARGIN of what the last step of growth would cost if it was too much."""
     return state.baseline_s * (1.0 + max(GROWTH, 1.0 / max(1.0, math.floor(state.limit))) * MARGIN)
 
 

@@ -1,7 +1,7 @@
 """The Peruri adapter: the provider's protocol spoken as the upstream's integrators speak it, over HTTP.
 
-It holds no policy: no retry but the one after code 01, no breaker, no limit. Those are put around it in
-`resilience`. What could have happened is decided in `translate`, and by nobody else.
+It holds no policy: no breaker, no limit, and no retry but the one after code 01. Those are put around it in
+`resilience`. Only `translate` decides what an answer, or its absence, may have done upstream.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 #: Price of the duty the stamp stands for, in rupiah, as text (`nilaidoc`).
 DUTY_IDR = "10000"
-#: A generate goes on in the background for so many timeouts, and never longer than this many seconds.
+#: A generate goes on in the background for LATE_TIMEOUTS timeouts, but for no more than LATE_MAX_S seconds.
 LATE_TIMEOUTS = 10
 LATE_MAX_S = 120.0
 #: Calls beside the orders': login, questions, pictures.
@@ -61,8 +61,8 @@ class PeruriConfig:
     """Base URLs, account and bounds. With `adapter_url` stamping is on-premise, without it in the cloud.
 
     `timeout_s`: longest wait for one answer. `probe_timeout_s`: the same for a probe. `concurrency_max`: most calls
-    in flight of this process. `remote_dir`: the adapter's path of `shared_dir`; the same when empty.
-    `download_urls`: where else than at the URLs above a PDF stamped in the cloud may be.
+    in flight of this process. `remote_dir`: the adapter's path of `shared_dir`; the same when empty. `download_urls`:
+    other base URLs from which a PDF stamped in the cloud may be fetched.
     """
 
     backend_url: str
@@ -156,9 +156,9 @@ class PeruriAdapter:
     async def serial_page(self, page: int, size: int) -> SerialPage:
         """A page of the account's SNs.
 
-        The account's id in the list's address is the one in the token or the login's user (assumed: sources differ).
-        The first page is asked for under each until one shows SNs: an empty list under the wrong id would read as
-        "nothing was bought". That id stands from then on. What a wrong one is answered with nobody knows: a rejection,
+        The account's id in the list's URL is the one in the token, or the login's user (assumed: sources differ). The
+        first page is asked for under each id until one shows SNs, because an empty list under the wrong id would read
+        as "nothing was bought". That id is used from then on. Nobody knows how a wrong id is answered: by a rejection,
         a status, a refused token or silence.
         """
 
@@ -174,7 +174,8 @@ class PeruriAdapter:
                         await self._wire.ask("GET", url, Effect.FREE, token=token, params=params)
                     )
                 except (Rejected, Unavailable) as error:
-                    if user_id == self._list_id:  # it is the account's: the other's empty list proves nothing
+                    # The account's own list: an empty one under the other id proves nothing.
+                    if user_id == self._list_id:
                         raise
                     failed.append(error)
                     continue
@@ -183,7 +184,7 @@ class PeruriAdapter:
                     return found
                 empty = found
             if unclear := [e for e in failed if not isinstance(e, Rejected | TokenRefused | NotServed)]:
-                raise unclear[0]  # it may be the account's own list that can not be had just now
+                raise unclear[0]  # this may be the account's own list, which can not be read just now
             if failed and empty is None:
                 raise next((e for e in failed if isinstance(e, TokenRefused)), failed[0])
             return empty or SerialPage((), last=True)
@@ -191,7 +192,7 @@ class PeruriAdapter:
         return await self._with_token(fetch)
 
     def _list_ids(self, token: str) -> list[str]:
-        """Under which ids the account's list may be, the one that has shown SNs first."""
+        """The ids that the account's list may be under; the one that has shown SNs comes first."""
         return list(dict.fromkeys(filter(None, (self._list_id, _user_id(token), self._config.user))))
 
     def _list_url(self, user_id: str) -> str:
@@ -216,11 +217,11 @@ class PeruriAdapter:
     # ---- the probes
 
     async def probe(self, after_trial: bool = False) -> None:
-        """One free call, whatever comes of it: the balance where a token is held, else a login. Raises ProviderError.
+        """Make exactly one free call: the balance where a token is held, else a login. Raises ProviderError.
 
-        Any answer will do: a balance in a form that we do not know, or a token that is refused (the next call logs in).
-        After one that failed a login is asked for: where the balance alone is broken, the rest may work.
-        `after_trial`: the list of SNs is asked for, by the host that sells them: it may be away while the other is not.
+        Any answer will do: a balance in a form that we do not know, or a refused token (the next call logs in). After
+        a probe that failed, the next one logs in: the balance alone may be broken. `after_trial`: ask for the list of
+        SNs, which the host that sells them answers; that host may be away while the other is not.
         """
         timeout_s = min(self._config.probe_timeout_s, self._config.timeout_s)
         token = await self._tokens.held()
@@ -241,7 +242,7 @@ class PeruriAdapter:
         except TokenRefused:
             await self._tokens.refused(token)
         except NotServed:
-            self._lists_not_served += after_trial  # the next one asks under the account's other id
+            self._lists_not_served += after_trial  # the next probe asks under the account's other id
             raise
         self._probes_by_login = False
 
@@ -303,7 +304,7 @@ class PeruriAdapter:
         serial = result.get("sn") if isinstance(result, dict) else None
         if not isinstance(result, dict) or not isinstance(serial, str) or not is_serial(serial):
             raise lost(Effect.SPENDS, "the upstream said yes without a serial number")
-        # A picture that is missing (`filenameQR`) or unsound is fetched by the QR call: the SN is ours either way.
+        # Where the picture is missing (`filenameQR`) or broken, the QR call fetches it: the SN is ours either way.
         image = result.get("image")
         return Generated(serial, png_from_base64(image) if isinstance(image, str) else None)
 
@@ -334,7 +335,7 @@ class PeruriAdapter:
         )
 
     async def _with_token(self, call: Callable[[str], Awaitable[T]]) -> T:
-        """Code 01 means that nothing happened: log in again once, repeat once."""
+        """Call with a token. Code 01 means that nothing happened: log in again and repeat, once."""
         token = await self._tokens.get(self._login)
         try:
             return await call(token)

@@ -29,19 +29,20 @@ class Weight(StrEnum):
     NOTHING = "nothing"  # cancelled, or not tried: says nothing
 
 
-#: Calls turned away in a row open it when no good answer came for so many times the usual one, or for so many
-#: seconds. A server that is a little too full turns away ten at once, while those it has let in are on their way.
+#: Calls turned away in a row open the breaker only after a silence: no good answer for this many times the time that
+#: one usually takes, or for SILENCE_MAX_S seconds. A server that is a little too full turns away ten calls at once,
+#: while those that it has let in are still on their way.
 SILENCE = 1.2
 SILENCE_MAX_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """Thresholds. Rates are shares from 0 to 1; `window_s` is judged in ten buckets, so to a tenth of its length.
+    """Thresholds. Rates are shares from 0 to 1. `window_s` is kept in ten buckets, so it is exact to a tenth.
 
-    `refused_in_row`: so many refused connections one after another open at once, below `min_calls` as well.
-    `open_first_s`: the shortest time to the first probe; it doubles with each opening in a row up to
-    `probe_interval_s`, which also is the least time between two probes of the whole fleet.
+    `refused_in_row`: this many refused connections in a row open the breaker at once, even below `min_calls`.
+    `open_first_s`: the shortest time to the first probe. It doubles with each opening in a row, up to
+    `probe_interval_s`, which is also the least time between two probes of the whole fleet.
     """
 
     window_s: float = 30.0
@@ -60,12 +61,12 @@ class BreakerRules:
 class Window:
     """Counts of the calls that ended within the window, in the breaker's present state.
 
-    Those in a row are counted beyond the window as well: an upstream that hangs, asked by few calls at a time, lets
-    too few of them end within one window to be judged by their rate.
+    Calls in a row are counted beyond the window as well: when an upstream hangs and few calls are in flight, too few of
+    them end within one window to be judged by their rate.
 
-    `turned_away_in_row`: how many of those failed in a row were refused as too many. `silent_s`: seconds since a good
-    answer. `usual_s`: how long one takes, 0 where that is not known. `asked_wait_s`: for how long the last of them
-    asked us to wait.
+    `turned_away_in_row`: how many of those failed in a row were refused as too many. `silent_s`: seconds since the
+    last good answer. `usual_s`: how long a good answer takes, 0 where that is not known. `asked_wait_s`: how long the
+    last of them asked us to wait.
     """
 
     calls: int
@@ -132,8 +133,8 @@ def judge_closed(window: Window, rules: BreakerRules) -> Move | None:
 
 
 def far_from_opening(window: Window, rules: BreakerRules) -> bool:
-    """Whether a closed breaker with these counts stays closed after one more good answer, and with room to spare:
-    not half of what would open it failed or was slow, of as many calls as are judged at least."""
+    """Whether a closed breaker with these counts is far from opening: failures and slow calls are each less than half
+    of what would open it. One more good answer then changes nothing."""
     calls = max(window.calls, rules.min_calls)
     return 2 * window.failures < rules.failure_rate * calls and 2 * window.slow < rules.slow_rate * calls
 

@@ -67,7 +67,7 @@ class StampRequest:
 
 
 class Intent(Protocol):
-    """Notes, before a call leaves, that it may have been sent."""
+    """Writes down, before a call leaves, that it may have been sent."""
 
     def with_permit(self, permits: str, permit: str) -> None:
         """The permit `permit` was just asked for; it is granted once it is a member of the sorted set `permits`."""
@@ -82,9 +82,9 @@ class Intent(Protocol):
 class CallMeter:
     """Counts the upstream calls made for an order, and lets the order note its intent before each one.
 
-    The adapter awaits `sending()` directly before the request of an order call (generate, stamp, qr_image)
-    leaves: after login, after breaker and limiter have let it through. Whatever `intent.before_send` raises
-    goes up unchanged, the request is then not sent, and counts as neither success nor failure anywhere.
+    The adapter awaits `sending()` directly before the request of an order call (generate, stamp, qr_image) leaves:
+    after the login, and after breaker and limiter have let it through. What `intent.before_send` raises goes up
+    unchanged; the request is then not sent, and counts as neither success nor failure anywhere.
 
     `answer_s`: how long the upstream took for the last answer to a generate or stamp, in seconds, from the request's
     first byte to the answer's head; None where the transport does not tell.

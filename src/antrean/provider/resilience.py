@@ -24,7 +24,7 @@ from typing import Protocol, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
 from tenacity.stop import stop_base
 
-from antrean.provider.breaker import NotAdmitted, SharedBreaker
+from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
 from antrean.provider.errors import (
     OutcomeUnknown,
     ProviderError,
@@ -48,17 +48,17 @@ from antrean.provider.translate import LoginFailed
 T = TypeVar("T")
 
 
-#: Calls for orders: they alone are trials of a half-open breaker, since a server may answer free questions and do
-#: nothing else. The pace goes by those whose round trip shows the load.
+#: Calls for orders. Only they may be trials of a half-open breaker, since a server may answer free questions and do
+#: nothing else. The pace follows those whose round trip shows the load.
 ORDER_CALLS = frozenset({"generate", "stamp", "qr_image"})
 TIMED = frozenset({"generate", "stamp"})
 
 
 class Adapter(Provider, Protocol):
-    """A provider that can also be probed, and asked for its token apart."""
+    """A provider that can also be probed, and that gets its token in a step of its own."""
 
     async def probe(self, after_trial: bool = False) -> None:
-        """One free call, near what the trials ask where the last one failed. Raises ProviderError."""
+        """One free call. `after_trial`: to the host that the last, failed trial called. Raises ProviderError."""
         ...
 
     async def adapter_reachable(self) -> None:
@@ -78,7 +78,7 @@ class Adapter(Provider, Protocol):
         ...
 
 
-#: Told of every call that ended: its name, its outcome and how long it took, in seconds. Must not raise.
+#: Called for every call that ended, with its name, its outcome and its duration in seconds. Must not raise.
 Watch = Callable[[str, str, float], None]
 
 
@@ -107,8 +107,11 @@ def outcome_name(outcome: BaseException | Weight | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """At most `attempts` in all, none begun `total_s` seconds after the first; a pause is drawn from
-    [0, min(pause_max_s, pause_first_s doubled each time)], and begins after what Retry-After asks, if that is short."""
+    """At most `attempts` in all, and none begun later than `total_s` seconds after the first.
+
+    The pause before a repetition is drawn from [0, min(pause_max_s, pause_first_s doubled each time)] and added to what
+    Retry-After asks. A call that asks for more than `asked_max_s` is not repeated here.
+    """
 
     attempts: int = 3
     total_s: float = 5.0
@@ -188,7 +191,7 @@ class ResilientProvider:
         try:
             await self._through(self._provider, "login", self._adapter.ensure_token)
         except NotAdmitted as error:
-            # Not this call's breaker: the caller must wait, since the one it watches is closed.
+            # The refusal is not from the signing breaker, which the caller watches, so it is told how long to wait.
             wait_s = error.retry_after_s or self._provider.rules.probe_interval_s
             raise NotAdmitted(
                 "no token can be had while the upstream is away", retry_after_s=wait_s
@@ -201,47 +204,12 @@ class ResilientProvider:
 
         async def attempt() -> T:
             nonlocal last
-            intent = meter.intent if meter is not None and name == "generate" else None
-            permit = await gate.admit(
-                self._slot_wait_s,
-                retry=last is not None,
-                order=name in ORDER_CALLS,
-                # A call that has to log in first would be noted too early.
-                asked=intent.with_permit if intent is not None and self._adapter.token_ready() else None,
-            )
-            if permit is None:
-                assert last is not None
-                raise _BudgetSpent(last)
-            started = self._clock()
-            outcome: BaseException | Weight | None = Weight.NOTHING
+            permit = await self._permit(gate, name, meter, last)
             try:
-                result = await call()
-            except LoginFailed as error:
-                # A failing login says nothing of the signing adapter, and counts once.
-                outcome = error if gate is self._provider and error.ours else Weight.NOTHING
+                return await self._call(gate, name, permit, call, meter)
+            except ProviderError as error:
                 last = error
                 raise
-            except ProviderError as error:
-                if permit.trial:
-                    error.trial_every_s = gate.rules.probe_interval_s
-                outcome = last = error
-                raise
-            else:
-                outcome = None
-                return result
-            finally:
-                took_s = self._clock() - started
-                self._watch(name, outcome_name(outcome), took_s)
-                told_s = meter.answer_s if outcome is None and meter is not None else None
-                if told_s is not None and took_s < gate.rules.slow_call_s:
-                    # Without the writing of the intent and our own queues: they say nothing of the upstream. A body
-                    # that came slowly does.
-                    took_s = told_s
-                is_order = name in ORDER_CALLS
-                settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED, order=is_order)
-                if outcome is not None:
-                    # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
-                    await asyncio.shield(settling)
 
         retrying = AsyncRetrying(
             stop=self._stop(),
@@ -254,6 +222,62 @@ class ResilientProvider:
             return await retrying(attempt)
         except _BudgetSpent as spent:
             raise spent.last from None
+
+    async def _permit(
+        self, gate: SharedBreaker, name: str, meter: CallMeter | None, last: ProviderError | None
+    ) -> Permit:
+        """The right to make one call; `last`: what the call before it raised, where this one repeats it."""
+        intent = meter.intent if meter is not None and name == "generate" else None
+        permit = await gate.admit(
+            self._slot_wait_s,
+            retry=last is not None,
+            order=name in ORDER_CALLS,
+            # A call that has to log in first would be noted too early.
+            asked=intent.with_permit if intent is not None and self._adapter.token_ready() else None,
+        )
+        if permit is None:
+            assert last is not None
+            raise _BudgetSpent(last)
+        return permit
+
+    async def _call(
+        self,
+        gate: SharedBreaker,
+        name: str,
+        permit: Permit,
+        call: Callable[[], Awaitable[T]],
+        meter: CallMeter | None,
+    ) -> T:
+        """Make the call that `permit` allows, and settle it whatever comes of it."""
+        started = self._clock()
+        outcome: BaseException | Weight | None = Weight.NOTHING
+        try:
+            result = await call()
+        except LoginFailed as error:
+            # A failing login says nothing about the signing adapter, and counts once.
+            outcome = error if gate is self._provider and error.ours else Weight.NOTHING
+            raise
+        except ProviderError as error:
+            if permit.trial:
+                error.trial_every_s = gate.rules.probe_interval_s
+            outcome = error
+            raise
+        else:
+            outcome = None
+            return result
+        finally:
+            took_s = self._clock() - started
+            self._watch(name, outcome_name(outcome), took_s)
+            answer_s = meter.answer_s if outcome is None and meter is not None else None
+            if answer_s is not None and took_s < gate.rules.slow_call_s:
+                # Writing the intent and waiting in our own queues say nothing about the upstream, so they do not
+                # count. A body that came slowly does.
+                took_s = answer_s
+            is_order = name in ORDER_CALLS
+            settling = gate.settle_soon(permit, outcome, took_s, timed=name in TIMED, order=is_order)
+            if outcome is not None:
+                # What comes next (a repetition, a turn given back) asks the breaker that this may have moved.
+                await asyncio.shield(settling)
 
     def _stop(self) -> stop_base:
         return stop_after_attempt(self._rules.attempts) | stop_before_delay(self._rules.total_s)

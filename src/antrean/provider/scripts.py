@@ -1,8 +1,13 @@
-"""Finds the provider's Lua scripts by file name and runs them."""
+"""Finds the provider's Lua scripts by file name and runs them.
+
+What a script and the pure rules must agree on is written once, in the rules: where a script says `RULE.SILENCE`, the
+value of `policy.SILENCE` is put in when the script is read.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -10,22 +15,35 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from antrean.provider import pacing, policy
+
 Arg = str | int | float
-#: Scripts that stand for themselves; all others begin with `_gate.lua`.
+#: Scripts that stand alone; all others begin with `_gate.lua`.
 PLAIN = frozenset({"token_release", "token_forget"})
-#: Scripts that write nothing, and so answer where the server refuses all that might write.
+#: Scripts that write nothing, so that they also work where the server refuses every write.
 LOOKS = frozenset({"status"})
+#: The constants of the rules that scripts use, by the name that the scripts give them.
+RULES = {
+    "RULE.SILENCE": policy.SILENCE,
+    "RULE.NEAR": pacing.NEAR,
+    "RULE.USED_UP": pacing.USED_UP,
+    "RULE.HOLD_MS": int(pacing.HOLD_S * 1000),
+    "RULE.HOLD_FIRST_MS": int(pacing.HOLD_FIRST_S * 1000),
+    "RULE.EVEN_FOR_MS": int(pacing.EVEN_FOR_S * 1000),
+}
+_RULE = re.compile(r"\bRULE\.[A-Z_]+\b")
 
 
 def _sources() -> dict[str, str]:
     folder = resources.files("antrean.provider").joinpath("lua")
     texts = {f.name.removesuffix(".lua"): f.read_text() for f in folder.iterdir() if f.name.endswith(".lua")}
     gate = texts.pop("_gate")
-    return {name: text if name in PLAIN else _looks(name) + gate + text for name, text in texts.items()}
+    return {name: text if name in PLAIN else _behind_gate(name, gate, text) for name, text in texts.items()}
 
 
-def _looks(name: str) -> str:
-    return f"local LOOKS = {'true' if name in LOOKS else 'false'}\n"
+def _behind_gate(name: str, gate: str, text: str) -> str:
+    looks = f"local LOOKS = {'true' if name in LOOKS else 'false'}\n"
+    return _RULE.sub(lambda found: str(RULES[found[0]]), looks + gate + text)
 
 
 SOURCES = _sources()
@@ -35,9 +53,9 @@ DIGESTS = {
 
 
 async def run(redis: Redis, name: str, keys: Sequence[str], *args: Arg) -> Any:
-    """Run one script once. Raises redis.exceptions.RedisError; nothing is resent.
+    """Run one script once. Raises redis.exceptions.RedisError; no command is sent twice.
 
-    A server that does not know the script has not run it, so sending its source then is no repetition.
+    A server that does not know the script has not run it, so sending the source then is no repetition.
     """
     try:
         return await redis.evalsha(DIGESTS[name], len(keys), *keys, *args)  # type: ignore[no-untyped-call, misc, unused-ignore]

@@ -1,7 +1,7 @@
-"""Reads what the upstream says of serial numbers and of the balance; its shapes vary, so this is tolerant.
+"""Reads what the upstream says about serial numbers and the balance; its shapes vary, so this is tolerant.
 
-What is not there is none; what is there and can not be read is an outage, never "none": the resolver would
-take it for "not bought".
+An absent list means "none". A list that is there but can not be read is an outage and never "none", because the
+resolver would take that for "not bought".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_rows(answer: dict[str, Any]) -> list[SerialRecord]:
 
 
 def read_status(answer: dict[str, Any], serial_number: str) -> SerialRecord | None:
-    """The record of `serial_number`, in capitals or not; None where the upstream names none. Raises Unavailable."""
+    """The record of `serial_number`, whatever its case; None where the upstream knows none. Raises Unavailable."""
     for record in read_rows(answer):
         if record.serial_number.upper() == serial_number.upper():
             return record
@@ -46,8 +46,8 @@ def read_status(answer: dict[str, Any], serial_number: str) -> SerialRecord | No
 def read_page(answer: dict[str, Any]) -> SerialPage:
     """A page of the account's list. Raises Unavailable.
 
-    Only an empty page is taken for the end: an upstream that caps the page size sends short pages before it, and
-    whoever stops there might miss a purchase.
+    Only an empty page is taken for the end. An upstream that caps the page size sends short pages before the end, and a
+    reader that stops at one might miss a purchase.
     """
     records = tuple(read_rows(answer))
     return SerialPage(records=records, last=not records)

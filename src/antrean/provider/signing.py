@@ -60,21 +60,21 @@ async def sign(wire: Wire, url: str, fields: dict[str, Any], token: str, meter: 
     except Rejected as error:
         raise of_a_serial(error) from None
     if str(answer.get("status", "True")).strip().lower() != "true":
-        raise lost(Effect.STAMPS, "the signing service says neither yes nor no")
+        raise lost(Effect.STAMPS, "the signing service answered neither yes nor no")
     return answer
 
 
 def check_ref(attempt_ref: str) -> str:
-    """`attempt_ref`, fit to be a file's name. Raises Unavailable."""
+    """`attempt_ref`, which is safe as a file name. Raises Unavailable where it is not."""
     if _REF.fullmatch(attempt_ref) is None:
         raise Unavailable("the attempt's reference is no name for a file")
     return attempt_ref
 
 
 def check_pdf(pdf: bytes) -> bytes:
-    """`pdf`, if it begins and ends like one; whether it is the right one is the caller's to verify.
+    """`pdf`, if it begins and ends like one. Whether it is the right one is for the caller to verify.
 
-    Raises OutcomeUnknown: it may be half-written.
+    Raises OutcomeUnknown otherwise: it may be half-written.
     """
     if b"%PDF-" not in pdf[:1024] or b"%%EOF" not in pdf[-2048:]:
         raise lost(Effect.STAMPS, "the stamped document is not a whole PDF")

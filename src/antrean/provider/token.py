@@ -1,4 +1,4 @@
-"""The login's token: one for all workers, kept in Redis, renewed before its end by one of them.
+"""The login token: one for all workers, kept in Redis, renewed by one of them before it expires.
 
 The token is a secret: it is in Redis and in memory, never in a log, a message or a URL.
 """
@@ -26,16 +26,16 @@ from antrean.provider.translate import LoginFailed
 
 log = structlog.get_logger(__name__)
 
-#: Life of a token whose end can not be read, in seconds; code 01 corrects us where it is shorter.
+#: Life of a token whose expiry can not be read, in seconds. If it is shorter, code 01 tells us.
 LIFE_UNKNOWN_S = 3600.0
 #: A token is renewed when less than this share of its life is left, and at the latest so many seconds before its end.
 RENEW_SHARE = 0.1
 RENEW_MAX_S = 300.0
-#: Others are told of a failed login for this long, in seconds, so that they do not all try in turn.
+#: For this long, in seconds, a failed login counts for all workers, so that they do not all try one after another.
 FAILURE_TOLD_S = 0.3
-#: No worker locks for longer than this, in seconds, whatever its settings.
+#: No worker holds the login lock for longer than this, in seconds, whatever its settings.
 LOCK_MAX_S = 900.0
-#: How often one that waits for another's login looks, in seconds.
+#: Seconds between two looks of a worker that waits for another's login.
 LOOK_S = 0.1
 
 Login = Callable[[], Awaitable[str]]
@@ -104,7 +104,7 @@ class SharedToken:
     async def held(self) -> str | None:
         """A token that is still good, ours or another worker's; None where somebody has to log in.
 
-        Raises LoginFailed with Redis away: what cannot be shared is not asked for by every worker by itself.
+        Raises LoginFailed with Redis away: workers do not log in one by one for a token that they can not share.
         """
         if (token := self._in_memory()) is not None:
             return token
@@ -122,7 +122,7 @@ class SharedToken:
         return token
 
     async def get(self, login: Login) -> str:
-        """A good token; where there is none, one worker of the fleet logs in and the others wait for it, bounded.
+        """A good token. Where there is none, one worker of the fleet logs in and the others wait, at most `wait_s`.
 
         Raises LoginFailed.
         """
@@ -138,7 +138,7 @@ class SharedToken:
         return token
 
     async def refused(self, token: str) -> None:
-        """The upstream does not take `token`: forget it, unless another has come in its place already."""
+        """The upstream does not take `token`: forget it, unless a newer one replaced it already. Raises LoginFailed."""
         if self._held is not None and self._held[0] == token:
             self._held = None
         try:

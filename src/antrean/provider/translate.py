@@ -67,13 +67,13 @@ class TokenRefused(Unavailable):
 
 
 class NotServed(Unavailable):
-    """A free question is answered by a 4xx without a code that can be read: somebody is there, and says no."""
+    """A free question was answered by a 4xx without a readable code: the server is there, and says no."""
 
 
 class LoginFailed(Unavailable):
-    """No token could be had: the provider's trouble, also where the call itself goes to the signing adapter.
+    """No token could be had. That is the provider's trouble, even where the call itself goes to the signing adapter.
 
-    `ours`: this call logged in itself. One that found another's login failing has learnt nothing new.
+    `ours`: this call tried to log in itself. One that found another's login failing has learnt nothing new.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ def lost(effect: Effect, message: str) -> ProviderError:
 
 
 def transport_error(error: Exception, effect: Effect) -> ProviderError:
-    """For what httpx raised in place of an answer."""
+    """The error for what httpx raised instead of an answer."""
     if isinstance(error, httpx.PoolTimeout):
         return Unavailable("no connection of ours is free")
     if isinstance(error, httpx.ConnectTimeout):
@@ -112,7 +112,7 @@ def read_answer(
 ) -> dict[str, Any]:
     """The JSON object of a good answer (code 00, or 0). Raises the ProviderError that any other one means.
 
-    `private`: texts of the request that the upstream may echo and that must not go on.
+    `private`: texts of the request that the upstream may repeat and that must go no further.
     """
     status = response.status_code
     if status in (503, 429):

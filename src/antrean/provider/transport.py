@@ -1,17 +1,17 @@
 """An httpx transport for answers that are worth money: HTTP/1.1 by h11, on asyncio's own connections.
 
-httpx's own pool counts its idle connections once per connection, so that a call costs the more the more of them are in
-flight. The pool here is a list.
+httpx's own pool counts its idle connections once per connection, so each call costs more the more calls are in flight.
+The pool here is a list.
 
-What a general client forgives is here the end of the connection:
+Where a general client is lenient, this one closes the connection:
 
-- An answer is taken only for the request that was sent before it. What comes on a connection before its request or
-  after its answer belongs to nobody, or to another order. (One that was under way when the next request left, or half
-  of one below TLS, can not be told apart by anybody; an SN that is another order's is found by the books: `serials`.)
+- An answer counts only for the request that was sent before it. What arrives before a request, or after its answer,
+  belongs to nobody or to another order. (An answer that was under way when the next request left can not be told apart,
+  nor half of one below TLS. If it brings another order's SN, our books notice: see `bought.lua`.)
 - A request is sent once, on a kept connection as on a new one, whatever becomes of it.
-- A yes to a long request of which a part is still to be sent is no answer; a refusal is one.
-- A call that is given up takes its connection with it, and what the kernel has not sent yet: no rest of its request
-  leaves this machine later.
+- A good answer to a long request that is not fully sent yet does not count; a refusal does.
+- A call that is given up closes its connection and drops what the kernel has not sent yet, so that no rest of its
+  request leaves this machine later.
 
 Errors answer one question: may the request have been sent? ConnectError, ConnectTimeout, PoolTimeout and
 UnsupportedProtocol: no byte of it left. ReadError: it may have been.
@@ -29,18 +29,17 @@ import h11
 import httpx
 from aiohappyeyeballs import start_connection
 
-from antrean.provider.connection import Connection, Origin
+from antrean.provider.connection import PORTS, Connection, Origin
 
 #: Idle connections are closed after this many seconds, before a usual server (5 s and more) closes them: a request
 #: sent into a closing connection has an unknown outcome.
 KEEPALIVE_S = 3.0
 #: The next address of a host is tried after so many seconds without a connection to the one before (RFC 8305).
 NEXT_ADDRESS_S = 0.25
-#: A new TLS connection is looked at so many times until its session's tickets are read.
+#: Most turns of the loop in which a new TLS connection reads its session tickets.
 TLS_TURNS_MAX = 100
-#: What looking up and connecting raise; names that are none have the last three.
+#: What looking up a host and connecting to it raise. The last three come of names that are no host names.
 NO_CONNECTION = (OSError, ValueError, RuntimeError, LookupError)
-PORTS = {"http": 80, "https": 443}
 
 Address = tuple[int, int, int, str, tuple[Any, ...]]
 
@@ -59,14 +58,14 @@ class Http1Transport(httpx.AsyncBaseTransport):
         self._calls_max = calls_max
         self._permits = asyncio.Semaphore(calls_max)
         self._connections: set[Connection] = set()
-        # When each of them ends; the one used last is last.
+        # With the timer that ends each; the one used last is last.
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
         self._tls: ssl.SSLContext | None = None
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send; the place is taken until the response is closed. Raises httpx.TransportError."""
+        """Send a request; its permit is held until the response is closed. Raises httpx.TransportError."""
         timeouts = request.extensions.get("timeout", {})
         body = await request.aread()
         head = _head(request)
@@ -106,7 +105,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
     # ---- the pool
 
     def give_back(self, connection: Connection) -> None:
-        """A call is over: its connection is kept where nothing is left on it, and its place is free."""
+        """End a call: free its permit, and keep its connection where nothing is left on it."""
         self._permits.release()
         if connection.next_exchange():
             self._idle[connection] = self._loop.call_later(KEEPALIVE_S, connection.cut)
@@ -150,7 +149,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         return connection
 
     async def _silent(self, connection: Connection) -> bool:
-        """Whether nothing came on a new connection, but for what belongs to TLS: the loop tells that from an answer."""
+        """Whether a new connection brought nothing but what belongs to TLS, which the loop reads by itself."""
         if connection.origin[0] == "https":
             for _ in range(TLS_TURNS_MAX):
                 if not connection.is_open or not connection.readable():
@@ -178,7 +177,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         )
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
-        """Calls that need the same look-up share it: each holds one of a few threads until it is answered."""
+        """Look up a host. Calls share a look-up of the same host: each holds one of few threads until it ends."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             work = self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -191,7 +190,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         return asyncio.get_running_loop()
 
     def _tls_context(self) -> ssl.SSLContext:
-        """httpx's authorities: a small machine may have none of its own."""
+        """With the certificate authorities that httpx brings: a small machine may have none of its own."""
         if self._tls is None:
             self._tls = httpx.create_ssl_context()
             self._tls.set_alpn_protocols(["http/1.1"])
@@ -199,7 +198,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body; closing it gives the connection and the place back, once."""
+    """A response's body; closing it gives the connection and the permit back, once."""
 
     def __init__(self, connection: Connection, pool: Http1Transport) -> None:
         self._connection: Connection | None = connection

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from antrean.provider.connection import PORTS
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.protocol import CallMeter
 from antrean.provider.translate import Effect, lost, read_answer, transport_error
@@ -20,15 +21,13 @@ from antrean.provider.translate import Effect, lost, read_answer, transport_erro
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 #: Longest wait for a TCP connection or a free slot, in seconds, where the whole call may take longer.
 CONNECT_MAX_S = 5.0
-#: Turns of the loop between the end of a wait and what it ends. On a loop that stood still an answer may have come in
-#: time and be read in the same turn as the timer, or in the next ones where it is long; uvloop runs timers first.
+#: Turns of the loop between the end of a timeout and its effect. On a loop that stood still an answer may have come in
+#: time and be read only in the same turn as the timer, or in the next ones if it is long; uvloop runs timers first.
 GRACE_TURNS = 32
 #: Sent with every request.
 HEADERS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate", "User-Agent": "antrean"}
-#: Addresses that are kept parsed.
+#: Parsed URLs that are kept.
 URLS_KEPT_MAX = 16
-#: Default ports, by scheme.
-PORTS = {"http": 80, "https": 443}
 
 
 class Wire:
@@ -36,8 +35,8 @@ class Wire:
 
     def __init__(self, transport: httpx.AsyncBaseTransport, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        # Without an httpx client around it: no redirect is followed, no proxy of the environment looked at, no cookie
-        # kept, and those looks cost 0.12 ms of CPU a call.
+        # No httpx client around it: it would look for redirects, proxies and cookies, none of which we want, and that
+        # costs 0.12 ms of CPU a call.
         self._transport = transport
         self._urls: dict[str, httpx.URL] = {}
 
@@ -56,7 +55,7 @@ class Wire:
         timeout_s: float | None = None,
         meter: CallMeter | None = None,
     ) -> dict[str, Any]:
-        """The JSON object of a good answer; how long that took is told to `meter`. Raises ProviderError."""
+        """The JSON object of a good answer; `meter` is told how long it took. Raises ProviderError."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         response, body = await self._exchange(
             effect,
@@ -100,7 +99,7 @@ class Wire:
         self, effect: Effect, bytes_max: int, timeout_s: float | None, request: Mapping[str, Any]
     ) -> tuple[httpx.Response, bytes]:
         total_s = self.timeout_s if timeout_s is None else timeout_s
-        # Connecting ends well before the caller's patience, so that a timeout there is known for what it is.
+        # Connecting gives up well before the caller does, so that a timeout while connecting is known as one.
         brief_s = min(CONNECT_MAX_S, self.timeout_s / 4)
         timeout = httpx.Timeout(total_s, connect=brief_s, pool=brief_s)
         try:
@@ -148,7 +147,7 @@ class Wire:
         except orjson.JSONEncodeError as error:
             raise ValueError("not to be put into JSON") from error
         parsed = self._parsed(url)
-        # All headers said here: httpx then looks for none that are missing, which costs as much as the rest of it.
+        # With all headers given here httpx adds none, which would cost as much as the rest of this call.
         typed = {
             "Host": parsed.netloc.decode("ascii"),
             **HEADERS,
@@ -161,7 +160,7 @@ class Wire:
         )
 
     def _parsed(self, url: str) -> httpx.URL:
-        """The addresses that take JSON are few and the same for each call."""
+        """The URL, parsed once: those that take JSON are few, and the same for each call."""
         known = self._urls.get(url)
         if known is None:
             known = httpx.URL(url)
@@ -176,7 +175,7 @@ class Wire:
 
 @asynccontextmanager
 async def _patience(total_s: float) -> AsyncIterator[None]:
-    """`asyncio.timeout`, but for an answer that has come and is not read yet. Raises TimeoutError."""
+    """`asyncio.timeout` that spares an answer which has arrived and is not read yet. Raises TimeoutError."""
     loop = asyncio.get_running_loop()
     scope = asyncio.timeout(None)
     waits: asyncio.Handle
@@ -197,11 +196,11 @@ async def _patience(total_s: float) -> AsyncIterator[None]:
 
 
 def _content(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body unpacked; of one that is not packed, without httpx's four generators around it."""
+    """The body, decompressed. One that is not compressed skips the four generators that httpx puts around it."""
     packed = response.headers.get("content-encoding")
     if packed is not None:
-        if "," in packed:  # of what is packed twice, a slice may be gigabytes
-            raise httpx.DecodingError("packed more than once")
+        if "," in packed:  # a slice of what is compressed twice may become gigabytes
+            raise httpx.DecodingError("compressed more than once")
         return response.aiter_bytes()
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return aiter(response.stream)

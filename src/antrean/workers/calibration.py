@@ -1,5 +1,4 @@
-"""Watches how the line goes and how good the promised times are: makes some for orders in line, and compares when these
-are completed."""
+"""Watches how the line moves and how good promised times are: makes some promises, and compares them with what came."""
 
 from __future__ import annotations
 
@@ -24,9 +23,9 @@ NEW_MAX = 2
 
 
 class Calibration:
-    """One step notes the line's course, closes the promises that came to their end and makes a few new ones.
+    """One step notes how the line moves, closes the promises whose order has ended, and makes a few new ones.
 
-    `capacity`: what may be sent.
+    `capacity`: how many calls may be made just now. `pace`: how fast the line moves, at a time in ms.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Calibration:
         places = situation.places()
         made: dict[str, Promise] = {}
         for _ in range(NEW_MAX):
-            # The more are watched, the fewer are added: they are to be of all times, not of the first minutes.
+            # The more are watched, the fewer are added: the samples must spread over time, not crowd the first minutes.
             if self._rng.random() < len(waiting) / OPEN_MAX:
                 continue
             office = self._rng.choices(list(sizes), weights=list(sizes.values()))[0]

@@ -1,4 +1,4 @@
-"""What an RQ job of ours is: a hint that it is an order's turn. Everything else is in the order's record."""
+"""Our RQ jobs: each is a hint that it is an order's turn. Everything else is in the order's record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JOB_TIMEOUT_S = 900
 
 
 def fulfil(order_id: str) -> None:
-    """Name of the work in RQ's books; `antrean worker` knows what to do, a plain `rq worker` does not.
+    """The name of the work in RQ's books. Only a plain `rq worker` would call this; `antrean worker` does not.
 
     Raises RuntimeError: the order is not touched, and the sweeper puts it back.
     """

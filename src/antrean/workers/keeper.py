@@ -1,4 +1,4 @@
-"""Runs the loops: each is a step that can be run alone, and a pause; those that need to run once run on the leader."""
+"""Runs the loops: each is a step, which tests can run alone, and a pause. Some run on the leading worker only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from antrean.provider.errors import ProviderError
 
 log = structlog.get_logger(__name__)
 
-#: The leader's lease, in ms: after a leader's death the loops stand still no longer than this.
+#: The leader's lease, in ms: after a leader's death the loops stand still for no longer than this.
 LEADER_LEASE_MS = 2000
-#: Seconds between renewals of the lease and signs of life.
+#: Seconds between two heartbeats, each of which also renews the lease.
 BEAT_EVERY_S = 0.5
-#: After a step that failed because something is away, in seconds.
+#: Pause after a step that failed because Redis or the upstream is away, in seconds.
 AWAY_PAUSE_S = 0.5
-#: The same for what is away beside Redis: the loop's own pause, and no longer than this.
+#: Longest pause after a step that failed because the document store is away, in seconds.
 OUTSIDE_PAUSE_MAX_S = 30.0
 
 
@@ -38,9 +38,9 @@ class Loop:
 
 
 class Keeper:
-    """Keeps one worker process alive in the store's eyes, takes the lead when it is free, and runs the loops.
+    """Sends one worker's heartbeats, takes the lead when it is free, and runs the loops.
 
-    `on_lead` is called when it has got the lead, before the leader's loops go on.
+    `on_lead` is called when this worker has become the leader, before the leader's loops go on.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Keeper:
         return self._leads.is_set()
 
     async def beat_once(self) -> None:
-        """One sign of life, and one try for the lead. Raises StoreUnavailable."""
+        """Send one heartbeat, and try once to lead. Raises StoreUnavailable."""
         await self._store.beat(self._worker)
         leads = await self._store.lead(self._worker, LEADER_LEASE_MS)
         if leads and not self.leads:
@@ -107,12 +107,12 @@ class Keeper:
                 await asyncio.sleep(AWAY_PAUSE_S)
                 continue
             except OSError as error:
-                # Not Redis, which the others stand still with: the document store, and not asked again all the time.
+                # The document store. Only this loop needs it, so it is not asked again as soon as Redis would be.
                 _say_waiting(loop, trouble, error)
                 await asyncio.sleep(max(AWAY_PAUSE_S, min(loop.every_s, OUTSIDE_PAUSE_MAX_S)))
                 continue
             except Exception:
-                # A loop that dies stands for orders that stand still: say it loudly and go on.
+                # If this loop died, orders would stand still: log it as an error and go on.
                 log.exception("step failed", loop=loop.name)
                 await asyncio.sleep(AWAY_PAUSE_S)
                 continue

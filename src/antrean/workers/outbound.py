@@ -1,7 +1,8 @@
 """One POST to an address that a stranger chose: looked up, checked, and then connected to that very address.
 
 A name is resolved once. Every address it has must be public, and the connection goes to one of those addresses and
-not to the name, so a name that leads inside a moment later (DNS rebinding) leads nowhere. TLS still asks for the name.
+not to the name. So a name that points to a private address a moment later (DNS rebinding) gains nothing. TLS still
+checks the name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import httpx
 
 from antrean.orders.addresses import is_public
 
-#: The whole of one POST, look-up included, in seconds, and one connection.
+#: Longest time for one POST, look-up included, and for one connection, in seconds.
 TOTAL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 4.0
 #: Addresses of a name that are tried one after another.
@@ -29,7 +30,7 @@ ADDRESSES_MAX = 3
 #: An answer is read no further than this, in bytes: only its status counts.
 ANSWER_BYTES_MAX = 16 * 1024
 
-#: Names looked up at one time, and of these for one office. A look-up keeps its thread until the system gives it up.
+#: Most names looked up at one time, in all and for one office. A look-up keeps its thread until the system gives up.
 RESOLVERS_MAX, RESOLVERS_EACH_MAX = 32, 4
 
 #: Addresses of a host and port, as texts, asked for an office. Raises OSError where there is none.
@@ -86,7 +87,7 @@ class SystemResolver:
 
 
 class Outbound:
-    """Sends. `allow_private` True: any address will do, as where receivers are on the office's own network."""
+    """Sends webhooks. `allow_private`: private addresses may be called, where receivers are on the office's network."""
 
     def __init__(
         self, *, allow_private: bool, resolver: Resolve | None = None, verify: ssl.SSLContext | None = None
@@ -94,7 +95,7 @@ class Outbound:
         self._allow_private = allow_private
         self._system = SystemResolver()
         self._resolve = resolver or self._system
-        # No connection is kept: one made for a name must not carry a request for another name at the same address.
+        # No connection is kept: one that was made for a name must not carry a request for another name.
         self._client = httpx.AsyncClient(
             verify=verify or httpx.create_ssl_context(trust_env=False),
             trust_env=False,
@@ -138,7 +139,7 @@ class Outbound:
             raise Undelivered("the name has no address") from None
         if not addresses:
             raise Undelivered("the name has no address")
-        # One that leads inside condemns all: who mixes them has a reason that is not ours.
+        # One private address condemns the name: whoever mixes them with public ones means no good.
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise Undelivered("the name leads to a private address")
         return [str(address) for address in addresses[:ADDRESSES_MAX]]
@@ -162,7 +163,7 @@ class Outbound:
         return Answered(response.status_code, _retry_after_s(response.headers.get("retry-after", "")))
 
     async def aclose(self) -> None:
-        """Let go of what is open."""
+        """Close the client and the look-up threads."""
         self._system.close()
         await self._client.aclose()
 

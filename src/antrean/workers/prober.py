@@ -39,7 +39,7 @@ class Prober:
     async def run_once(self) -> bool:
         """One step; with Redis away nothing is asked.
 
-        An answer that says no (a rejection, a used-up quota) is an answer: who gives it is there.
+        An answer that says no (a rejection, a used-up quota) is an answer: the server that gives it is there.
         """
         claimed = await self._breaker.claim_probe()
         if claimed is None:
@@ -62,7 +62,7 @@ class Prober:
 
 @dataclass
 class QuotaTrial:
-    """Whether one order may try to be bought while the quota hold is on: granted by a look, spent by the dispatcher."""
+    """Whether one order may try to buy while the quota hold is on: granted by QuotaProbe, used up by the dispatcher."""
 
     granted: bool = False
 
@@ -70,8 +70,8 @@ class QuotaTrial:
 class QuotaProbe:
     """Lifts the quota hold by itself once the balance has risen, or something could be bought.
 
-    Where the account has stamps and the upstream says all the same that they are used up, lifting the hold would cost
-    a call of each order that has room: one order tries at each look then, and the hold stays on.
+    Sometimes the account has stamps and the upstream still says that they are used up. To lift the hold would then
+    cost a call for every order in flight. So the hold stays on, and one order may try at each look.
     """
 
     def __init__(self, store: OrderStore, provider: Provider, trial: QuotaTrial) -> None:

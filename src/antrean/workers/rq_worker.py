@@ -1,10 +1,10 @@
 """An RQ worker that runs many jobs at once on one event loop.
 
-RQ's own workers fork for each job or run one at a time. This one keeps RQ's registration, heartbeats, executions
-and registries, so that `rq info` and its dashboards show it, but takes jobs in groups, awaits them together, and
-writes the books of many jobs in one pipeline. A job is only a hint: losing one costs nothing. So jobs are taken
-without reading them, no second list guards them on the way, and one that ends within LISTED_AFTER_S never stands in
-RQ's registries.
+RQ's own workers fork for each job or run one at a time. This one keeps RQ's registration, heartbeats, executions and
+registries ("the books"), so that `rq info` and RQ's dashboards show it. But it takes jobs in groups, awaits them
+together, and writes the books of many jobs in one pipeline. A job is only a hint, and losing one costs nothing. So
+jobs are taken without reading them, no second list guards them on the way, and a job that ends within LISTED_AFTER_S
+never enters RQ's registries.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BOOKS_EVERY_S = 0.1
 LISTED_AFTER_S = 1.0
 #: An execution that nobody renews is forgotten by RQ after this many seconds beyond the job's own bound.
 EXECUTION_GRACE_S = 60
-#: A worker that is told to stop, and to which Redis has not answered for so many seconds, stops at once.
+#: A worker that is told to stop, while Redis has not answered for this many seconds, stops at once.
 GONE_S = 3.0
 #: Seconds between heartbeats to RQ.
 HEARTBEAT_EVERY_S = 15.0
@@ -91,7 +91,7 @@ class ConcurrentWorker(BaseWorker):
     async def serve(self, stop: asyncio.Event, drain_s: float) -> None:
         """Work until `stop` is set, then let running jobs end within `drain_s` seconds.
 
-        With Redis gone as well, as where `antrean up` was killed, none of them can record anything: nobody waits then.
+        If Redis is gone as well (`antrean up` was killed), no job can record anything, so none is waited for.
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._clerk, self._register)
@@ -211,7 +211,7 @@ class ConcurrentWorker(BaseWorker):
         return (self._state == WorkerStatus.BUSY) != bool(self._active)
 
     def _write_books(self, unlisted: list[Running]) -> None:
-        """List what runs for long, take off the books what has ended. What is not written now is written next time."""
+        """List long-running jobs and take ended ones off the books. What is not written now is written next time."""
         batch, self._finished = self._finished, []
         listed: list[tuple[Running, Execution]] = []
         try:
@@ -260,7 +260,7 @@ class ConcurrentWorker(BaseWorker):
             pipe.hexists(self.key, "birth")
             pipe.sismember(self.redis_workers_keys, self.key)
             if not all(pipe.execute()):
-                # RQ's keys were deleted, and what was written since is no registration.
+                # RQ's keys were deleted. What was written since is no whole registration, so register again.
                 self.connection.delete(self.key)
                 self._register()
         with self.connection.pipeline(transaction=False) as pipe:

@@ -1,4 +1,4 @@
-"""Puts back what lost its job, its worker or its claim (PROMISES: nothing gets stuck)."""
+"""Puts back orders that lost their job, their worker or their claim (promise 3: nothing gets stuck)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import structlog
 from redis.exceptions import RedisError
 from rq import Queue
 
+from antrean.orders import keys
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.store import OrderStore
 from antrean.workers.jobs import order_of
 
 log = structlog.get_logger(__name__)
 
-#: A worker that gave no sign of life for this long, in ms, has lost its claims.
-WORKER_LEASE_MS = 6000
-#: A dispatched order that RQ has no job for and nobody claimed goes back after this, in ms.
+#: A dispatched order that nobody claimed, and for which RQ has no job, goes back to its lane after this, in ms.
 DISPATCH_MAX_MS = 3000
 #: Most orders moved in one sweep, so that no script is long.
 SWEEP_MAX = 1000
@@ -40,7 +39,7 @@ class Sweeper:
         except (RedisError, OSError) as error:
             raise StoreUnavailable("RQ's queue cannot be read") from error
         swept = await self._store.sweep(
-            lease_ms=WORKER_LEASE_MS,
+            lease_ms=keys.WORKER_SILENT_MS,
             claim_max_ms=self._claim_max_ms,
             dispatch_max_ms=DISPATCH_MAX_MS,
             most=SWEEP_MAX,
@@ -54,9 +53,9 @@ class Sweeper:
 def waiting_jobs(queue: Queue) -> Callable[[], Awaitable[list[str]]]:
     """Ids of the jobs that RQ still has to give out; the queue is short by design.
 
-    Ours takes a job without RQ's intermediate list; with a plain `rq worker` it stands there for milliseconds. One that
-    is there at two looks in a row was taken by a worker that died or lost its connection just then: it is dropped,
-    and counts as no job.
+    Our worker takes jobs without RQ's intermediate list. With a plain `rq worker` a job is in that list for
+    milliseconds. One that is there at two looks in a row was taken by a worker that died or lost its connection just
+    then, so it is dropped and counts as no job.
     """
     seen_before: set[bytes] = set()
 

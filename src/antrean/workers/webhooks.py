@@ -1,4 +1,4 @@
-"""Sends the notices that are due: at least once each, with a bound on everything, one dead address in nobody's way."""
+"""Sends the webhook notices that are due: at least once each, all bounded, so that one dead address delays no other."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from antrean.workers.outbound import TOTAL_TIMEOUT_S, Outbound, Undelivered
 
 log = structlog.get_logger(__name__)
 
-#: Notices on their way at one time, and of these to one address of one office.
+#: Most notices on their way at one time, in all and to one address of one office.
 CONCURRENCY_MAX = 32
 PER_ENDPOINT_MAX = 8
-#: A sender that died with a notice in its hands: another one sends it after this time, in ms.
+#: If a sender dies with a notice in hand, another one sends it after this time, in ms.
 LEASE_MS = int(TOTAL_TIMEOUT_S * 1000) + 20_000
 #: A notice that has to wait for others to the same address looks again after this time, in ms.
 BUSY_MS = 1_000
@@ -45,7 +45,7 @@ class WebhookSender:
         if room <= 0:
             return False
         now_ms, due = await self._outbox.take(room, LEASE_MS)
-        # What is known of an address is as of the take, so what this step did with it counts as well.
+        # What is known of an address is as old as the take, so what this step does with it is counted here.
         step: Counter[str] = Counter()
         for taken in due:
             await self._begin(taken, now_ms, step)
@@ -85,12 +85,12 @@ class WebhookSender:
     def _wait_ms(self, name: str, endpoint: Endpoint | None, now_ms: int, before: int) -> int:
         under_way = self._by_endpoint[name]
         if endpoint is not None and endpoint.failures >= FAILING_AFTER:
-            # One at a time finds out whether it is well again.
+            # One notice at a time finds out whether the address is well again.
             rest_ms = endpoint.rests_until_ms - now_ms
             if rest_ms <= 0 and not under_way and not before:
                 return 0
             return max(rest_ms, 0) + int(self._rng.uniform(1, BUSY_MS))
-        # Those further back look again later: a long queue for one address is not looked through every second.
+        # Notices further back look again later, so that a long queue for one address is not read every second.
         return BUSY_MS * (1 + before // PER_ENDPOINT_MAX) if under_way >= PER_ENDPOINT_MAX else 0
 
     async def _send(self, taken: Taken, now_ms: int) -> None:

@@ -1,7 +1,7 @@
 // Many orders from a file: every row is checked here first; what is right is sent, what is wrong can be taken back
 // as a file, corrected, and brought again without ordering anything twice.
 import { NotKept } from "./db.js";
-import { h, icon, setText } from "./dom.js";
+import { h, icon, setText, tableHead } from "./dom.js";
 import { ruled } from "./fields.js";
 import { read, write } from "./csv.js";
 import { count, many, t } from "./words.js";
@@ -41,14 +41,16 @@ export function openBatch(outbox) {
     const wanted = () => good.filter((row) => also.checked || row.same === null);
     const send = h("button.primary", { type: "button", disabled: good.length === 0, on: { click: () => sendRows(wanted()) } }, many("batch.send", wanted().length));
     const back = h("button", { type: "button", hidden: bad.length === 0, on: { click: () => save(name, write(headings, separator, bad.map((row) => row.cells))) } }, t("batch.back"));
+    const pairs = again.slice(0, SAME_MAX).map((row) => `${count(row.line)} = ${count(row.same)}`).join(", ");
     result.replaceChildren(
-      h("p.counts", {}, h("b", {}, name), h("span.state.good", {}, icon("done"), many("batch.good", good.length)), bad.length ? h("span.state.bad", {}, icon("stop"), many("batch.bad", bad.length)) : null),
-      again.length ? h("div.notice.held", {}, icon("ask"), h("p", {}, many("batch.same", again.length), ` ${again.slice(0, SAME_MAX).map((row) => `${count(row.line)} = ${count(row.same)}`).join(", ")}${again.length > SAME_MAX ? ", …" : ""}. `,
+      h("p.counts", {}, h("b", {}, name), h("span.state.good", {}, icon("done"), many("batch.good", good.length)),
+        bad.length ? h("span.state.bad", {}, icon("stop"), many("batch.bad", bad.length)) : null),
+      again.length ? h("div.notice.held", {}, icon("ask"), h("p", {}, many("batch.same", again.length), ` ${pairs}${again.length > SAME_MAX ? ", …" : ""}. `,
         h("label.check", { for: "csv-same" }, also, t("batch.same.also")))) : "",
       h("div.buttons", {}, send, back),
       bad.length ? h("p.soft", {}, t("batch.bad.more")) : h("p.soft", {}, t("batch.good.more")),
       bad.length ? h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("batch.table") }, h("table", {},
-        h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("batch.line")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("batch.why")))),
+        tableHead({ kind: "number", words: t("batch.line") }, t("list.who"), t("batch.why")),
         h("tbody", {}, ...bad.slice(0, SHOWN_MAX).map((row) => h("tr", {},
           h("th.number", { scope: "row" }, count(row.line)),
           h("td", {}, row.order.taxpayer.name || "–", h("br"), h("span.small.soft", {}, row.order.document.number || "–")),

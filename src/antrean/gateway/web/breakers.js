@@ -33,12 +33,19 @@ export class Breakers {
   constructor(changed) {
     this.changed = changed;
     this.hours = 6;
-    this.select = h("select", { id: "hours", "aria-label": t("band.span"), on: { change: () => { this.hours = Number(this.select.value); this.drawBands(); } } }, ...HOURS.map((n) => h("option", { value: String(n), selected: n === this.hours }, t("band.hours", { n: count(n) }))));
+    const options = HOURS.map((n) => h("option", { value: String(n), selected: n === this.hours }, t("band.hours", { n: count(n) })));
+    const choose = () => {
+      this.hours = Number(this.select.value);
+      this.drawBands();
+    };
+    this.select = h("select", { id: "hours", "aria-label": t("band.span"), on: { change: choose } }, ...options);
     this.cards = {};
     this.history = {};
     this.now = {};
     this.body = h("div.breakers");
-    this.element = h("section.card", { "aria-labelledby": "breakers-title" }, h("header", {}, h("h2", { id: "breakers-title" }, t("breakers.title")), h("span.spread"), this.legend(), this.select), h("div.inside", {}, this.body));
+    this.element = h("section.card", { "aria-labelledby": "breakers-title" },
+      h("header", {}, h("h2", { id: "breakers-title" }, t("breakers.title")), h("span.spread"), this.legend(), this.select),
+      h("div.inside", {}, this.body));
   }
 
   legend() {

@@ -21,7 +21,9 @@ export class Chart {
     this.high = h("span.high.small.soft.number");
     this.values = series.map(() => h("b.number"));
     this.when = h("span.small.soft.number");
-    this.reading = h("span.legend.reading", {}, this.when, ...series.map((s, index) => h("span.small", series.length > 1 ? { data: { series: String(index) } } : {}, series.length > 1 ? s.name : "", this.values[index])));
+    const several = series.length > 1;
+    this.reading = h("span.legend.reading", {}, this.when, ...series.map(({ name }, index) =>
+      h("span.small", several ? { data: { series: String(index) } } : {}, several ? name : "", this.values[index])));
     this.from = h("span.small.soft.number");
     this.till = h("span.small.soft.number");
     this.figure = h("div.plot", { on: { pointermove: (event) => this.#read(event), pointerleave: () => this.#now() } }, this.picture);
@@ -50,7 +52,9 @@ export class Chart {
     setText(this.from, time(samples[0].at));
     setText(this.till, t("chart.now"));
     const latest = samples.at(-1);
-    this.picture.setAttribute("aria-label", `${this.title}. ${this.series.map((s) => t("chart.words", { name: s.name, now: count(latest[s.key]), high: count(Math.max(...samples.map((sample) => sample[s.key]))) })).join(" ")}`);
+    const highest = (key) => Math.max(...samples.map((sample) => sample[key]));
+    const words = this.series.map(({ name, key }) => t("chart.words", { name, now: count(latest[key]), high: count(highest(key)) }));
+    this.picture.setAttribute("aria-label", `${this.title}. ${words.join(" ")}`);
     if (!this.reads) this.#now();
   }
 

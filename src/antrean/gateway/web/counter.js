@@ -3,12 +3,12 @@
 import { Problem, ruleWords, upload } from "./api.js";
 import * as db from "./db.js";
 import { h, icon, kept } from "./dom.js";
-import { Fields, ruled } from "./fields.js";
+import { dateHint, Fields, ruled } from "./fields.js";
 import { Chooser, Placing } from "./placing.js";
 import { Aside, Receipt } from "./receipt.js";
 import * as rules from "./rules.js";
 import { Twice } from "./twice.js";
-import { count, date, t } from "./words.js";
+import { count, t } from "./words.js";
 
 /** Fields that stay from one order to the next. */
 const STAY = ["document.type_code", "document.date", "taxpayer.identity_type"];
@@ -48,17 +48,16 @@ export class Counter {
 
   #build() {
     const f = this.#fields;
-    const kind = (name, hotkey) => h("label", {}, h("input", { type: "radio", name: "kind", value: name, checked: name === this.#kind, on: { change: () => this.setKind(name) } }), h("span", {}, t(`kind.${name}.do`), h("kbd", {}, hotkey)));
+    const kind = (name, hotkey) => h("label", {},
+      h("input", { type: "radio", name: "kind", value: name, checked: name === this.#kind, on: { change: () => this.setKind(name) } }),
+      h("span", {}, t(`kind.${name}.do`), h("kbd", {}, hotkey)));
     this.kinds = h("fieldset.segments", {}, h("legend.unseen", {}, t("form.kind")), kind("purchase", "F2"), kind("affix", "F4"));
     this.affix = h("div.affix", { hidden: true }, this.chooser.element, this.placing.element);
     const identityHint = (value) => {
       const digits = rules.tidyIdentity(value).length;
       return f.paths.includes("taxpayer.identity_type") && f.get("taxpayer.identity_type") === "KTP" && digits > 0 && digits !== 16 ? t("form.digits", { n: count(digits) }) : "";
     };
-    const dateHint = (value) => {
-      const iso = rules.parseDate(value);
-      return iso === null ? t("form.date.hint") : date(`${iso}T12:00:00`);
-    };
+    const deadlineHint = (value) => (value.trim() === "" ? t("form.deadline.hint") : dateHint(value));
     const types = h("div.pair.narrow-first", {},
       f.select("taxpayer.identity_type", { label: t("field.identity_type"), options: rules.IDENTITY_TYPES.map((name) => [name, t(`identity.${name}`)]) }),
       f.text("taxpayer.identity_number", { label: t("field.identity_number"), hint: identityHint, inputmode: "text", required: true }));
@@ -66,7 +65,7 @@ export class Counter {
       f.text("document.filename", { label: t("field.filename"), hint: t("form.filename.hint") }),
       h("div.pair", {},
         f.text("reference", { label: t("field.reference") }),
-        f.text("deadline", { label: t("field.deadline"), hint: (value) => (value.trim() === "" ? t("form.deadline.hint") : rules.parseDate(value) ? date(`${rules.parseDate(value)}T12:00:00`) : t("form.date.hint")) })));
+        f.text("deadline", { label: t("field.deadline"), hint: deadlineHint })));
     this.source = h("div.pair", { hidden: true },
       f.text("serial_number", { label: t("field.serial"), hint: t("form.serial.hint") }),
       f.text("purchase_order_id", { label: t("field.purchase"), hint: t("form.purchase.hint") }));
@@ -80,7 +79,9 @@ export class Counter {
       this.aside.element, this.unkept, this.message,
       h("fieldset", {}, h("legend", {}, t("form.taxpayer")), types, f.text("taxpayer.name", { label: t("field.name"), required: true, autocapitalize: "words" })),
       h("fieldset", {}, h("legend", {}, t("form.document")),
-        h("div.pair", {}, f.text("document.number", { label: t("field.number"), required: true }), f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
+        h("div.pair", {},
+          f.text("document.number", { label: t("field.number"), required: true }),
+          f.text("document.date", { label: t("field.date"), hint: dateHint, required: true, inputmode: "numeric" })),
         f.text("document.type_code", { label: t("field.type_code"), hint: t("form.type.hint"), required: true }), this.more),
       h("div.buttons.send", {}, this.send, h("button.plain", { type: "button", on: { click: () => this.clear() } }, t("form.clear")), h("span.small.soft", {}, t("form.enter"))),
       this.receipt.element);

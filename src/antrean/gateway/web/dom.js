@@ -20,6 +20,15 @@ export function h(what, props = {}, ...children) {
   return made;
 }
 
+/** A table's head: for each column its words, or `{kind, words}` with the class that its cells have. */
+export function tableHead(...columns) {
+  const cells = columns.map((column) => {
+    const { kind, words } = column.kind ? column : { kind: null, words: column };
+    return h(kind ? `th.${kind}` : "th", { scope: "col" }, words);
+  });
+  return h("thead", {}, h("tr", {}, ...cells));
+}
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,6 +1,7 @@
 // Fields of a form: label, input, hint and the error beside it, by the name that the API gives the field.
 import { h, setText } from "./dom.js";
-import { t } from "./words.js";
+import { parseDate } from "./rules.js";
+import { date, t } from "./words.js";
 
 export class Fields {
   #all = new Map();
@@ -93,6 +94,12 @@ export class Fields {
     if (words) field.input.setAttribute("aria-invalid", "true");
     else field.input.removeAttribute("aria-invalid");
   }
+}
+
+/** What stands under a date: how it is understood, or how to write one. */
+export function dateHint(value) {
+  const iso = parseDate(value);
+  return iso === null ? t("form.date.hint") : date(`${iso}T12:00:00`);
 }
 
 export const ruled = (rule) => t(`rule.${rule}`);

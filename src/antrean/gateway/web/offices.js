@@ -1,5 +1,5 @@
 // The offices with orders that are not done, the most first: some of them, those that are looked for, or all in a box that scrolls.
-import { h, setText } from "./dom.js";
+import { h, setText, tableHead } from "./dom.js";
 import { count, t } from "./words.js";
 
 const SHOWN = 12;
@@ -9,11 +9,17 @@ export class Offices {
   #all = false;
 
   constructor() {
-    this.filter = h("input", { type: "text", id: "office-filter", autocomplete: "off", spellcheck: "false", "aria-label": t("offices.find"), placeholder: t("offices.find"), on: { input: () => this.#draw() } });
+    const about = t("offices.find");
+    this.filter = h("input", {
+      type: "text", id: "office-filter", autocomplete: "off", spellcheck: "false", "aria-label": about, placeholder: about,
+      on: { input: () => this.#draw() },
+    });
     this.rows = h("tbody");
     this.more = h("button.compact", { type: "button", id: "office-all", on: { click: () => { this.#all = !this.#all; this.#draw(); } } });
     this.box = h("div.scroll.offices", { tabindex: "0", role: "group", "aria-labelledby": "offices-title" },
-      h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("offices.office")), h("th.number", { scope: "col" }, t("offices.waiting")), h("th", { scope: "col" }, t("offices.share")))), this.rows));
+      h("table", {},
+        tableHead(t("offices.office"), { kind: "number", words: t("offices.waiting") }, t("offices.share")),
+        this.rows));
     this.parts = [this.filter, this.box, h("p", {}, this.more)];
   }
 

@@ -5,14 +5,14 @@ import { Attention } from "./attention.js";
 import { Breakers } from "./breakers.js";
 import { Chart } from "./chart.js";
 import { now } from "./clock.js";
-import { $, h, icon, setText } from "./dom.js";
+import { $, h, icon, setText, tableHead } from "./dom.js";
 import { evidenceWords } from "./evidence.js";
-import { ruled } from "./fields.js";
+import { dateHint, ruled } from "./fields.js";
 import { Offices } from "./offices.js";
 import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, date, many, moment, rupiah, span, t, timeS } from "./words.js";
+import { count, many, moment, rupiah, span, t, timeS } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
 /** An answer that takes longer is none: what is shown would look as if it were of now. */
@@ -44,20 +44,26 @@ class Dashboard {
     this.moneyCheck = h("p.small");
     this.misses = h("ul.misses");
     this.missCard = h("section.card", { "aria-labelledby": "miss-title", hidden: true }, h("header", {}, h("h2", { id: "miss-title" }, t("miss.title"))), h("div.inside", {}, this.misses));
-    const card = (id, ...inside) => h("section.card", { "aria-labelledby": `${id}-title` }, h("header", {}, h("h2", { id: `${id}-title` }, t(`${id}.title`))), h("div.inside", {}, ...inside));
-    const rows = (body, columns) => h("div.scroll", {}, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map(([key, number]) => h(number ? "th.number" : "th", { scope: "col" }, t(key))))), body));
+    const card = (id, ...inside) => h("section.card", { "aria-labelledby": `${id}-title` },
+      h("header", {}, h("h2", { id: `${id}-title` }, t(`${id}.title`))),
+      h("div.inside", {}, ...inside));
+    const chart = (key, element) => h("section.card", { "aria-label": t(key) }, h("div.inside", {}, element));
+    const rows = (body, name, number) => h("div.scroll", {},
+      h("table", {}, tableHead(t(name), { kind: "number", words: t(number) }), body));
     main.append(
-      h("div.ops-head", {}, h("h1", {}, t("ops.title")), h("span.spread"), this.pause, h("button.compact", { type: "button", id: "deadlines", on: { click: () => this.#deadlines() } }, t("deadlines.open"))),
+      h("div.ops-head", {}, h("h1", {}, t("ops.title")), h("span.spread"), this.pause,
+        h("button.compact", { type: "button", id: "deadlines", on: { click: () => this.#deadlines() } }, t("deadlines.open"))),
       this.attention.element,
       this.situation,
       h("dl.figures", {}, ...Object.values(this.figures).map((f) => f.element)),
-      h("div.charts", {}, h("section.card", { "aria-label": t("chart.open") }, h("div.inside", {}, this.backlogChart.element)), h("section.card", { "aria-label": t("chart.pace") }, h("div.inside", {}, this.paceChart.element))),
+      h("div.charts", {}, chart("chart.open", this.backlogChart.element), chart("chart.pace", this.paceChart.element)),
       this.breakers.element,
       this.missCard,
       h("div.thirds", {},
         card("offices", ...this.offices.parts),
-        card("states", rows(this.states, [["states.state"], ["states.orders", true]])),
-        card("money", rows(this.money, [["money.account"], ["money.amount", true]]), this.moneyCheck, this.rejected.element, h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
+        card("states", rows(this.states, "states.state", "states.orders")),
+        card("money", rows(this.money, "money.account", "money.amount"), this.moneyCheck, this.rejected.element,
+          h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
     );
     document.addEventListener("visibilitychange", () => !document.hidden && this.run());
     addEventListener("session-back", () => this.run());
@@ -121,8 +127,7 @@ class Dashboard {
     if (mark !== this.holdMark) {
       this.holdMark = mark;
       this.situation.replaceChildren(...(holds.length
-        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: evidenceWords(hold.detail), actor: evidenceWords(hold.actor) })}` : ""),
-          hold.reason === "balance_unexplained" ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained")) : null))
+        ? holds.map((hold) => this.#hold(hold))
         : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
     }
     const f = this.figures;
@@ -145,7 +150,10 @@ class Dashboard {
     this.#misses(backlog.will_miss);
     this.offices.update(backlog.by_office);
     this.rejected.update(backlog.by_state.rejected ?? 0);
-    this.states.replaceChildren(...STATES.filter((state) => backlog.by_state[state]).map((state) => h("tr", {}, h("th", { scope: "row" }, t(`state.${state}`)), h("td.number", {}, count(backlog.by_state[state])))));
+    const states = STATES.filter((state) => backlog.by_state[state]);
+    this.states.replaceChildren(...states.map((state) => h("tr", {},
+      h("th", { scope: "row" }, t(`state.${state}`)),
+      h("td.number", {}, count(backlog.by_state[state])))));
     if (!this.states.children.length) this.states.append(h("tr", {}, h("td", { colspan: "2" }, t("states.none"))));
   }
 
@@ -160,7 +168,9 @@ class Dashboard {
     this.money.replaceChildren(
       h("tr.sum", {}, h("th", { scope: "row" }, t("money.paid")), h("td.number", {}, rupiah(totals.paid))),
       ...PARTS.map((part) => h("tr", {}, h("th", { scope: "row" }, t(`money.${part}`)), h("td.number", {}, rupiah(totals[part])))));
-    this.moneyCheck.replaceChildren(difference === 0 ? h("span.state.good", {}, icon("done"), t("money.right")) : h("span.state.bad", {}, icon("warn"), t("money.wrong", { amount: rupiah(difference) })));
+    this.moneyCheck.replaceChildren(difference === 0
+      ? h("span.state.good", {}, icon("done"), t("money.right"))
+      : h("span.state.bad", {}, icon("warn"), t("money.wrong", { amount: rupiah(difference) })));
   }
 
   async #pause() {
@@ -169,19 +179,35 @@ class Dashboard {
     this.quick();
   }
 
+  #hold({ reason, since, orders, detail, actor }) {
+    const why = detail ? ` ${t("hold.why", { detail: evidenceWords(detail), actor: evidenceWords(actor) })}` : "";
+    return h("div.notice.held", {}, icon("hold"),
+      h("p", {}, h("b", {}, t(`holding.${reason}`, { since: moment(since) })), " ", many("hold.orders", orders), why),
+      reason === "balance_unexplained"
+        ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained"))
+        : null);
+  }
+
   async #explained() {
-    await ask({ title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"), send: ({ reason }) => call("DELETE", "/v1/ops/holds/balance_unexplained", { json: { reason } }) });
+    await ask({
+      title: t("hold.explained"), text: t("hold.explained.more"), confirm: t("hold.explained"),
+      send: ({ reason }) => call("DELETE", "/v1/ops/holds/balance_unexplained", { json: { reason } }),
+    });
     this.quick();
   }
 
   async #deadlines() {
     let moved = null;
-    const day = (path, label) => ({ path, label, hint: (value) => (rules.parseDate(value) ? date(`${rules.parseDate(value)}T12:00:00`) : t("form.date.hint")), fault: (value) => (rules.parseDate(value) === null ? ruled("date-form") : null) });
+    const day = (path, label) => ({
+      path, label, hint: dateHint, fault: (value) => (rules.parseDate(value) === null ? ruled("date-form") : null),
+    });
+    const office = { path: "office", label: t("deadlines.office"), hint: t("deadlines.office.hint") };
     const done = await ask({
       title: t("deadlines.open"), text: t("deadlines.more"), confirm: t("deadlines.do"),
-      fields: [day("from", t("deadlines.from")), day("to", t("deadlines.to")), { path: "office", label: t("deadlines.office"), hint: t("deadlines.office.hint") }],
+      fields: [day("from", t("deadlines.from")), day("to", t("deadlines.to")), office],
       send: async (values) => {
-        moved = await call("POST", "/v1/ops/deadlines", { json: { from: rules.parseDate(values.from), to: rules.parseDate(values.to), office: values.office || null, reason: values.reason } });
+        const [from, to] = [values.from, values.to].map(rules.parseDate);
+        moved = await call("POST", "/v1/ops/deadlines", { json: { from, to, office: values.office || null, reason: values.reason } });
       },
     });
     if (!done) return;
@@ -207,7 +233,11 @@ function grouped(misses) {
   return [...groups.values()];
 }
 
-const missWords = (miss) => [many("miss.orders", miss.orders), t("miss.deadline", { at: moment(miss.deadline) }), miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) })].join(" · ");
+const missWords = (miss) => [
+  many("miss.orders", miss.orders),
+  t("miss.deadline", { at: moment(miss.deadline) }),
+  miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) }),
+].join(" · ");
 
 function render(main) {
   main.className = "ops";

@@ -2,7 +2,7 @@
 import { call, ruleWords } from "./api.js";
 import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
-import { $, h, icon, setText } from "./dom.js";
+import { $, h, icon, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
 import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
@@ -49,7 +49,7 @@ export class OrderList {
       this.unsent, this.aged,
       h("div.scroll", { tabindex: "0", role: "region", "aria-label": t("list.table") },
         h("table", {},
-          h("thead", {}, h("tr", {}, h("th.number", { scope: "col" }, t("list.number")), h("th", { scope: "col" }, t("list.who")), h("th", { scope: "col" }, t("list.state")), h("th", { scope: "col" }, t("list.time")), h("th", { scope: "col" }, h("span.unseen", {}, t("list.actions"))))),
+          tableHead({ kind: "number", words: t("list.number") }, t("list.who"), t("list.state"), t("list.time"), h("span.unseen", {}, t("list.actions"))),
           this.#body),
         this.empty),
       h("div.inside.tail.buttons", {}, this.more, this.all, this.note));
@@ -182,8 +182,15 @@ export class OrderList {
       rows.push(row.element);
     }
     place(this.#body, rows);
+    this.#forgetRows();
     this.#say(wanted, rows.length);
     this.drawOpened?.();
+  }
+
+  /** The page stays open for days: rows of orders that fell off the list go. */
+  #forgetRows() {
+    const known = new Set([...this.#orders, ...(this.#found?.orders ?? [])].map((order) => order.id));
+    for (const id of this.#rows.keys()) if (!known.has(id)) this.#rows.delete(id);
   }
 
   /** What the list holds, and what else there is. */
@@ -201,8 +208,12 @@ export class OrderList {
 
   #fill(row, order, mark) {
     const held = row.element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    const number = String(order.ticket.number);
+    const opens = h("button.plain.compact.ticket", {
+      type: "button", "data-action": "open", "aria-label": t("list.open.label", { number }), on: { click: () => showOrder(this, order.id) },
+    }, number);
     row.element.replaceChildren(
-      h("th.number", { scope: "row" }, h("button.plain.compact.ticket", { type: "button", "data-action": "open", "aria-label": t("list.open.label", { number: order.ticket.number }), on: { click: () => showOrder(this, order.id) } }, String(order.ticket.number))),
+      h("th.number", { scope: "row" }, opens),
       h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
       h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
       h("td", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
@@ -228,11 +239,12 @@ export class OrderList {
     }
     this.unsent.hidden = entries.length === 0;
     const refused = entries.filter((entry) => entry.status === "refused");
-    const waiting = entries.length - refused.length;
+    const waiting = entries.filter((entry) => entry.status === "waiting");
     const parts = [];
-    if (waiting > 0) {
-      parts.push(h("p", {}, stateChip("unsent"), " ", h("b", {}, many("unsent.count", waiting)), " ", h("span.small", {}, t("unsent.more"))));
-      parts.push(h("ul", {}, ...entries.filter((e) => e.status === "waiting").slice(0, 8).map((entry) => h("li.small", {}, `${entry.body.taxpayer.name} · ${entry.body.document.number} · ${time(entry.created)}`))));
+    if (waiting.length > 0) {
+      parts.push(h("p", {}, stateChip("unsent"), " ", h("b", {}, many("unsent.count", waiting.length)), " ", h("span.small", {}, t("unsent.more"))));
+      const named = waiting.slice(0, 8).map(({ body, created }) => `${body.taxpayer.name} · ${body.document.number} · ${time(created)}`);
+      parts.push(h("ul", {}, ...named.map((words) => h("li.small", {}, words))));
     }
     for (const entry of refused.slice(0, 20)) parts.push(this.#refused(entry));
     this.unsent.replaceChildren(...parts);
@@ -265,8 +277,9 @@ function place(parent, wanted) {
 
 function actions(order) {
   const found = [];
-  if (order.document_url) found.push(h("a.button.compact", { href: `/v1/orders/${order.id}/document`, download: `${order.document.filename.replace(/\.pdf$/i, "")}-bermeterai.pdf`, "data-action": "document" }, t("order.document")));
-  else if (order.qr_url) found.push(h("a.button.compact", { href: `/v1/orders/${order.id}/qr`, download: `${order.serial_number}.png`, "data-action": "qr" }, t("order.qr")));
+  const save = (part, download) => h("a.button.compact", { href: `/v1/orders/${order.id}/${part}`, download, "data-action": part }, t(`order.${part}`));
+  if (order.document_url) found.push(save("document", `${order.document.filename.replace(/\.pdf$/i, "")}-bermeterai.pdf`));
+  else if (order.qr_url) found.push(save("qr", `${order.serial_number}.png`));
   found.push(h("button.plain.compact", { type: "button", "data-action": "print", on: { click: () => printTicket(order) } }, t("order.print")));
   return found;
 }
@@ -276,7 +289,8 @@ function showOrder(list, id) {
   let order = null, mark = "";
   $("dialog.order")?.remove();
   const close = () => { dialog.close(); dialog.remove(); };
-  const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`))));
+  const options = papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`)));
+  const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...options);
   const inside = h("div.live");
   const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: () => dialog.remove() } },
     h("div.inside", {}, inside, h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));

@@ -65,7 +65,7 @@ export class Receipt {
   show(order) {
     const again = this.#order?.id === order.id;
     this.#order = order;
-    const [headline, more] = order.state === "rejected" ? [t("state.rejected"), refusedWords(order)] : isTold(order) ? honestWords(order) : [t(order.holding ? "receipt.held" : "receipt.accepted"), outlook(order) || (order.state === "queued" ? "" : t(`state.${order.state}`))];
+    const [headline, more] = receiptWords(order);
     const tone = isTold(order) ? toneOf(stateOf(order)) : "good";
     const focused = again && this.element.contains(document.activeElement);
     this.element.replaceChildren(h(`div.slip.${tone}`, {},
@@ -91,6 +91,14 @@ export class Receipt {
   print() {
     if (this.#order) printTicket(this.#order);
   }
+}
+
+/** Headline, and what is told below it. */
+function receiptWords(order) {
+  if (order.state === "rejected") return [t("state.rejected"), refusedWords(order)];
+  if (isTold(order)) return honestWords(order);
+  const state = order.state === "queued" ? "" : t(`state.${order.state}`);
+  return [t(order.holding ? "receipt.held" : "receipt.accepted"), outlook(order) || state];
 }
 
 /** An order that was neither sent nor kept while the form already holds the next one: named, to be taken up again. */

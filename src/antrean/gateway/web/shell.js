@@ -70,7 +70,10 @@ export function start(page, roles, render, { leaving = null, clear = null } = {}
   if (!roles.includes(session.role)) {
     main.className = "login";
     const [href, key] = session.role === "ops" ? ["/ops", "ops"] : ["/", "counter"];
-    main.append(h("div.card", {}, h("div.inside", {}, h("h1", {}, t(`role.not.${page}`)), h("p", {}, t(`role.not.${page}.more`, { role: t(`role.${session.role}`).toLowerCase() })), h("p", {}, h("a", { href }, t(`nav.${key}`))))));
+    main.append(h("div.card", {}, h("div.inside", {},
+      h("h1", {}, t(`role.not.${page}`)),
+      h("p", {}, t(`role.not.${page}.more`, { role: t(`role.${session.role}`).toLowerCase() })),
+      h("p", {}, h("a", { href }, t(`nav.${key}`))))));
     return;
   }
   render(main, session);

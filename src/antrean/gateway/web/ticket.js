@@ -63,7 +63,11 @@ function show() {
   const at = knownAt === null ? "" : timeS(knownAt);
   if (knownAt === null && failures === 0) setText($("#foot"), "");
   else if (failures > 0) setText($("#foot"), knownAt === null ? t("offline.never") : t("offline", { time: at }));
-  else setText($("#foot"), ENDED.has(state) ? t("since", { time: moment(ticket.created_at) }) : `${ticket ? `${t("since", { time: moment(ticket.created_at) })} · ` : ""}${t("updated", { time: at })}`);
+  else {
+    const since = ticket ? t("since", { time: moment(ticket.created_at) }) : "";
+    const updated = ENDED.has(state) ? "" : t("updated", { time: at });
+    setText($("#foot"), [since, updated].filter(Boolean).join(" · "));
+  }
 }
 
 async function ask() {

@@ -42,6 +42,7 @@ export class Twice {
   }
 
   note(mark, key) {
+    for (const [hash, order] of this.#seen) if (!isToday(order.at)) this.#seen.delete(hash);
     if (mark !== null) this.#seen.set(mark, { at: now(), key, number: null });
   }
 }

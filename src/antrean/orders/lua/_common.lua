@@ -1,10 +1,8 @@
 -- Shared by every script: time, lanes, history, counts, ledger and the one `move` that checks the table.
 -- ARGV[1] is always the time in ms, 0 for the server's own clock.
 
-local STAMP_PRICE = 10000
 local HISTORY_MAX = 60
 local DAY_MS = 86400000
-local WIB_MS = 25200000 -- books and ticket numbers turn over at midnight in Jakarta (UTC+7)
 
 local NOW = tonumber(ARGV[1])
 if NOW == 0 then
@@ -98,14 +96,14 @@ end
 -- One movement of money between accounts; '' as source is the citizen's payment.
 local function book(o, from, to, sn, reason)
   redis.call('XADD', K.LEDGER, '*', 'at', int(NOW), 'order', o.id, 'office', o.office,
-    'from', from, 'to', to, 'idr', STAMP_PRICE, 'sn', sn, 'reason', reason)
-  local day, at = K.LEDGER_DAY .. int(math.floor((NOW + WIB_MS) / DAY_MS)), o.office .. '|'
+    'from', from, 'to', to, 'idr', BOOK.AMOUNT_IDR, 'sn', sn, 'reason', reason)
+  local day, at = K.LEDGER_DAY .. int(math.floor((NOW + BOOK.WIB_MS) / DAY_MS)), o.office .. '|'
   local function move(account, amount)
     redis.call('HINCRBY', K.LEDGER_TOTALS, account, amount)
     redis.call('HINCRBY', day, at .. account, amount)
   end
-  if from == '' then move('paid', STAMP_PRICE) else move(from, -STAMP_PRICE) end
-  move(to, STAMP_PRICE)
+  if from == '' then move('paid', BOOK.AMOUNT_IDR) else move(from, -BOOK.AMOUNT_IDR) end
+  move(to, BOOK.AMOUNT_IDR)
 end
 
 -- History is lines "ms|state|note"; the first is kept, the middle gives way when there are too many.
@@ -149,9 +147,9 @@ local function write(o, state, note, set)
     if TERMINAL[state] and not TERMINAL[o.state] then count(o.office, 'open', -1) end
     if TERMINAL[o.state] and not TERMINAL[state] then count(o.office, 'open', 1) end
     if state == S.COMPLETED then
-      local bucket = K.DONE .. int(math.floor(NOW / 10000))
+      local bucket = K.DONE .. int(math.floor(NOW / SPAN.MS))
       redis.call('INCR', bucket)
-      redis.call('EXPIRE', bucket, 1200)
+      redis.call('EXPIRE', bucket, SPAN.KEPT_S)
     end
     if TERMINAL[state] then redis.call('ZADD', K.ERASE, int(NOW), o.id) end
     if o.hook ~= '' and (TERMINAL[state] or state == S.ATTENTION) then notice(o, state) end
@@ -224,7 +222,7 @@ local function take_serial(o, sn, reason)
   redis.call('HSET', K.SERIAL_OWNER, sn, o.id)
   redis.call('HDEL', K.POOL, sn)
   if o.own == '1' then
-    book(o, 'bought_unused', 'bought_unused', sn, reason .. ', in place of ' .. o.sn)
+    book(o, 'bought_unused', 'bought_unused', sn, reason .. BOOK.IN_PLACE_OF .. o.sn)
   else
     book(o, 'held', 'bought_unused', sn, reason)
   end

@@ -2,6 +2,6 @@
 -- ARGV: now, actor
 -- Answer: {OK} · {ALREADY} (purchases were not held for it)
 redis.call('HDEL', K.BALANCE, 'value', 'base', 'at')
-if redis.call('HDEL', K.HOLDS, 'balance_unexplained') == 0 then return {CODE.ALREADY} end
+if redis.call('HDEL', K.HOLDS, HOLD.BALANCE) == 0 then return {CODE.ALREADY} end
 redis.call('PUBLISH', K.EVENTS, '* 0 hold')
 return {CODE.OK}

@@ -11,9 +11,5 @@ if code == CODE.ALREADY then written_again(o, op) end
 if code ~= CODE.OK then return {code} end
 local set = {last = op, calls = calls}
 if target == S.STAMPING then set.tried = '1' end
-if target == S.BUYING then
-  local b = redis.call('HMGET', K.BALANCE, 'value', 'at')
-  set.intent = int(NOW) .. '|' .. (b[1] or '') .. '|' .. (b[2] or '')
-end
 write(o, target, note, set)
 return {CODE.OK}

@@ -9,10 +9,10 @@ if o.last ~= op then
     redis.call('ZREM', K.DISPATCHED, id)
     return {CODE.STATE}
   end
-  local held = redis.call('HEXISTS', K.HOLDS, 'paused') == 1
+  local held = redis.call('HEXISTS', K.HOLDS, HOLD.PAUSED) == 1
   if not held and o.state == S.QUEUED and o.sn == '' then
-    held = redis.call('HEXISTS', K.HOLDS, 'balance_unexplained') == 1
-    if not held and redis.call('HEXISTS', K.HOLDS, 'quota_exhausted') == 1 then
+    held = redis.call('HEXISTS', K.HOLDS, HOLD.BALANCE) == 1
+    if not held and redis.call('HEXISTS', K.HOLDS, HOLD.QUOTA) == 1 then
       held = redis.call('GET', K.QUOTA_TRIAL) ~= id
       if not held then redis.call('DEL', K.QUOTA_TRIAL) end
     end

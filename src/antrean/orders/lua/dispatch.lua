@@ -19,7 +19,7 @@ while ARGV[i] and ARGV[i] ~= 'state' do
   if string.sub(name, 1, 4) == 'buy:' then
     if redis.call('ZCARD', key) == 0 then redis.call('SREM', K.ACTIVE_OFFICES, string.sub(name, 5)) end
     -- With this hold on one is taken on purpose, to see whether it can be bought again.
-    if got[1] and redis.call('HEXISTS', K.HOLDS, 'quota_exhausted') == 1 then
+    if got[1] and redis.call('HEXISTS', K.HOLDS, HOLD.QUOTA) == 1 then
       redis.call('SET', K.QUOTA_TRIAL, got[1], 'EX', 600)
     end
   end

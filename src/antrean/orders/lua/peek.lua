@@ -3,7 +3,7 @@
 --       '0' where lanes of offices, weights and the fairness state are not asked for
 -- Answer: {now, fetch lane size, stamp lane size, dispatched, claimed, of these two: to be stamped, later, unknown, attention,
 --          holds (flat), fairness (flat), weights (flat), counts (flat), offices (flat: office, size, of these urgent, first score, …)}
-local urgent_until = '(' .. int((math.floor(NOW / 60000) + tonumber(ARGV[2]) + 1) * 268435456)
+local urgent_until = '(' .. int((math.floor(NOW / 60000) + tonumber(ARGV[2]) + 1) * SCORE.MINUTE)
 local offices = {}
 local all = ARGV[3] ~= '0'
 for _, office in ipairs(all and redis.call('SMEMBERS', K.ACTIVE_OFFICES) or {}) do

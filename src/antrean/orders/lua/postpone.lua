@@ -16,7 +16,7 @@ for _, id in ipairs(ids) do
   local due = o and tonumber(redis.call('HGET', o.key, 'deadline') or '')
   local wanted = due and due >= tonumber(from) and due < tonumber(till) and due ~= tonumber(deadline)
   if wanted and (office == '' or office == o.office) then
-    local score = int(tonumber(minute) * 268435456 + tonumber(o.score) % 268435456)
+    local score = int(tonumber(minute) * SCORE.MINUTE + tonumber(o.score) % SCORE.MINUTE)
     o.score = score
     write(o, o.state, note, {deadline = deadline, score = score})
     if redis.call('ZSCORE', place, id) and lane(o, o.state) == place then redis.call('ZADD', place, score, id) end

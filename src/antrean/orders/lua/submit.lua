@@ -66,11 +66,11 @@ end
 
 mark_layout()
 local seq = redis.call('INCR', K.SEQUENCE)
-local day = K.TICKET_DAY .. office .. ':' .. int(math.floor((NOW + WIB_MS) / DAY_MS))
+local day = K.TICKET_DAY .. office .. ':' .. int(math.floor((NOW + BOOK.WIB_MS) / DAY_MS))
 local number = redis.call('INCR', day)
 if number == 1 then redis.call('EXPIRE', day, 172800) end
 -- By the deadline's minute, then by age: 25 bits and 28 bits of a double's 53.
-local score = int(tonumber(minute) * 268435456 + seq % 268435456)
+local score = int(tonumber(minute) * SCORE.MINUTE + seq % SCORE.MINUTE)
 
 local o = {id = id, key = K.ORDER .. id, state = S.QUEUED, office = office, kind = kind, score = score, sn = sn}
 -- What `record.py` and `load` know without it takes no room in it: a million held orders pay for each byte.

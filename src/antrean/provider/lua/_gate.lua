@@ -2,8 +2,8 @@
 -- KEYS: 1 breaker (hash) · 2 window (hash: bucket → "calls failures slow" of orders, and the same of free questions) · 3 trial leases (zset: lease → end, ms)
 --       4 history (list of JSON, newest first) · 5 limit (hash) · 6 leases of calls in flight (zset: lease → end, ms)
 -- ARGV[1]: now in ms, 0 for the server's own clock, which is one for all hosts.
--- LOOKS (scripts.py): true in a script that only looks. It answers where the server refuses all writes, too (no good replica, a
--- full disk, no memory left), so it reckons for its answer what the next one that acts is going to write.
+-- LOOKS (scripts.py): true in a script that only looks. Such a script must also answer where the server refuses every write
+-- (no good replica, full disk, no memory), so it changes its own copy only: its answer shows what the next write will store.
 
 local HISTORY_MAX = 1000
 local BUCKETS = 10
@@ -58,8 +58,8 @@ if not B.state then
   set('reason', '')
 end
 
--- Where the server's clock was set back, what is dated after now counts from now: an outage must be probed and the slots
--- of the dead come free in seconds, not when the clock has caught up.
+-- Where the server's clock was set back, what is dated in the future counts from now: an outage must be probed, and the
+-- slots of dead workers must come free, in seconds and not only when the clock has caught up.
 if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW then
   if num(B, 'ov_since') > NOW then
     set('ov_until', int(NOW + num(B, 'ov_until') - num(B, 'ov_since')))
@@ -81,7 +81,7 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
   end
 end
 
--- An override past its end is over, whoever that acts notices it first.
+-- An override past its end is over; the first script that acts notices it.
 if B.ov_state and num(B, 'ov_until') <= NOW then
   remember('override_ended', B.ov_state, B.state, B.ov_reason, B.ov_actor)
   drop_override()
@@ -94,9 +94,9 @@ local function counts(bucket)
   return {tonumber(c), tonumber(f), tonumber(s), tonumber(qc) or 0, tonumber(qf) or 0, tonumber(qs) or 0}
 end
 
--- Calls, failures and slow calls of the window: those for orders, or the free questions where there were none. A server may
--- answer questions and do nothing else, or the other way round. Buckets that are not of the window (any more, or by a
--- clock set back) are dropped.
+-- Calls, failures and slow calls of the window: those for orders, or the free questions where no order's call was made. A
+-- server may answer questions and do nothing else, or the other way round. Buckets outside the window (too old, or in the
+-- future after the clock was set back) are dropped.
 local function window(window_ms)
   local width = window_ms / BUCKETS
   local newest = math.floor(NOW / width)
@@ -115,7 +115,7 @@ local function window(window_ms)
 end
 
 -- An upstream that fell over while all slots were in use is not asked for as much again for FALL_HOLD_MS, and for twice as
--- long each time that it falls over there again. Meanwhile a cut is no lower ceiling: it is not up yet.
+-- long each time that it falls over at the same height. Meanwhile a cut sets no lower ceiling: the upstream is not back yet.
 local function fall_holds()
   return num(L, 'falls') > 0 and NOW < num(L, 'hold_until')
 end
@@ -128,8 +128,8 @@ local function not_below_fall(ceiling)
   return fall_holds() and math.max(ceiling, num(L, 'fell_at')) or ceiling
 end
 
--- Once for one row of failures, which began when the limit stood at `fell_from` (0: with slots to spare). What fails at the
--- limit of a start, soon after a fall from higher up, has not come back yet.
+-- Called once per row of failures, which began when the limit stood at `fell_from` (0: slots were free). An upstream that
+-- fails at the starting limit, soon after a fall from higher up, has not come back yet: that is no new fall.
 local function note_fall(start)
   local height = num(L, 'fell_from')
   local again = near_fall(height)
@@ -149,7 +149,7 @@ local function next_step()
   redis.call('HSET', KEYS[5], 'step', int(num(L, 'step') + 1), 'step_since', int(NOW))
 end
 
--- The same after a cut: failures of calls begun before it say nothing of the smaller limit.
+-- The same after a cut: failures of calls that began before the cut say nothing about the smaller limit.
 local function next_step_after_cut()
   next_step()
   redis.call('HSET', KEYS[5], 'cut_step', int(num(L, 'step') + 1))

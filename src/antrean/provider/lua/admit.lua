@@ -1,16 +1,15 @@
 -- Lets one call through the breaker and into the limit, or says why not; grants nothing in part.
 -- ARGV: now, lease, lease length (ms), trials at once when half-open, limit at the start,
 --       '1' for a repetition of a call, retry tokens earned by a call, most retry tokens, '1' for an order's call (a
---       free question is no trial: a server may answer it and still do nothing)
+--       free question is never a trial: a server may answer questions and still sell nothing)
 -- Answer: {code, state, epoch, step, ms to wait, reason}
 --   code: granted · trial (granted as a half-open trial) · open · trials_taken · later (Retry-After) · full · no_budget
 --   ms to wait: until the call may begin (granted), until it may be asked for (open, later)
 local _, lease, lease_ms, trials_max, start, is_retry, earned, tokens_max, order = unpack(ARGV)
 
-local TURNS_FOR_MS = 60000 -- calls begin in turn for so long after one was turned away
-local TURN = 0.95 -- of the time that each of `limit` calls has in an even row of them; all of it would slow the row down
-local AHEAD = 0.05 -- a row is even enough while it is ahead by no more than this share of an answer
-local TURN_MAX_MS = 200 -- the longest wait for a turn
+local TURN = 0.95 -- share of the even distance between two calls that is kept; the whole of it would slow all calls down
+local AHEAD = 0.05 -- a call may start early by this share of an answer's time: that is even enough
+local TURN_MAX_MS = 200 -- the longest wait for an even start
 
 local function answer(code, wait_ms)
   return {code, EFFECTIVE, B.epoch, int(num(L, 'step')), int(wait_ms or 0), B.ov_reason or B.reason}
@@ -61,9 +60,9 @@ redis.call('HSET', KEYS[5], 'tokens', tostring(tokens),
   'used', int(math.max(num(L, 'used'), in_flight + 1)))
 if trial then return answer('trial') end
 
--- Calls that begin together end together, and their slots begin together anew. An upstream that counts the calls of a
--- second finds five such bursts in one and four in another, and turns calls away at a pace that it bears.
-if order ~= '1' or NOW - num(L, 'busy_at') >= TURNS_FOR_MS then return answer('granted') end
+-- Calls that start together end together, and then their slots start together again. An upstream that counts calls per
+-- second finds five such bursts in one second and four in another, and turns calls away at a pace that it could bear.
+if order ~= '1' or NOW - num(L, 'busy_at') >= RULE.EVEN_FOR_MS then return answer('granted') end
 local answer_ms = 1000 * num(L, 'baseline')
 local turn = math.max(NOW, math.min(num(L, 'next_turn'), NOW + TURN_MAX_MS))
 redis.call('HSET', KEYS[5], 'next_turn', string.format('%.2f', turn + TURN * answer_ms / limit))

@@ -1,9 +1,10 @@
 -- Gives the one probe of an interval to whoever asks first.
--- An open breaker is probed when its time has come; a half-open one when nobody took a trial for an interval. Where the
--- last trial failed, what is probed is well and only an order can show whether the rest is, so it waits six times as
--- long for one; but not for ever, since those who only ask are waiting too.
--- What is probed may be well while what the trials ask is not. So after failed ones the probe asks that instead, and a
--- trial follows once it answers, or after one such probe, then two: only a trial proves it.
+-- An open breaker is probed when its time has come, a half-open one when nobody took a trial for an interval. After a
+-- failed trial, what the probe asks is well, and only an order can show whether the rest is. So it waits six intervals for
+-- an order; not for ever, since those who only ask questions are waiting too.
+-- What the probe asks may be well while what the trials ask is not. So after a failed trial the probe asks what the trials
+-- ask, and a trial follows once that is answered. Since that question alone may be broken, a trial follows all the same
+-- after one such probe, and from the next time on after two: only a trial proves it.
 -- ARGV: now, probe interval (ms)
 -- Answer: {code, state, epoch}    code: granted · after_trial (granted, to ask what the trials ask) · ignored
 local INSTEAD_MAX = 2

@@ -1,4 +1,4 @@
--- Keeps the leases of a worker that lives; one that has ended already is not brought back.
+-- Extends the leases of a living worker; one that has ended already is not brought back.
 -- ARGV: now, lease length (ms), lease, lease, …
 -- Answer: {how many still stand}
 local ends = int(NOW + tonumber(ARGV[2]))

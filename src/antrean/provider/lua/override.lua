@@ -1,11 +1,11 @@
--- Forces the breaker, or lifts the force; kept in the history with who and why.
+-- Forces the breaker, or lifts that; the history keeps who and why.
 -- ARGV: now, state ('' lifts), reason, who, length (ms)
 -- Answer: {code, state, epoch}    code: moved · ignored (nothing to lift)
 local _, state, reason, actor, length_ms = unpack(ARGV)
 
 if state == '' then
   if not B.ov_state then return {'ignored', EFFECTIVE, B.epoch} end
-  -- Lifted without a word, it is kept why it was forced.
+  -- Lifted without a reason, the history repeats why it was forced.
   remember('override_lifted', B.ov_state, B.state, reason ~= '' and reason or B.ov_reason, actor)
   drop_override()
   return {'moved', B.state, B.epoch}

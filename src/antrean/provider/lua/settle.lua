@@ -1,23 +1,22 @@
--- Ends one call: gives its lease back and counts what it weighs. A second time with the same lease changes nothing.
--- A call that failed at once keeps its place in the limit for as long as a good answer takes: instant errors would
--- free slots so quickly that the limit bounded nothing. The first "too busy" tells how many calls in flight were
--- not too many: the limit is that from here on, without waiting for the step to be judged. Each further one in a row
--- keeps its place for longer: a server that has fallen over is not to be asked as fast as it refuses.
+-- Ends one call: gives its lease back and counts the call. A second time with the same lease changes nothing.
+-- A call that failed at once keeps its slot for as long as a good answer takes: otherwise instant errors would free slots
+-- so quickly that the limit bounded nothing. The first "too busy" tells how many calls in flight were not too many: that is
+-- the limit from now on, without waiting for the step to be judged. Each further "too busy" in a row keeps its slot for
+-- longer: a server that has fallen over must not be asked as fast as it refuses.
 -- ARGV: now, lease, epoch and step of its permit, weight (success|failure|refused|nothing), '1' when slow,
 --       round trip (s; below 0: a question, whose time says nothing of the orders' calls), ms that the upstream asked
---       all of us to wait, window (ms), limit at the start, '1' for "too busy", ms to stay below the limit that was too much,
---       '1' for an order's call (else a free question)
+--       all of us to wait, window (ms), limit at the start, '1' for "too busy", '1' for an order's call (else
+--       a free question)
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
 --          ms since a good answer,
 --          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
-local BUSY_TIMES_MAX = 4 -- a place is kept for no more times a good answer's time
-local FALL_ROW = 5 -- so many failures of orders' calls in a row, and no good answer for so many times its usual time, are a fall
-local SILENCE = 1.2 -- as in policy.py
-local ONE_FALL_MS = 3000 -- rows of failures that begin so close to each other are one fall
+local BUSY_TIMES_MAX = 4 -- a slot is kept for at most this many times a good answer's time
+local FALL_ROW = 5 -- this many failures of orders' calls in a row, with no good answer for RULE.SILENCE times its usual time, are a fall
+local ONE_FALL_MS = 3000 -- rows of failures that begin closer to each other than this are one fall
 
-local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, hold_ms, order = unpack(ARGV)
+local _, lease, epoch, step, weight, slow, rtt, wait_ms, window_ms, start, busy, order = unpack(ARGV)
 
 local held = redis.call('ZREM', KEYS[6], lease)
 redis.call('ZREM', KEYS[3], lease)
@@ -76,31 +75,31 @@ if not L.step_since then
   redis.call('HSET', KEYS[5], 'step_since', L.step_since)
 end
 if failed then
-  -- A free question that fails says nothing of how many orders the upstream bears, unless it is told "too busy".
+  -- A free question that fails says nothing about how many orders the upstream bears, unless it is told "too busy".
   if (timed or busy == '1') and tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
   local limit = tonumber(L.limit or start)
   if order == '1' and num(B, 'failed') == 1 then
-    -- Should it open the breaker, this is how high it stood; 0 where not all slots were in use, or nobody listens: that is no
-    -- sign of load. What was on its way then may still be answered, and the row begin anew.
-    local from = weight ~= 'refused' and others + 1 >= 0.9 * math.floor(limit) and limit or 0
+    -- If this row opens the breaker, this is the height that it fell from; 0 where slots were free or nobody listens at all,
+    -- since neither is a sign of load. Calls on their way may still be answered, and then the row begins again.
+    local from = weight ~= 'refused' and others + 1 >= RULE.USED_UP * math.floor(limit) and limit or 0
     if NOW - num(L, 'fell_seen') < ONE_FALL_MS then from = math.max(from, num(L, 'fell_from')) end
     L.fell_from = tostring(from)
     redis.call('HSET', KEYS[5], 'fell_from', L.fell_from, 'fell_seen', int(NOW))
   end
   if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
-    -- Close to a ceiling, the limit below it was borne: a moment with fewer in flight says nothing against that.
-    if limit >= 0.95 * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
+    -- Close to a ceiling, the limit just below it was borne before: a moment with fewer calls in flight proves nothing.
+    if limit >= RULE.NEAR * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
     L.limit = tostring(math.max(1, others))
-    -- With the limit hardly used, one refusal says little of where the room ends.
+    -- Where the limit was hardly used, one refusal says little about where the capacity ends.
     L.ceiling = tostring(not_below_fall(math.min(limit, math.max(others + 1, 0.8 * limit))))
-    L.cut_until = int(NOW + tonumber(hold_ms))
+    L.cut_until = int(NOW + RULE.HOLD_FIRST_MS)
     L.hold_until = int(math.max(num(L, 'hold_until'), num(L, 'cut_until')))
     redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until, 'cut_until', L.cut_until)
     next_step_after_cut()
   end
   local silent_ms = NOW - num(B, 'good_at')
-  if num(B, 'failed') >= FALL_ROW and silent_ms >= SILENCE * 1000 * num(L, 'baseline') then note_fall(start) end
+  if num(B, 'failed') >= FALL_ROW and silent_ms >= RULE.SILENCE * 1000 * num(L, 'baseline') then note_fall(start) end
 else
   if order == '1' and L.fall_noted == '1' then redis.call('HDEL', KEYS[5], 'fall_noted') end
   add('done', 1)

@@ -1,0 +1,18 @@
+"""How the parts of our URLs are told: `urlsplit` alone refuses one that names several Sentinels. Pure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+#: Schemes of a Redis URL that names Sentinels in place of one server (see `sentinel.py`).
+SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
+
+
+def url_parts(url: str) -> SplitResult:
+    """`urlsplit`, also for several hosts, of which one may be an IPv6 address. Raises ValueError."""
+    scheme, separator, rest = url.partition("://")
+    if scheme.lower() not in SENTINEL_SCHEMES:
+        return urlsplit(url)
+    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
+    return urlsplit(f"{scheme}{separator}hosts{rest.removeprefix(hosts)}")._replace(netloc=hosts)
