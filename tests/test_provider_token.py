@@ -79,6 +79,16 @@ async def test_a_token_is_renewed_before_its_end(redis: Redis, upstream: Scripte
     assert logins == 2
 
 
+async def test_a_token_that_is_over_when_it_is_made_serves_all_until_it_is_refused(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    upstream.on("POST", "/api/users/login", {"statusCode": "00", "token": jwt(exp=1_725_000_000)})
+    upstream.on("POST", BALANCE, {"statusCode": "00", "result": {"saldo": 1}})
+    fleet = [scripted_adapter(redis, upstream) for _ in range(4)]
+    assert await asyncio.gather(*(adapter.balance() for adapter in fleet * 5)) == [1] * 20
+    assert upstream.count("/api/users/login") == 1
+
+
 async def test_a_failed_login_is_not_tried_by_everyone_in_turn(
     redis: Redis, upstream: ScriptedUpstream
 ) -> None:

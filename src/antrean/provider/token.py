@@ -26,8 +26,11 @@ from antrean.provider.translate import LoginFailed
 
 log = structlog.get_logger(__name__)
 
-#: Life of a token whose end can not be read, in seconds; code 01 corrects us where it is shorter.
+#: Life of a token whose end can not be read, or is over when it is made, as by a clock that is wrong here or there, in
+#: seconds; code 01 corrects us where it is shorter.
 LIFE_UNKNOWN_S = 3600.0
+#: A number beyond this is no time, in seconds or in milliseconds.
+TIME_MAX = 1e14
 #: A token is renewed when less than this share of its life is left, and at the latest so many seconds before its end.
 RENEW_SHARE = 0.1
 RENEW_MAX_S = 300.0
@@ -60,14 +63,20 @@ def life_s(token: str, now_s: float) -> float:
     With `iat` beside `exp` the life is their difference, so that a clock of ours that is wrong does no harm.
     """
     claims = payload(token)
-    exp, iat = claims.get("exp"), claims.get("iat")
-    if not isinstance(exp, int | float) or isinstance(exp, bool):
-        full_s = LIFE_UNKNOWN_S
-    elif isinstance(iat, int | float) and not isinstance(iat, bool) and iat < exp:
-        full_s = float(exp - iat)
-    else:
-        full_s = float(exp - now_s)
-    return max(0.0, full_s - min(RENEW_MAX_S, full_s * RENEW_SHARE))
+    exp, iat = _time(claims.get("exp")), _time(claims.get("iat"))
+    full_s = LIFE_UNKNOWN_S
+    if exp is not None and iat is not None and iat < exp:
+        full_s = exp - iat
+    elif exp is not None and now_s < exp:
+        full_s = exp - now_s
+    return full_s - min(RENEW_MAX_S, full_s * RENEW_SHARE)
+
+
+def _time(claim: object) -> float | None:
+    """A claim that is a time, or None."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or not 0 <= claim < TIME_MAX:
+        return None
+    return float(claim)
 
 
 class SharedToken:
@@ -189,18 +198,18 @@ class SharedToken:
 
     async def _finish(self, owner: str, token: str) -> None:
         now_s = self._now_s()
-        life_ms = int(life_s(token, now_s) * 1000) if token else 0
+        # Not 0: no token would be shared then, and all would be told that the login has failed.
+        life_ms = max(1, int(life_s(token, now_s) * 1000)) if token else 0
         if token:
             self._held = (token, now_s + life_ms / 1000)
         keys = (self._lock, self._key, self._failed)
-        stored = token if life_ms > 0 else ""
         try:
             await scripts.run(
                 self._redis,
                 "token_release",
                 keys,
                 owner,
-                stored,
+                token,
                 life_ms,
                 int(FAILURE_TOLD_S * 1000),
                 int(now_s * 1000),
