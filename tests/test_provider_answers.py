@@ -178,6 +178,13 @@ def test_the_status_of_an_sn_is_found_in_other_letters() -> None:
     assert read_status({"result": [row]}, "389UY343AP0GE9A40000A9") is not None
 
 
+def test_an_sn_whose_status_is_not_said_was_sold_all_the_same() -> None:
+    row = {"serialnumber": "389UY343AP0GE9A40000A9", "file": "ord-1.pdf", "tglupdate": None}
+    for unsaid in ({}, {"status": None}, {"status": " "}):
+        (record,) = read_rows({"result": {"total": "1", "data": [row | unsaid]}})
+        assert (record.status, record.file) == (None, "ord-1.pdf")
+
+
 @pytest.mark.parametrize(
     "result",
     [None, 5, {"total": 1}, [{"serialnumber": "x"}], [{}], [{"serialnumber": "A" * 22, "status": "?"}]],

@@ -86,7 +86,7 @@ async def reconcile(
                 if row.status == "STAMP":
                     what = "in the pool, and stamped upstream"
                     differences.append(Difference(row.serial_number, None, what))
-            elif user is not None and row.status != "STAMP":
+            elif user is not None and row.status == "NOTSTAMP":
                 order = await store.get(user)
                 if order is not None and _stamped_before(order, row.serial_number, started_ms):
                     what = "stamped by us, NOTSTAMP upstream"
