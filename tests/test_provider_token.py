@@ -117,6 +117,15 @@ async def test_a_login_that_gives_no_token_is_the_account_s_trouble_not_the_orde
     assert upstream.count(GENERATE) == 0
 
 
+@pytest.mark.parametrize("reply", [httpx.Response(401, text="no"), httpx.Response(403), TOKEN_OVER])
+async def test_a_refused_login_is_not_called_a_refused_token(
+    redis: Redis, upstream: ScriptedUpstream, reply: Any
+) -> None:
+    upstream.on("POST", "/api/users/login", reply)
+    with pytest.raises(LoginFailed, match="refuses our login"):
+        await scripted_adapter(redis, upstream).balance()
+
+
 async def test_waiting_for_another_worker_s_login_is_bounded(redis: Redis) -> None:
     config = PeruriConfig("http://b.test", "http://s.test", "u", "p")
     one, other = shared_token(redis, config), shared_token(redis, config, wait_s=0.3)

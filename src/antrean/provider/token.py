@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from antrean.provider import scripts
 from antrean.provider.errors import ProviderError, Unavailable
-from antrean.provider.translate import LoginFailed
+from antrean.provider.translate import LoginFailed, TokenRefused
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,7 @@ RENEW_MAX_S = 300.0
 FAILURE_TOLD_S = 0.3
 #: No worker locks for longer than this, in seconds, whatever its settings.
 LOCK_MAX_S = 900.0
+LOGIN_REFUSED = "the upstream refuses our login"
 #: How often one that waits for another's login looks, in seconds.
 LOOK_S = 0.1
 
@@ -221,9 +222,11 @@ class SharedToken:
 async def _try(login: Login) -> str:
     try:
         return await login()
+    except TokenRefused as error:  # status 401 or 403, or code 01: there was no token yet
+        raise LoginFailed(LOGIN_REFUSED, sent=True, ours=True) from error
     except Unavailable as error:
         wait_s = error.retry_after_s
         raise LoginFailed(error.message, sent=error.sent, retry_after_s=wait_s, ours=True) from error
     except ProviderError as error:
         # A login that is refused is a fault of the account, not of the order that happens to need it.
-        raise LoginFailed("the upstream refuses our login", sent=True, ours=True) from error
+        raise LoginFailed(LOGIN_REFUSED, sent=True, ours=True) from error
