@@ -178,6 +178,13 @@ def test_the_status_of_an_sn_is_found_in_other_letters() -> None:
     assert read_status({"result": [row]}, "389UY343AP0GE9A40000A9") is not None
 
 
+def test_an_sn_whose_status_is_not_said_was_sold_all_the_same() -> None:
+    row = {"serialnumber": "389UY343AP0GE9A40000A9", "file": "ord-1.pdf", "tglupdate": None}
+    for unsaid in ({}, {"status": None}, {"status": " "}):
+        (record,) = read_rows({"result": {"total": "1", "data": [row | unsaid]}})
+        assert (record.status, record.file) == (None, "ord-1.pdf")
+
+
 @pytest.mark.parametrize(
     "result",
     [None, 5, {"total": 1}, [{"serialnumber": "x"}], [{}], [{"serialnumber": "A" * 22, "status": "?"}]],
@@ -200,6 +207,8 @@ def test_a_token_is_used_for_its_life_less_a_margin() -> None:
     assert life_s(jwt(exp=1_000_000), 900_000) == 100_000 - 300
     assert life_s(jwt(exp=86_400, iat=0), 5_000_000) == 86_400 - 300
     assert life_s(jwt(exp=900_010), 900_000) == pytest.approx(9)
-    assert life_s(jwt(exp=5), 900_000) == 0
+    # Over before it was made: a clock is wrong, or it is no time at all.
+    for exp in (5, 900_000, -1, 10**400, float("inf"), float("nan"), True, "900010", None):
+        assert life_s(jwt(exp=exp), 900_000) == 3600 - 300
     assert life_s("opaque", 900_000) == 3600 - 300
     assert life_s("a.%%%.c", 900_000) == 3600 - 300

@@ -93,6 +93,15 @@ async def test_stamping_on_premise_names_the_adapter_s_own_paths_and_leaves_noth
     assert json.loads(upstream.asked[-1].content)["retryFlag"] == "1"
 
 
+@pytest.mark.parametrize("status", [None, True, 1, "1", "true", ""])
+async def test_a_code_that_says_yes_is_a_yes_unless_the_status_beside_it_says_no(
+    redis: Redis, upstream: ScriptedUpstream, tmp_path: Path, status: Any
+) -> None:
+    signer(tmp_path, upstream, {"errorCode": "00", "status": status, "errorMessage": None})
+    adapter = scripted_adapter(redis, upstream, shared_dir=tmp_path)
+    assert await adapter.stamp(stamp_request(), CallMeter()) == PDF
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "left"),
     [

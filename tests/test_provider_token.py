@@ -79,6 +79,16 @@ async def test_a_token_is_renewed_before_its_end(redis: Redis, upstream: Scripte
     assert logins == 2
 
 
+async def test_a_token_that_is_over_when_it_is_made_serves_all_until_it_is_refused(
+    redis: Redis, upstream: ScriptedUpstream
+) -> None:
+    upstream.on("POST", "/api/users/login", {"statusCode": "00", "token": jwt(exp=1_725_000_000)})
+    upstream.on("POST", BALANCE, {"statusCode": "00", "result": {"saldo": 1}})
+    fleet = [scripted_adapter(redis, upstream) for _ in range(4)]
+    assert await asyncio.gather(*(adapter.balance() for adapter in fleet * 5)) == [1] * 20
+    assert upstream.count("/api/users/login") == 1
+
+
 async def test_a_failed_login_is_not_tried_by_everyone_in_turn(
     redis: Redis, upstream: ScriptedUpstream
 ) -> None:
@@ -105,6 +115,15 @@ async def test_a_login_that_gives_no_token_is_the_account_s_trouble_not_the_orde
     with pytest.raises(Unavailable):
         await scripted_adapter(redis, upstream).generate(generate_request(), CallMeter())
     assert upstream.count(GENERATE) == 0
+
+
+@pytest.mark.parametrize("reply", [httpx.Response(401, text="no"), httpx.Response(403), TOKEN_OVER])
+async def test_a_refused_login_is_not_called_a_refused_token(
+    redis: Redis, upstream: ScriptedUpstream, reply: Any
+) -> None:
+    upstream.on("POST", "/api/users/login", reply)
+    with pytest.raises(LoginFailed, match="refuses our login"):
+        await scripted_adapter(redis, upstream).balance()
 
 
 async def test_waiting_for_another_worker_s_login_is_bounded(redis: Redis) -> None:

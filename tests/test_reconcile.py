@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ async def test_reconciling_shows_what_differs_and_nothing_else(redis: Redis) -> 
         (gone.serial_number, "on our books, and not on the account's list"),
         (stamped.serial_number, "stamped by us, NOTSTAMP upstream"),
     }
+
+
+async def test_a_stamped_sn_whose_status_is_not_said_is_no_difference(redis: Redis) -> None:
+    world = await played(redis)
+    read_page = world.upstream.serial_page
+
+    async def unsaid(page: int, size: int) -> SerialPage:
+        answer = await read_page(max(page, 1), size)
+        return replace(answer, records=tuple(replace(r, status=None) for r in answer.records))
+
+    lists_by(world, unsaid)
+    world.now_ms += 1000
+    assert await seen(world) == ([], 0, True)
 
 
 async def sold_and_not_noted(world: World) -> tuple[Order, str]:

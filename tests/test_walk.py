@@ -97,6 +97,13 @@ async def test_the_same_amid_traffic_that_blurs_the_balance(world: World) -> Non
     assert await look(world, order) is State.BOUGHT
 
 
+async def test_a_file_name_listed_in_capitals_is_the_order_s(world: World) -> None:
+    order = await sold_and_listed_later(world)
+    world.upstream.sold[0].file = f"/SHARE/{order.id}.pdf".upper()
+    world.now_ms += SETTLED_MS
+    assert await look(world, order) is State.BOUGHT
+
+
 async def test_what_moves_from_page_0_to_page_1_is_not_missed(world: World) -> None:
     order = await sold_before(world, 9)  # it is the last row of page 0
     moves_once(world, 10, after=1, sales=1, first=0)

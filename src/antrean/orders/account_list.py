@@ -121,8 +121,8 @@ class AccountList:
 
 
 def order_id_of(file: str | None) -> str | None:
-    """Our order id in an SN's file name, or None where the SN is not of our making."""
-    stem = (file or "").rsplit("/", 1)[-1].removesuffix(".pdf")
+    """Our order id in an SN's file name, in capitals or not, or None where the SN is not of our making."""
+    stem = (file or "").rsplit("/", 1)[-1].lower().removesuffix(".pdf")
     return stem if ids.is_id(stem) else None
 
 

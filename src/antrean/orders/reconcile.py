@@ -108,13 +108,13 @@ class _Comparison:
             await self._compare_stamp(row, users.get(serial, holder))
 
     async def _compare_stamp(self, row: SerialRecord, user: str | None) -> None:
-        serial, stamped = row.serial_number, row.status == "STAMP"
+        serial = row.serial_number
         if user == POOLED:
-            if stamped:
+            if row.status == "STAMP":
                 self._stamped_differently.append(
                     Difference(serial, None, "in the pool, and stamped upstream")
                 )
-        elif user is not None and not stamped:
+        elif user is not None and row.status == "NOTSTAMP":
             order = await self._store.get(user)
             if order is not None and _stamped_before(order, serial, self._started_ms):
                 what = "stamped by us, NOTSTAMP upstream"

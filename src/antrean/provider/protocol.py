@@ -29,10 +29,13 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class SerialRecord:
-    """One SN as the upstream knows it. `file` is the `namafile` it was generated with, where known."""
+    """One SN as the upstream knows it. `file` is the `namafile` it was generated with, where known.
+
+    `status`: None where the upstream does not say it.
+    """
 
     serial_number: str
-    status: Literal["STAMP", "NOTSTAMP"]
+    status: Literal["STAMP", "NOTSTAMP"] | None
     file: str | None
     updated_at: str | None
 

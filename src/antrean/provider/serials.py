@@ -69,12 +69,14 @@ def read_balance(answer: dict[str, Any]) -> int:
 def _record(row: object) -> SerialRecord:
     if not isinstance(row, dict) or not is_serial(row.get("serialnumber")):
         raise Unavailable("the upstream's list of serial numbers can not be read", sent=True)
-    status: Literal["STAMP", "NOTSTAMP"]
-    said = str(row.get("status", "")).strip().upper()
+    status: Literal["STAMP", "NOTSTAMP"] | None
+    said = str(row.get("status") or "").strip().upper()
     if said == "STAMP":
         status = "STAMP"
     elif said == "NOTSTAMP":
         status = "NOTSTAMP"
+    elif not said:
+        status = None  # that it was sold, and for whom, is said all the same
     else:
         raise Unavailable("the upstream names a status of a serial number that we do not know", sent=True)
     file, updated_at = row.get("file"), row.get("tglupdate")

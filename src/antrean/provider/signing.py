@@ -16,6 +16,8 @@ PDF_BYTES_MAX = 64 * 1024 * 1024
 PROFILE = "emeteraicertificateSigner"
 REASON = "Akta Pejabat"
 LOCATION = "JAKARTA"
+#: What `status` may be beside the code of a yes.
+YES = ("true", "1", "")
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -59,7 +61,8 @@ async def sign(wire: Wire, url: str, fields: dict[str, Any], token: str, meter: 
         answer = await wire.ask("POST", url, Effect.STAMPS, token=token, json=fields, meter=meter)
     except Rejected as error:
         raise of_a_serial(error) from None
-    if str(answer.get("status", "True")).strip().lower() != "true":
+    status = answer.get("status")  # the code has said yes already: no status takes nothing back
+    if status is not None and str(status).strip().lower() not in YES:
         raise lost(Effect.STAMPS, "the signing service answered neither yes nor no")
     return answer
 

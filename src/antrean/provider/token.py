@@ -22,12 +22,15 @@ from redis.exceptions import RedisError
 
 from antrean.provider import scripts
 from antrean.provider.errors import ProviderError, Unavailable
-from antrean.provider.translate import LoginFailed
+from antrean.provider.translate import LoginFailed, TokenRefused
 
 log = structlog.get_logger(__name__)
 
-#: Life of a token whose expiry can not be read, in seconds. If it is shorter, code 01 tells us.
+#: Life in seconds of a token whose expiry can not be read, or lies before its making because a clock is wrong here or
+#: there. If it is shorter, code 01 tells us.
 LIFE_UNKNOWN_S = 3600.0
+#: A number beyond this is no time, in seconds or in milliseconds.
+TIME_MAX = 1e14
 #: A token is renewed when less than this share of its life is left, and at the latest so many seconds before its end.
 RENEW_SHARE = 0.1
 RENEW_MAX_S = 300.0
@@ -35,6 +38,7 @@ RENEW_MAX_S = 300.0
 FAILURE_TOLD_S = 0.3
 #: No worker holds the login lock for longer than this, in seconds, whatever its settings.
 LOCK_MAX_S = 900.0
+LOGIN_REFUSED = "the upstream refuses our login"
 #: Seconds between two looks of a worker that waits for another's login.
 LOOK_S = 0.1
 
@@ -60,14 +64,20 @@ def life_s(token: str, now_s: float) -> float:
     With `iat` beside `exp` the life is their difference, so that a clock of ours that is wrong does no harm.
     """
     claims = payload(token)
-    exp, iat = claims.get("exp"), claims.get("iat")
-    if not isinstance(exp, int | float) or isinstance(exp, bool):
-        full_s = LIFE_UNKNOWN_S
-    elif isinstance(iat, int | float) and not isinstance(iat, bool) and iat < exp:
-        full_s = float(exp - iat)
-    else:
-        full_s = float(exp - now_s)
-    return max(0.0, full_s - min(RENEW_MAX_S, full_s * RENEW_SHARE))
+    exp, iat = _time(claims.get("exp")), _time(claims.get("iat"))
+    full_s = LIFE_UNKNOWN_S
+    if exp is not None and iat is not None and iat < exp:
+        full_s = exp - iat
+    elif exp is not None and now_s < exp:
+        full_s = exp - now_s
+    return full_s - min(RENEW_MAX_S, full_s * RENEW_SHARE)
+
+
+def _time(claim: object) -> float | None:
+    """A claim that is a time, or None."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or not 0 <= claim < TIME_MAX:
+        return None
+    return float(claim)
 
 
 class SharedToken:
@@ -189,18 +199,18 @@ class SharedToken:
 
     async def _finish(self, owner: str, token: str) -> None:
         now_s = self._now_s()
-        life_ms = int(life_s(token, now_s) * 1000) if token else 0
+        # Not 0: no token would be shared then, and all would be told that the login has failed.
+        life_ms = max(1, int(life_s(token, now_s) * 1000)) if token else 0
         if token:
             self._held = (token, now_s + life_ms / 1000)
         keys = (self._lock, self._key, self._failed)
-        stored = token if life_ms > 0 else ""
         try:
             await scripts.run(
                 self._redis,
                 "token_release",
                 keys,
                 owner,
-                stored,
+                token,
                 life_ms,
                 int(FAILURE_TOLD_S * 1000),
                 int(now_s * 1000),
@@ -212,9 +222,11 @@ class SharedToken:
 async def _try(login: Login) -> str:
     try:
         return await login()
+    except TokenRefused as error:  # status 401 or 403, or code 01: there was no token yet
+        raise LoginFailed(LOGIN_REFUSED, sent=True, ours=True) from error
     except Unavailable as error:
         wait_s = error.retry_after_s
         raise LoginFailed(error.message, sent=error.sent, retry_after_s=wait_s, ours=True) from error
     except ProviderError as error:
         # A login that is refused is a fault of the account, not of the order that happens to need it.
-        raise LoginFailed("the upstream refuses our login", sent=True, ours=True) from error
+        raise LoginFailed(LOGIN_REFUSED, sent=True, ours=True) from error
