@@ -76,6 +76,23 @@ async def test_a_server_that_no_longer_syncs_before_its_answer_is_waited_for(
             await close()
 
 
+async def test_a_server_that_does_not_tell_its_configuration_is_waited_for(
+    server: Redis, settings: Settings, valkey_url: str
+) -> None:
+    """As many a managed one: the doctor says so, and all works, a little slower."""
+    await server.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config")  # type: ignore[no-untyped-call]
+    url = valkey_url.replace("unix://", "unix://guest:pw@")
+    parts = await gateway_parts(settings.model_copy(update={"redis_url": url}))
+    try:
+        assert parts.store.durability.waitaof
+        assert await parts.check_ready() == []
+        assert (await parts.store.submit(new_order())).order.state is State.QUEUED
+    finally:
+        for close in parts.closers:
+            await close()
+        await server.execute_command("ACL", "DELUSER", "guest")  # type: ignore[no-untyped-call]
+
+
 async def test_the_embedded_servers_settings_pass(server: Redis) -> None:
     assert {f.level for f in await check_durability(server)} == {Level.OK}
 
