@@ -199,7 +199,7 @@ async def test_where_config_get_is_forbidden_the_file_is_known_from_info(
 
 @contextlib.asynccontextmanager
 async def _half_a_second_away(url: str, at_once: asyncio.Event) -> AsyncIterator[str]:
-    """A way to the test's Valkey that brings its answers late, unless `at_once`; questions that overlap wait together."""
+    """A way to the test's Valkey that brings its answers late, unless `at_once`."""
     carrying: set[asyncio.Task[None]] = set()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: bool) -> None:

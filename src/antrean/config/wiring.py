@@ -126,7 +126,13 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
         check_documents=check_documents,
         throughput=breakers.throughput,
         trace=build_trace(settings, "gateway"),
-        closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],
+        closers=[
+            documents.let_go,
+            pdf.aclose,
+            breakers.provider.aclose,
+            breakers.adapter.aclose,
+            redis.aclose,
+        ],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -178,12 +179,18 @@ class Services:
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this one is nobody's answer, and must not make another's an old one.
-        # The readiness is asked for as well: a gateway without visitors, too, tells the others what it seals with.
-        seen, _ = await asyncio.gather(self._look(), self._ready.get())
+        # The readiness is asked for as well: a gateway without visitors, too, tells the others what it seals with, and
+        # where it keeps documents.
+        seen, *_ = await asyncio.gather(self._look(), self._ready.get(), self._say_where_documents_are())
         situation = seen.outlook.situation
         pace = await self._pace_reader.read(situation.now_ms)
         limit = pace.throughput.limit
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
+
+    async def _say_where_documents_are(self) -> None:
+        # What is wrong with them is told by the readiness.
+        with contextlib.suppress(OSError, StoreUnavailable):
+            await self.parts.documents.claim()
 
     def store_is_away(self) -> None:
         """A request has just seen it: the next one that asks for readiness looks anew."""
