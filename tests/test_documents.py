@@ -282,6 +282,57 @@ async def test_two_gateways_with_a_folder_each_are_not_both_ready_and_no_documen
     await other.claim()
 
 
+class Beginner(DocumentStore):
+    """Looks into the folder no earlier than the other one, and keeps its id there after `before`."""
+
+    both: asyncio.Barrier
+    before: asyncio.Event | None = None
+    looked = False
+
+    async def _found_mark(self) -> str | None:
+        found = await super()._found_mark()
+        if not self.looked:
+            self.looked = True
+            await self.both.wait()
+        return found
+
+    async def put(self, path: str, data: bytes) -> None:
+        if self.before is not None:
+            await self.before.wait()
+        await super().put(path, data)
+
+
+class LateMark(StoreMark):
+    """Tells Redis its id after `before`, having said so in `now`."""
+
+    before: asyncio.Event
+    now: asyncio.Event
+
+    async def write(self, mark: str) -> None:
+        self.now.set()
+        await self.before.wait()
+        await super().write(mark)
+
+
+async def test_gateways_that_begin_in_an_empty_folder_at_once_agree_which_it_is(
+    redis: Redis, tmp_path: Path
+) -> None:
+    url = (tmp_path / "new").as_uri()
+    late = LateMark(redis, url)
+    late.before, late.now = asyncio.Event(), asyncio.Event()
+    first, second = Beginner.from_url(url, late), Beginner.from_url(url, StoreMark(redis, url))
+    assert isinstance(first, Beginner)
+    assert isinstance(second, Beginner)
+    first.both = second.both = asyncio.Barrier(2)
+    second.before = late.now
+    claiming = asyncio.create_task(first.claim())
+    await second.claim()
+    late.before.set()
+    await claiming
+    await first.claim()
+    await second.claim()
+
+
 async def test_a_redis_that_knows_no_store_takes_the_one_that_is_there(
     mounted: tuple[Path, DocumentStore], redis: Redis
 ) -> None:

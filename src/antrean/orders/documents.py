@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore, from_url
 
 from antrean.orders.model import StoreUnavailable
@@ -127,8 +127,7 @@ class DocumentStore:
         if known and found != known.id and (self._mark.url == known.url or await self._mark.held(known.id)):
             raise _another_store(known, self._mark.url)
         if found is None:
-            found = self._mark.new()
-            await self.put(MARK_PATH, found.encode())
+            found = await self._marked(self._mark.new())
         if known != (found, self._mark.url):
             await self._mark.write(found)
         await self._mark.hold(found)
@@ -138,6 +137,17 @@ class DocumentStore:
         if self._mark is not None:
             with contextlib.suppress(StoreUnavailable):
                 await self._mark.let_go()
+
+    async def _marked(self, mark: str) -> str:
+        """The id that lies in the folder from now on: of those who begin in it at once the first says which."""
+        try:
+            await obstore.put_async(self._store, MARK_PATH, mark.encode(), mode="create")
+        except AlreadyExistsError:
+            mark = await self._found_mark() or mark
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"its id was not kept: {type(error).__name__}") from error
+        await self.put(MARK_PATH, mark.encode())  # as durably as all that is in it
+        return mark
 
     async def _found_mark(self) -> str | None:
         try:
