@@ -26,6 +26,7 @@ from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRef
 from antrean.orders.pictures import Pictures
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.store_mark import StoreMark
 from antrean.orders.vault import Vault, VaultKey
 from orders_support import VAULT, World, new_order
 
@@ -121,6 +122,23 @@ class Shelf:
 @pytest.fixture
 async def shelf(redis: Redis, tmp_path: Path) -> Shelf:
     return Shelf(redis, tmp_path / "objects")
+
+
+async def test_nothing_is_moved_or_erased_where_the_folder_is_not_ours(redis: Redis, tmp_path: Path) -> None:
+    """Its disk is not mounted, or it is another host's: what is put there nobody finds."""
+    url = "file:///data"
+    await DocumentStore.from_url((tmp_path / "ours").as_uri(), StoreMark(redis, url)).claim()
+    folder = tmp_path / "other"
+    other = Objects(Objects.at(folder)._store, folder, StoreMark(redis, url))
+    shelf = Shelf(redis, folder, other)
+    ends = await shelf.finished()
+    shelf.later()
+    with pytest.raises(StoreUnavailable):
+        await shelf.move()
+    assert await shelf.in_redis() == {order.id for order in ends.values()}
+    with pytest.raises(DocumentStoreUnavailable):
+        await Eraser(shelf.store, other).erase(ends["affix"].id, "asked for")
+    assert (await shelf.world.order(ends["affix"].id)).erased_ms is None
 
 
 async def test_every_end_is_found_after_the_move_as_it_was_before(shelf: Shelf) -> None:

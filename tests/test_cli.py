@@ -24,6 +24,7 @@ from antrean.config.durability import Level
 from antrean.config.settings import Settings
 from antrean.orders import keys
 from antrean.orders.documents import DocumentStoreUnavailable
+from antrean.orders.store_mark import StoreMark
 from antrean.orders.view import rfc3339
 from orders_support import World
 from simulated_upstream import PASSWORD, USER, simulated
@@ -159,6 +160,17 @@ async def test_an_order_that_there_is_not_is_told_as_that(
     done = await asyncio.to_thread(antrean, *words, "x" * 26, cwd=tmp_path, **url)
     assert done.returncode == 1
     assert done.stderr == f"Error: There is no order {'x' * 26}.\n"
+
+
+async def test_the_doctor_sees_that_documents_are_kept_in_another_folder(
+    redis: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    await StoreMark(redis, "file:///host-1").write("1" * 32)
+    (tmp_path / "host-2").mkdir()
+    here = settings.model_copy(update={"document_store": (tmp_path / "host-2").as_uri()})
+    [found] = [each for each in await examine(here) if each.check == "documents' folder"]
+    assert found.level is Level.FAIL
+    assert "kept in file:///host-1" in found.seen
 
 
 @pytest.mark.parametrize(

@@ -247,12 +247,90 @@ async def test_an_empty_folder_under_a_disk_that_is_not_mounted_is_not_taken_for
 async def test_another_folder_by_another_url_is_a_choice_and_ours_from_then_on(
     mounted: tuple[Path, DocumentStore], redis: Redis, tmp_path: Path
 ) -> None:
+    _, before = mounted
+    await before.let_go()
     moved = DocumentStore.from_url((tmp_path / "new").as_uri(), StoreMark(redis, "file:///new"))
     await moved.claim()
     assert await moved.get_upload("d1") is None
-    # The old one has the same id: whoever goes back to it finds it.
-    await mounted[1].claim()
-    assert await mounted[1].get_upload("d1") == b"%PDF-"
+    with pytest.raises(
+        DocumentStoreUnavailable, match="kept in file:///new, and this process has file:///mount"
+    ):
+        await before.get_upload("d2")
+    # Whoever goes back to the old one finds it.
+    await moved.let_go()
+    await before.claim()
+    assert await before.get_upload("d1") == b"%PDF-"
+
+
+async def test_two_gateways_with_a_folder_each_are_not_both_ready_and_no_document_is_called_gone(
+    mounted: tuple[Path, DocumentStore], redis: Redis, tmp_path: Path
+) -> None:
+    """Two hosts, each with the folder of its own data dir: what is uploaded to one is not with the other's worker."""
+    _, store = mounted
+    other = DocumentStore.from_url((tmp_path / "other").as_uri(), StoreMark(redis, "file:///other"))
+    with pytest.raises(DocumentStoreUnavailable, match="ANTREAN_DOCUMENT_STORE to one"):
+        await other.claim()
+    with pytest.raises(DocumentStoreUnavailable, match="ANTREAN_DOCUMENT_STORE to one"):
+        await other.get_upload("d1")
+    await store.claim()
+    # The same folder at another place of another host is the same store.
+    shared = DocumentStore.from_url(mounted[0].as_uri(), StoreMark(redis, "file:///elsewhere"))
+    await shared.claim()
+    await store.claim()
+    assert await shared.get_upload("d1") == b"%PDF-"
+    await shared.let_go()  # no gateway is at work there any more
+    await other.claim()
+
+
+class Beginner(DocumentStore):
+    """Looks into the folder no earlier than the other one, and keeps its id there after `before`."""
+
+    both: asyncio.Barrier
+    before: asyncio.Event | None = None
+    looked = False
+
+    async def _found_mark(self) -> str | None:
+        found = await super()._found_mark()
+        if not self.looked:
+            self.looked = True
+            await self.both.wait()
+        return found
+
+    async def put(self, path: str, data: bytes) -> None:
+        if self.before is not None:
+            await self.before.wait()
+        await super().put(path, data)
+
+
+class LateMark(StoreMark):
+    """Tells Redis its id after `before`, having said so in `now`."""
+
+    before: asyncio.Event
+    now: asyncio.Event
+
+    async def write(self, mark: str) -> None:
+        self.now.set()
+        await self.before.wait()
+        await super().write(mark)
+
+
+async def test_gateways_that_begin_in_an_empty_folder_at_once_agree_which_it_is(
+    redis: Redis, tmp_path: Path
+) -> None:
+    url = (tmp_path / "new").as_uri()
+    late = LateMark(redis, url)
+    late.before, late.now = asyncio.Event(), asyncio.Event()
+    first, second = Beginner.from_url(url, late), Beginner.from_url(url, StoreMark(redis, url))
+    assert isinstance(first, Beginner)
+    assert isinstance(second, Beginner)
+    first.both = second.both = asyncio.Barrier(2)
+    second.before = late.now
+    claiming = asyncio.create_task(first.claim())
+    await second.claim()
+    late.before.set()
+    await claiming
+    await first.claim()
+    await second.claim()
 
 
 async def test_a_redis_that_knows_no_store_takes_the_one_that_is_there(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.store import follow_durability
 from antrean.config.wiring import gateway_parts
+from antrean.gateway.services import READY_TIMEOUT_S
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.states import State
 from orders_support import new_order
@@ -72,6 +74,23 @@ async def test_a_server_that_no_longer_syncs_before_its_answer_is_waited_for(
     finally:
         for close in parts.closers:
             await close()
+
+
+async def test_a_server_that_does_not_tell_its_configuration_is_waited_for(
+    server: Redis, settings: Settings, valkey_url: str
+) -> None:
+    """As many a managed one: the doctor says so, and all works, a little slower."""
+    await server.execute_command("ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config")  # type: ignore[no-untyped-call]
+    url = valkey_url.replace("unix://", "unix://guest:pw@")
+    parts = await gateway_parts(settings.model_copy(update={"redis_url": url}))
+    try:
+        assert parts.store.durability.waitaof
+        assert await parts.check_ready() == []
+        assert (await parts.store.submit(new_order())).order.state is State.QUEUED
+    finally:
+        for close in parts.closers:
+            await close()
+        await server.execute_command("ACL", "DELUSER", "guest")  # type: ignore[no-untyped-call]
 
 
 async def test_the_embedded_servers_settings_pass(server: Redis) -> None:
@@ -176,3 +195,44 @@ async def test_where_config_get_is_forbidden_the_file_is_known_from_info(
 
     assert findings["configuration"].level is Level.WARN
     assert findings["append-only file"].level is Level.WARN
+
+
+@contextlib.asynccontextmanager
+async def _half_a_second_away(url: str, at_once: asyncio.Event) -> AsyncIterator[str]:
+    """A way to the test's Valkey that brings its answers late, unless `at_once`."""
+    carrying: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, late: bool) -> None:
+        while data := await reader.read(65536):
+            if late and not at_once.is_set():
+                await asyncio.sleep(0.55)
+            writer.write(data)
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+        carrying.add(asyncio.create_task(carry(reader, up_writer, late=False)))
+        carrying.add(asyncio.create_task(carry(up_reader, writer, late=True)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await asyncio.gather(*carrying)
+
+
+async def test_a_server_that_is_half_a_second_away_is_found_ready_in_time(
+    server: Redis, settings: Settings, valkey_url: str
+) -> None:
+    """What it is asked is asked at once: one after the other, the answers would come after READY_TIMEOUT_S."""
+    at_once = asyncio.Event()
+    at_once.set()
+    async with _half_a_second_away(valkey_url, at_once) as url:
+        parts = await gateway_parts(settings.model_copy(update={"redis_url": url}))
+        try:
+            assert await parts.check_ready() == []  # opens the connections
+            at_once.clear()
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                assert await parts.check_ready() == []
+        finally:
+            for close in parts.closers:
+                await close()

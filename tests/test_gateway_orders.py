@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.gateway.keys import Role
+from antrean.orders import keys
 from gateway_support import NAME, NIK, OFFICE, OTHER, PNG, Gateway, affix, purchase, running_gateway
 from pdf_samples import pdf
 
@@ -134,6 +135,17 @@ async def test_a_wait_is_over_at_once_for_what_has_changed_since_the_etag(gatewa
         gateway.call("GET", f"/v1/orders/{order['id']}?wait=30", headers={"If-None-Match": etag}), 5
     )
     assert (await changed.json())["state"] == "bought"
+
+
+async def test_a_wait_ends_with_what_the_order_is_then_also_where_no_change_was_heard(
+    gateway: Gateway, redis: Redis
+) -> None:
+    order = await gateway.order()
+    waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=0.5"))
+    done, _ = await asyncio.wait({waiting}, timeout=0.2)
+    assert not done
+    await redis.hset(keys.ORDER + order["id"], "ref", "changed")  # and nobody is told
+    assert (await (await waiting).json())["reference"] == "changed"
 
 
 async def test_a_wait_without_a_change_ends_in_its_time(gateway: Gateway) -> None:

@@ -157,6 +157,9 @@ class MemoryDocuments:
         self._check()
         self.kept[f"stamped {order_id}"] = pdf
 
+    async def require_ours(self) -> None:
+        """There is one alone."""
+
     async def delete_upload(self, document_id: str) -> None:
         self._check()
         self.kept.pop(f"upload {document_id}", None)

@@ -16,6 +16,7 @@ import httpx
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from antrean.config.documents import build_documents
 from antrean.config.durability import Finding, Level, check_durability
 from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
@@ -71,6 +72,7 @@ async def _redis(settings: Settings) -> list[Finding]:
             await _redis_clock(client),
             await _ring(settings, client),
             await _books(client),
+            *await _same_documents(settings, client),
         ]
     finally:
         await client.aclose()
@@ -120,6 +122,25 @@ async def _books(client: redis.asyncio.Redis) -> Finding:
         advice = "Stop draining (PUT /v1/ops/pause) and run `antrean ledger check`: it says which entries are wrong."
         return Finding(check, Level.FAIL, "; ".join(below), advice)
     return Finding(check, Level.OK, f"Rp {totals[PAID]:,} paid is the sum of its parts, none below 0")
+
+
+async def _same_documents(settings: Settings, client: redis.asyncio.Redis) -> list[Finding]:
+    """Whether our folder is the one that gateways keep documents in; nothing to say of one that is not made yet."""
+    check = "documents' folder"
+    if (folder := _local_store(settings.effective_document_store)) is None or not folder.exists():
+        return []
+    try:
+        await build_documents(settings, client).require_ours()
+    except DocumentStoreUnavailable as error:
+        advice = (
+            "One store for all gateways and workers; two of them with a folder each lose sight of documents."
+        )
+        return [Finding(check, Level.FAIL, str(error), advice)]
+    return [Finding(check, Level.OK, str(folder))]
+
+
+def _local_store(url: str) -> Path | None:
+    return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
 
 
 async def _redis_clock(client: redis.asyncio.Redis) -> Finding:
@@ -211,7 +232,7 @@ async def _ask(check: str, url: str, advice: str) -> list[Finding]:
 async def check_document_store(url: str) -> Finding:
     """Write a small object and delete it again; a folder that is not there is not made. `url`: `file://…` or `s3://…`."""
     advice = "Check ANTREAN_DOCUMENT_STORE, its rights and its credentials."
-    if url.startswith("file:") and (absent := _absent(Path(unquote(urlsplit(url).path)))):
+    if (folder := _local_store(url)) and (absent := _absent(folder)):
         return absent
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from antrean.config.documents import build_documents
 from antrean.config.settings import Settings
@@ -36,9 +37,13 @@ def build_store(
 async def durability_of(redis: Redis, settings: Settings) -> Durability:
     """`appendfsync always` answers after the sync; anything else has to be waited for. Raises RedisError.
 
-    So has a server that keeps no file: WAITAOF is refused there, so that nothing counts as written.
+    So has a server that keeps no file: WAITAOF is refused there, so that nothing counts as written. And one that does
+    not tell how it keeps its file, as many a managed one.
     """
-    config = await redis.config_get("append*")
+    try:
+        config = await redis.config_get("append*")
+    except ResponseError:
+        config = {}
     always = config.get("appendonly") == "yes" and config.get("appendfsync") == "always"
     timeout_ms = int(settings.redis_timeout_s * 1000 * 0.6)
     return Durability(waitaof=not always, replicas=settings.redis_replicas_min, timeout_ms=timeout_ms)

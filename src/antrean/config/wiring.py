@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -82,15 +83,20 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
     uploads = GroupCommit(store.scripts, "upload", durability)
 
     async def check_ready() -> list[str]:
-        found = fails(await check_durability(redis, replicas_min=settings.redis_replicas_min))
-        reasons = [f"{f.check}: {f.seen}" for f in found]
-        if not reasons:
-            try:
-                await follow_durability(store, redis, settings)
-                uploads.durability = store.durability
-                reasons += await say_sealing(vault, store.scripts)
-            except StoreUnavailable as error:
-                reasons.append(f"order store: {error}")
+        # At once: asked one after the other, a Redis that is half a second away would be too far to accept anything.
+        found, sealing = await asyncio.gather(
+            check_durability(redis, replicas_min=settings.redis_replicas_min), follow_and_say_sealing()
+        )
+        return [f"{f.check}: {f.seen}" for f in fails(found)] or sealing
+
+    async def follow_and_say_sealing() -> list[str]:
+        try:
+            _, reasons = await asyncio.gather(
+                follow_durability(store, redis, settings), say_sealing(vault, store.scripts)
+            )
+        except StoreUnavailable as error:
+            return [f"order store: {error}"]
+        uploads.durability = store.durability
         return reasons
 
     async def check_documents() -> list[str]:
@@ -120,7 +126,13 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
         check_documents=check_documents,
         throughput=breakers.throughput,
         trace=build_trace(settings, "gateway"),
-        closers=[pdf.aclose, breakers.provider.aclose, breakers.adapter.aclose, redis.aclose],
+        closers=[
+            documents.let_go,
+            pdf.aclose,
+            breakers.provider.aclose,
+            breakers.adapter.aclose,
+            redis.aclose,
+        ],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -71,13 +72,17 @@ async def backlog(request: web.Request) -> web.Response:
     """`GET /v1/ops/backlog`."""
     services = request.app[SERVICES]
     store = services.parts.store
-    outlook, pace = (await services.seen_now()).outlook, await services.pace()
+    outlook = (await services.seen_now()).outlook
+    pace, late, oldest_ms, by_office, kept = await asyncio.gather(
+        services.pace(),
+        services.misses(),
+        store.lanes.oldest_ms(),
+        store.lanes.by_office(),
+        services.promises.kept(),
+    )
     situation = outlook.situation
-    oldest_ms, by_office = await store.lanes.oldest_ms(), await store.lanes.by_office()
     language = exchange.language(request)
     holds = held(outlook)
-    late = await services.misses()
-    kept = await services.promises.kept()
     return exchange.json_response(
         {
             "by_state": {state.value: count for state, count in situation.by_state.items()},

@@ -158,8 +158,9 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
             raise no_key()
         order = await own_order(request)
         shown = await shown_order(request, order)
-    if shown is first:
-        shown = await shown_order(request, order)
+    if shown is first and not order.terminal:
+        # Read once more: while Redis can not be listened to, a change is told to nobody who waits.
+        shown = await shown_order(request, await own_order(request))
     return _with_etag(shown, known)
 
 

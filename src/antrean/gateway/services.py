@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -179,12 +180,18 @@ class Services:
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this sample answers nobody, and must not make somebody's answer an old one.
-        # Readiness is asked for as well, because that tells the others which key this gateway seals with.
-        seen, _ = await asyncio.gather(self._look(), self._ready.get())
+        # Readiness is asked for as well: a gateway without visitors, too, tells the others which key it seals with, and
+        # where it keeps documents.
+        seen, *_ = await asyncio.gather(self._look(), self._ready.get(), self._say_where_documents_are())
         situation = seen.outlook.situation
         pace = await self._pace_reader.read(situation.now_ms)
         limit = pace.throughput.limit
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
+
+    async def _say_where_documents_are(self) -> None:
+        # What is wrong with them is told by the readiness.
+        with contextlib.suppress(OSError, StoreUnavailable):
+            await self.parts.documents.claim()
 
     def store_is_away(self) -> None:
         """A request has just found the store away: the next look at readiness is a fresh one."""

@@ -47,6 +47,7 @@ _SEALED = b"pii"
 class Objects(Protocol):
     """The object store. Every method raises OSError where it can not be reached."""
 
+    async def require_ours(self) -> None: ...
     async def put(self, path: str, data: bytes) -> None: ...
     async def get(self, path: str) -> bytes | None: ...
     async def delete(self, path: str) -> None: ...
@@ -255,8 +256,12 @@ class Archive:
 
 
 async def kept(objects: Objects, path: str, data: bytes) -> bool:
-    """Write an object and read it back; whether it is what was written. Raises StoreUnavailable."""
+    """Write an object and read it back; whether it is what was written.
+
+    Raises StoreUnavailable, also where the store is not the one that others read: what is kept there leaves Redis.
+    """
     try:
+        await objects.require_ours()
         await objects.put(path, data)
         return await objects.get(path) == data
     except OSError as error:

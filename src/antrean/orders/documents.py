@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import secrets
@@ -12,11 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore, from_url
 
 from antrean.orders.model import StoreUnavailable
-from antrean.orders.store_mark import StoreMark
+from antrean.orders.store_mark import Mark, StoreMark
 
 #: A file in the folder holds the store's id, so that another folder is not taken for it.
 MARK_PATH = "store-id"
@@ -118,19 +119,37 @@ class DocumentStore:
     async def claim(self) -> None:
         """Make sure that the folder is the one in which documents were kept before.
 
-        A first folder, or one named by another URL, becomes ours from now on. Gateways call this, since they start
-        before anything is kept. Raises StoreUnavailable where Redis can not be asked.
+        A first folder, or one named by another URL, becomes ours from now on, unless a gateway at work keeps its
+        documents in the one before. Gateways call this, since they start before anything is kept, and say so again
+        while they are at work. Raises StoreUnavailable where Redis can not be asked.
         """
         if self._mark is None:
             return
         known, found = await self._mark.read(), await self._found_mark()
-        if known is not None and found != known.id and self._mark.url == known.url:
-            raise _another_store()
+        if known and found != known.id and (self._mark.url == known.url or await self._mark.held(known.id)):
+            raise _another_store(known, self._mark.url)
         if found is None:
-            found = known.id if known is not None else self._mark.new()
-            await self.put(MARK_PATH, found.encode())
+            found = await self._marked(self._mark.new())
         if known != (found, self._mark.url):
             await self._mark.write(found)
+        await self._mark.hold(found)
+
+    async def let_go(self) -> None:
+        """A gateway stops: another folder by another URL is a choice at once. Redis may be away."""
+        if self._mark is not None:
+            with contextlib.suppress(StoreUnavailable):
+                await self._mark.let_go()
+
+    async def _marked(self, mark: str) -> str:
+        """The id that lies in the folder from now on: of those who begin in it at once the first says which."""
+        try:
+            await obstore.put_async(self._store, MARK_PATH, mark.encode(), mode="create")
+        except AlreadyExistsError:
+            mark = await self._found_mark() or mark
+        except (BaseError, OSError) as error:
+            raise DocumentStoreUnavailable(f"its id was not kept: {type(error).__name__}") from error
+        await self.put(MARK_PATH, mark.encode())  # as durably as all that is in it
+        return mark
 
     async def _found_mark(self) -> str | None:
         try:
@@ -141,8 +160,9 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"its id was not read: {type(error).__name__}") from error
 
-    async def _require_ours(self) -> None:
-        """Raises DocumentStoreUnavailable where this is not our store: what is missing here may be in ours."""
+    async def require_ours(self) -> None:
+        """Raises DocumentStoreUnavailable where this is not our store: what is missing here may be in ours, and others
+        look in ours for what is put here."""
         if self._mark is None:
             return
         try:
@@ -150,7 +170,7 @@ class DocumentStore:
         except StoreUnavailable as error:
             raise DocumentStoreUnavailable("whether it is ours can not be told just now") from error
         if known is not None and await self._found_mark() != known.id:
-            raise _another_store()
+            raise _another_store(known, self._mark.url)
 
     async def put(self, path: str, data: bytes) -> None:
         """Keep an object by its path."""
@@ -168,7 +188,7 @@ class DocumentStore:
             found = await obstore.get_async(self._store, path)
             return bytes(await found.bytes_async())
         except FileNotFoundError:
-            await self._require_ours()
+            await self.require_ours()
             return None
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not read: {type(error).__name__}") from error
@@ -182,7 +202,7 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a folder was not listed: {type(error).__name__}") from error
         if not found:
-            await self._require_ours()
+            await self.require_ours()
         return found
 
     async def folders(self, prefix: str) -> list[str]:
@@ -195,7 +215,7 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a folder was not listed: {type(error).__name__}") from error
         if not found:
-            await self._require_ours()
+            await self.require_ours()
         return found
 
     async def delete(self, path: str) -> None:
@@ -215,7 +235,12 @@ class DocumentStore:
         self._folders.setdefault(file.parent, _Folder(file.parent, folder)).sync()
 
 
-def _another_store() -> DocumentStoreUnavailable:
+def _another_store(known: Mark, url: str) -> DocumentStoreUnavailable:
+    if known.url != url:
+        return DocumentStoreUnavailable(
+            f"documents are kept in {known.url}, and this process has {url}: set ANTREAN_DOCUMENT_STORE to one "
+            "that all gateways and workers share"
+        )
     return DocumentStoreUnavailable(
         f"the folder is not the one that documents were kept in ({MARK_PATH} is not in it, or another's): is its disk "
         "mounted? To go on with an empty one, name another folder in ANTREAN_DOCUMENT_STORE"

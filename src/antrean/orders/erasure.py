@@ -35,6 +35,7 @@ _UNFIT = re.compile(r"[|\r\n]")
 class Documents(PictureFiles, Protocol):
     """The document store, as far as erasing needs it; what is gone already is no error. Raises OSError."""
 
+    async def require_ours(self) -> None: ...
     async def delete_upload(self, document_id: str) -> None: ...
     async def delete_stamped(self, order_id: str) -> None: ...
 
@@ -95,6 +96,8 @@ class Eraser:
         await asked(self._redis.zrem(keys.ERASE, order_id))
 
     async def _delete_documents(self, order: Order) -> None:
+        # In another folder nothing is found, and all would stay where it is.
+        await self._documents.require_ours()
         if order.document_id is not None:
             _, unused = await asked(self._store.scripts.run("let_go", order.id, order.document_id))
             if unused:
@@ -109,6 +112,7 @@ class Eraser:
     async def _forget_upload(self, document_id: str) -> None:
         # Its record expired unless an order took it; then that order's erasure sees to it.
         if not await asked(self._redis.exists(keys.DOCUMENT + document_id)):
+            await self._documents.require_ours()
             await self._documents.delete_upload(document_id)
         await asked(self._redis.zrem(keys.UPLOADS, document_id))
 

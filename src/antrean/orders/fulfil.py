@@ -431,7 +431,7 @@ class Fulfiller:
         return await self._release(turn, error.message if error.tried else "", wait_s)
 
     async def _store_trouble(self, turn: Turn, error: OSError) -> Outcome:
-        log.error("document store", error=type(error).__name__)
+        log.error("document store", why=str(error))
         turn.forgive()  # it is our fault, not the order's
         called = turn.meter.calls > turn.order.calls
         wait_s = (STAMPED_WAIT_S if called else STORE_WAIT_S) * self._rng.uniform(0.5, 1.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from antrean.orders import eta
@@ -29,6 +30,10 @@ class PaceReader:
 
     async def read(self, now_ms: int) -> Pace:
         """The pace at `now_ms` by the server's clock. Raises StoreUnavailable."""
-        completed = await self._store.completions(now_ms, eta.SPANS)
-        throughput, course = await asked(self._throughput()), await self._course.read(now_ms)
-        return Pace(now_ms, tuple(completed), throughput, course, eta.learnt(await self._promises.ratios()))
+        completed, throughput, course, ratios = await asyncio.gather(
+            self._store.completions(now_ms, eta.SPANS),
+            asked(self._throughput()),
+            self._course.read(now_ms),
+            self._promises.ratios(),
+        )
+        return Pace(now_ms, tuple(completed), throughput, course, eta.learnt(ratios))
