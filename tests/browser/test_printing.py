@@ -1,9 +1,12 @@
-"""The ticket on paper: one of them however often it is asked for, and whatever the line does."""
+"""The ticket on paper: one of them however often it is asked for, whatever the line does, and on one sheet."""
 
 from __future__ import annotations
 
 import asyncio
+import io
+from typing import Any
 
+import pikepdf
 import pytest
 from playwright.async_api import Page, Route, expect
 
@@ -64,3 +67,30 @@ async def test_a_ticket_is_printed_though_its_picture_never_comes(desk: Desk) ->
     await desk.context.route("**/qr", lambda route: None)
     await page.keyboard.press("F8")
     assert await printed(desk, page, 1) == ["ticket"]
+
+
+@pytest.mark.parametrize("language", ["id", "en"])
+async def test_the_longest_words_leave_a_ticket_on_one_piece_of_the_roll(desk: Desk, language: str) -> None:
+    await desk.prefer(language)
+    order = await desk.submit()
+    order["office"] = "KANTOR-POS-BESAR-01"
+    order["ticket"]["url"] = f"https://antrean-meterai.posindonesia.co.id{order['ticket']['url']}"
+    holds = ("upstream_unavailable", "quota_exhausted", "paused", "balance_unexplained")
+    changes: list[dict[str, Any]] = [
+        {"state": "queued", "holding": {"reason": reason, "since": "2024-09-04T03:20:00Z"}}
+        for reason in holds
+    ]
+    changes += [{"state": state, "holding": None} for state in ("unknown", "attention", "rejected")]
+    page = await desk.counter()
+    for change in changes:
+        await page.evaluate(
+            """async (order) => {
+                window.print = () => {};
+                const source = document.querySelector('script[type=module]').src;
+                const { printTicket } = await import(source.replace('console.js', 'printing.js'));
+                await printTicket(order);
+            }""",
+            order | change,
+        )
+        with pikepdf.open(io.BytesIO(await page.pdf(prefer_css_page_size=True))) as pdf:
+            assert len(pdf.pages) == 1, change
