@@ -298,6 +298,8 @@ export default {
   "confirm.no": "No",
   "ops.title": "The queue of all offices",
   "ops.well": "All is running: nothing is held.",
+  "forced.closed": "{name} is forced to run until {until}: failing calls do not stop it.",
+  "forced.open": "{name} is forced open until {until}, however the server is.",
   "hold.orders": "{n} orders wait because of it.",
   "hold.orders.one": "1 order waits because of it.",
   "hold.why": "Reason: {detail} ({actor}).",

@@ -287,6 +287,8 @@ export default {
   "confirm.no": "Tidak",
   "ops.title": "Antrean semua kantor",
   "ops.well": "Semua berjalan: tidak ada yang ditahan.",
+  "forced.closed": "{name} dipaksa berjalan sampai {until}: panggilan yang gagal tidak menghentikannya.",
+  "forced.open": "{name} dipaksa terputus sampai {until}, bagaimanapun keadaan servernya.",
   "hold.orders": "{n} pesanan menunggu karenanya.",
   "hold.why": "Alasan: {detail} ({actor}).",
   "hold.explained": "Selisih sudah jelas",

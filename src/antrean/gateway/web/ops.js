@@ -76,6 +76,7 @@ class Dashboard {
       const [{ breakers }, backlog, attention] = await Promise.all(["breaker", "backlog", "attention"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.update(breakers);
       this.attention.update(attention);
+      this.#situation(backlog.holds, breakers);
       this.#backlog(backlog);
       this.#line(true);
     } catch (error) {
@@ -112,19 +113,25 @@ class Dashboard {
     at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
   }
 
+  /** What keeps the queue back, and what is as it is by force: a breaker forced to run lets calls fail and holds nothing. */
+  #situation(holds, breakers) {
+    this.paused = holds.some((hold) => hold.reason === "paused");
+    setText(this.pause, t(this.paused ? "pause.off" : "pause.on"));
+    const forced = Object.entries(breakers).filter(([, breaker]) => breaker.override).map(([name, { override }]) => t(`forced.${override.state}`, { name: t(`breaker.name.${name}`), until: moment(override.expires_at) }));
+    const mark = JSON.stringify([holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
+    if (mark === this.situationMark) return;
+    this.situationMark = mark;
+    const notices = [...holds.map((hold) => this.#hold(hold)), ...forced.map((words) => h("div.notice.held", {}, icon("warn"), h("p", {}, h("b", {}, words))))];
+    this.situation.replaceChildren(...(notices.length ? notices : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
+  }
+
+  #hold(hold) {
+    return h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: evidenceWords(hold.detail), actor: evidenceWords(hold.actor) })}` : ""),
+      hold.reason === "balance_unexplained" ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained")) : null);
+  }
+
   #backlog(backlog) {
     const holds = backlog.holds;
-    const paused = holds.find((hold) => hold.reason === "paused");
-    this.paused = paused !== undefined;
-    setText(this.pause, t(paused ? "pause.off" : "pause.on"));
-    const mark = JSON.stringify(holds.map((hold) => [hold.reason, hold.since, hold.orders]));
-    if (mark !== this.holdMark) {
-      this.holdMark = mark;
-      this.situation.replaceChildren(...(holds.length
-        ? holds.map((hold) => h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${hold.reason}`, { since: moment(hold.since) })), " ", many("hold.orders", hold.orders), hold.detail ? ` ${t("hold.why", { detail: evidenceWords(hold.detail), actor: evidenceWords(hold.actor) })}` : ""),
-          hold.reason === "balance_unexplained" ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained")) : null))
-        : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
-    }
     const f = this.figures;
     const pace = backlog.completed_per_minute;
     f.open.set(count(backlog.open), backlog.held ? t("figure.held", { n: count(backlog.held) }) : "");
