@@ -82,3 +82,17 @@ async def test_the_morning_after_an_outage_all_that_is_not_done_can_be_seen_and_
     await expect(summary).to_have_text("120 pesanan · 120 belum selesai")
     await desk.outage(False)
     await expect(summary).to_have_text("120 pesanan · 0 belum selesai", timeout=60_000)
+
+
+async def test_what_is_not_done_is_seen_however_much_was_done_since(desk: Desk) -> None:
+    await desk.outage(True)
+    waits = await desk.submit()
+    rows = [desk.purchase(f"SK-{n}") | {"idempotency_key": f"later-{n}"} for n in range(100)]
+    authorization = {"Authorization": f"Bearer {desk.key}"}
+    answer = await desk.stack.http.post("/v1/batches", json={"orders": rows}, headers=authorization)
+    for row in answer.json()["results"]:
+        await desk.stack.http.post(f"/v1/orders/{row['order']['id']}/cancel", headers=authorization)
+    page = await desk.counter()
+    await expect(page.locator(f"tr[data-order='{waits['id']}']")).to_be_visible()
+    await expect(page.locator(".list header [role=status]")).to_have_text("101+ pesanan · 1 belum selesai")
+    await desk.outage(False)
