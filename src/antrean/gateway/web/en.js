@@ -30,6 +30,7 @@ export default {
   "login.enter": "Sign in",
   "login.leave": "Sign out",
   "login.wrong": "This key is not known, was revoked, or has expired.",
+  "login.unkept": "This browser keeps nothing, so nobody can sign in. Allow cookies and site data for this page, then try again.",
   "login.again": "The session ended, please sign in again",
   "login.again.hint": "What you typed is still there. Sign in with the key of office {office}.",
   "line.off": "Not connected",

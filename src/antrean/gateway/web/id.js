@@ -30,6 +30,7 @@ export default {
   "login.enter": "Masuk",
   "login.leave": "Keluar",
   "login.wrong": "Kunci ini tidak dikenal, sudah dicabut, atau sudah habis masa berlakunya.",
+  "login.unkept": "Peramban ini tidak menyimpan apa pun, jadi tidak bisa masuk. Izinkan cookie dan data situs untuk halaman ini, lalu coba lagi.",
   "login.again": "Sesi berakhir, silakan masuk lagi",
   "login.again.hint": "Yang sudah diketik tetap ada. Masuklah dengan kunci kantor {office}.",
   "line.off": "Sambungan terputus",
