@@ -96,3 +96,22 @@ async def test_what_is_not_done_is_seen_however_much_was_done_since(desk: Desk) 
     await expect(page.locator(f"tr[data-order='{waits['id']}']")).to_be_visible()
     await expect(page.locator(".list header [role=status]")).to_have_text("101+ pesanan · 1 belum selesai")
     await desk.outage(False)
+
+
+async def test_a_page_left_open_over_night_dates_the_next_paper_with_the_new_day(desk: Desk) -> None:
+    desk.expected = "ERR_INTERNET_DISCONNECTED"
+    page = await desk.counter()
+    date, name = page.locator("#document-date"), page.locator("#taxpayer-name")
+    # No answer comes that would tell the page what day it is elsewhere.
+    await desk.context.set_offline(True)
+    for days, begun, written in ((1, "", ""), (2, "Siti", ""), (3, "", "4/9/2024")):
+        before = await date.input_value()
+        await name.fill(begun)
+        if written:
+            await date.fill(written)
+        day = datetime.now(UTC) + timedelta(days=days)
+        await desk.context.clock.set_system_time(day)
+        await page.locator("#document-number").focus()
+        await name.focus()
+        today = f"{day.astimezone(ZoneInfo('Asia/Jakarta')):%d/%m/%Y}"
+        await expect(date).to_have_value(written or (before if begun else today))
