@@ -63,6 +63,20 @@ async def test_a_breaker_that_is_forced_to_run_is_not_said_to_run_well(desk: Des
     await expect(situation).to_contain_text("Semua berjalan")
 
 
+async def test_all_that_wait_for_a_person_are_counted_also_those_that_are_not_listed(desk: Desk) -> None:
+    order = await desk.submit() | {"state": "attention", "decisions": ["auto"]}
+
+    async def many(route: Route) -> None:
+        backlog = await (await route.fetch()).json()
+        await route.fulfill(json=backlog | {"by_state": {"attention": 812}})
+
+    await desk.context.route("**/v1/ops/attention", lambda route: route.fulfill(json={"orders": [order]}))
+    await desk.context.route("**/v1/ops/backlog", many)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".case")
+    await expect(page.locator("#attention-title")).to_contain_text("812 pesanan")
+
+
 async def test_figures_that_are_no_longer_asked_for_are_said_to_be_old(desk: Desk) -> None:
     await desk.sign_in("ops")
     page = await desk.context.new_page()

@@ -75,7 +75,7 @@ class Dashboard {
     try {
       const [{ breakers }, backlog, attention] = await Promise.all(["breaker", "backlog", "attention"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.update(breakers);
-      this.attention.update(attention);
+      this.attention.update(attention, backlog.by_state.attention ?? 0);
       this.#situation(backlog.holds, breakers);
       this.#backlog(backlog);
       this.#line(true);
