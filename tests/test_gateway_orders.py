@@ -219,7 +219,13 @@ async def test_a_list_finds_by_state_and_by_reference(gateway: Gateway) -> None:
         await gateway.order(body=purchase(reference=f"ref-{number % 2}"))
     last = await gateway.order()
     await gateway.call("POST", f"/v1/orders/{last['id']}/cancel")
-    for query, count in (("state=cancelled", 1), ("reference=ref-0", 3), ("state=queued&reference=ref-1", 2)):
+    for query, count in (
+        ("state=cancelled", 1),
+        ("state=open", 5),
+        ("reference=ref-0", 3),
+        ("state=queued&reference=ref-1", 2),
+        ("state=open&reference=ref-1", 2),
+    ):
         page = await (await gateway.call("GET", f"/v1/orders?{query}")).json()
         assert (len(page["orders"]), page["next_cursor"]) == (count, None)
     for query in ("state=none", "limit=0", "limit=501", "limit=x", "cursor=-1", "cursor=1e3"):

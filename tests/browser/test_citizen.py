@@ -173,3 +173,16 @@ async def test_an_unknown_ticket_is_a_page_that_says_so(desk: Desk) -> None:
     assert answer.status == 404
     await expect(page.locator("h1")).to_have_text("Tiket ini tidak dikenal")
     assert desk.api_calls() == []
+
+
+@pytest.mark.parametrize(("path", "script"), [("ticket", "ticket.js"), ("/", "words.js"), ("/ops", "ops.js")])
+async def test_a_page_whose_script_does_not_run_says_what_to_do(desk: Desk, path: str, script: str) -> None:
+    desk.expected = "Failed to load"
+    path = (await desk.submit())["ticket"]["url"] if path == "ticket" else path
+    whole = await desk.open(path, "[data-switch=theme]")
+    await expect(whole.locator(".late")).to_have_count(0)
+    # As an old browser, or a line that falls away between the page and its script.
+    await desk.context.route(f"**/static/*/{script}", lambda route: route.abort())
+    page = await desk.open(path)
+    await expect(page.locator(".late")).to_contain_text(re.compile("muat ulang", re.IGNORECASE))
+    await expect(page.locator(".late")).to_be_visible()

@@ -82,3 +82,36 @@ async def test_the_morning_after_an_outage_all_that_is_not_done_can_be_seen_and_
     await expect(summary).to_have_text("120 pesanan · 120 belum selesai")
     await desk.outage(False)
     await expect(summary).to_have_text("120 pesanan · 0 belum selesai", timeout=60_000)
+
+
+async def test_what_is_not_done_is_seen_however_much_was_done_since(desk: Desk) -> None:
+    await desk.outage(True)
+    waits = await desk.submit()
+    rows = [desk.purchase(f"SK-{n}") | {"idempotency_key": f"later-{n}"} for n in range(100)]
+    authorization = {"Authorization": f"Bearer {desk.key}"}
+    answer = await desk.stack.http.post("/v1/batches", json={"orders": rows}, headers=authorization)
+    for row in answer.json()["results"]:
+        await desk.stack.http.post(f"/v1/orders/{row['order']['id']}/cancel", headers=authorization)
+    page = await desk.counter()
+    await expect(page.locator(f"tr[data-order='{waits['id']}']")).to_be_visible()
+    await expect(page.locator(".list header [role=status]")).to_have_text("101+ pesanan · 1 belum selesai")
+    await desk.outage(False)
+
+
+async def test_a_page_left_open_over_night_dates_the_next_paper_with_the_new_day(desk: Desk) -> None:
+    desk.expected = "ERR_INTERNET_DISCONNECTED"
+    page = await desk.counter()
+    date, name = page.locator("#document-date"), page.locator("#taxpayer-name")
+    # No answer comes that would tell the page what day it is elsewhere.
+    await desk.context.set_offline(True)
+    for days, begun, written in ((1, "", ""), (2, "Siti", ""), (3, "", "4/9/2024")):
+        before = await date.input_value()
+        await name.fill(begun)
+        if written:
+            await date.fill(written)
+        day = datetime.now(UTC) + timedelta(days=days)
+        await desk.context.clock.set_system_time(day)
+        await page.locator("#document-number").focus()
+        await name.focus()
+        today = f"{day.astimezone(ZoneInfo('Asia/Jakarta')):%d/%m/%Y}"
+        await expect(date).to_have_value(written or (before if begun else today))

@@ -190,3 +190,14 @@ async def test_an_open_order_is_shown_printed_and_offered_as_it_stands_now(desk:
     await desk.stack.until(lambda: page.evaluate("window.printed === true"))
     await expect(page.locator(".print")).to_contain_text("dibatalkan di loket")
     await desk.outage(False)
+
+
+async def test_who_signs_in_where_nothing_is_kept_reads_why_it_does_not_work(desk: Desk) -> None:
+    await desk.context.add_init_script(
+        "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+    )
+    page = await desk.open("/", "#key")
+    await page.fill("#key", desk.key)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("Izinkan cookie dan data situs")
+    await expect(page.locator(".field.wrong")).to_be_visible()

@@ -52,3 +52,11 @@ async def test_what_is_not_loaded_is_searched_for_among_all_orders(desk: Desk) -
     assert asked[1:] == [{"text": "SK-77", "cursor": cursor, "limit": 50} for cursor in (None, "c")]
     await search.fill("")
     await expect(page.locator(".list header")).to_contain_text("2 pesanan")
+
+
+async def test_a_long_number_leaves_the_state_and_the_buttons_in_sight(desk: Desk) -> None:
+    document = {"type_code": "4b", "number": "N" * 64, "date": "2024-09-04", "filename": "a.pdf"}
+    await desk.submit(document=document)
+    page = await desk.counter()
+    for part in (".state", "[data-action=print]"):
+        await expect(page.locator(f"tr[data-order] {part}")).to_be_in_viewport(ratio=1)

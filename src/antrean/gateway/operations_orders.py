@@ -17,7 +17,7 @@ from antrean.gateway.operations import (
     header,
     query,
 )
-from antrean.gateway.routes_orders import LIST_DEFAULT, LIST_MAX, REFERENCE_CHARS_MAX, WAIT_MAX_S
+from antrean.gateway.routes_orders import LIST_DEFAULT, LIST_MAX, OPEN, REFERENCE_CHARS_MAX, WAIT_MAX_S
 from antrean.orders.states import State
 
 ORDERS, DOCUMENTS, TICKETS = "Orders", "Documents", "Tickets"
@@ -110,7 +110,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: (JSON, answers.OrderPage)},
         about="A counter's key sees its own office. A page may be short and still have a cursor.",
         params=(
-            query("state", "Only orders in this state.", enum=[*State, ""]),
+            query(
+                "state", f"Only orders in this state; `{OPEN}`: not at their end.", enum=[*State, OPEN, ""]
+            ),
             query("office", "Only this office's orders.", type="string"),
             query("reference", "Only this reference.", type="string", maxLength=REFERENCE_CHARS_MAX),
             query("cursor", "`next_cursor` of the page before.", type="string", pattern="^[0-9]{0,15}$"),

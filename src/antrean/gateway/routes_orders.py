@@ -35,6 +35,8 @@ _levels = logging.getLogger(__name__)
 
 WAIT_MAX_S = 60
 LIST_MAX, LIST_DEFAULT = 500, 50
+#: In a list's `state`: any in which an order is not at its end.
+OPEN = "open"
 #: Orders that are rendered before others have a turn of the loop.
 RENDER_PART = 25
 REFERENCE_CHARS_MAX = 128
@@ -192,8 +194,9 @@ async def list_orders(request: web.Request) -> web.Response:
     if cursor is not None and not _CURSOR.fullmatch(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     state = request.query.get("state") or None
-    if state is not None and state not in set(State):
-        raise invalid("state", "enum", f"must be one of {', '.join(State)}")
+    is_open = state == OPEN
+    if state is not None and not is_open and state not in set(State):
+        raise invalid("state", "enum", f"must be one of {', '.join(State)}, {OPEN}")
     office = request.query.get("office") or None
     if principal.role is not Role.OPS:
         if office is not None and office != principal.office:
@@ -202,7 +205,7 @@ async def list_orders(request: web.Request) -> web.Response:
     reference = request.query.get("reference") or None
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
-    wanted = listing.Filter(office, State(state) if state else None, reference)
+    wanted = listing.Filter(office, State(state) if state and not is_open else None, reference, is_open)
     return await _page(request, wanted, cursor, limit)
 
 

@@ -12,7 +12,7 @@ from antrean.orders.archive import Archive
 from antrean.orders.asking import asked
 from antrean.orders.model import Order
 from antrean.orders.record import whole
-from antrean.orders.states import State
+from antrean.orders.states import TERMINAL, State
 
 #: Orders looked at in one round trip, and at most in one call: a filter that few orders fit ends with a cursor.
 CHUNK = 500
@@ -40,13 +40,15 @@ class Filter:
     office: str | None = None
     state: State | None = None
     reference: str | None = None
+    #: Only those that are not at their end. None of them is archived.
+    is_open: bool = False
     #: Asked of the whole order, where the rest fits.
     test: Callable[[Order], bool] | None = None
 
     @property
     def looks_far(self) -> bool:
         """Whether many more orders may be looked at than are found."""
-        return self.state is not None or self.reference is not None or self.test is not None
+        return self.state is not None or self.reference is not None or self.is_open or self.test is not None
 
     def fits(self, order: Order) -> bool:
         """Whether an order is one of these."""
@@ -54,6 +56,7 @@ class Filter:
             self.office in (None, order.office)
             and self.state in (None, order.state)
             and self.reference in (None, order.reference)
+            and not (self.is_open and order.state in TERMINAL)
             and (self.test is None or self.test(order))
         )
 
@@ -73,7 +76,7 @@ async def page(
     rows, following = await _hot(redis, wanted, cursor, limit)
     floor = following if following is not None else 0
     top = int(await asked(redis.get(keys.ARCHIVED)) or 0)
-    if archive is None or top <= floor:
+    if archive is None or top <= floor or wanted.is_open:
         return Page(tuple(order for _, order in rows), following)
     old, looked_to = await _archived(archive, wanted, cursor, floor, limit)
     # Where an order is in both places, Redis' record counts.
@@ -139,6 +142,7 @@ async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) ->
         for row, (state, reference) in zip(rows, answers, strict=True)
         if state is not None
         and (wanted.state is None or state.decode() == wanted.state)
+        and not (wanted.is_open and state.decode() in TERMINAL)
         and (wanted.reference is None or (reference or b"").decode() == wanted.reference)
     ]
 

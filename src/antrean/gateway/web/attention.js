@@ -21,9 +21,10 @@ export class Attention {
     this.element = h("section.card.attention", { "aria-labelledby": "attention-title", hidden: true }, h("header", {}, icon("person"), this.title), this.list);
   }
 
-  update({ orders }) {
+  /** `all`: how many they are, of whom the longest waiting come. */
+  update({ orders }, all) {
     this.element.hidden = orders.length === 0;
-    setText(this.title, many("attention.title", orders.length));
+    setText(this.title, many("attention.title", Math.max(all, orders.length)));
     const drawing = JSON.stringify(orders.map((order) => [order.id, order.version]));
     if (drawing === this.#drawn) return;
     this.#drawn = drawing;

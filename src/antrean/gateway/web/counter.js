@@ -27,6 +27,7 @@ export class Counter {
   #twice;
   #sending = Promise.resolve(); // One order after the other, in the order of their Enter.
   #sentAt = 0;
+  #day = ""; // The day that the form was dated with by itself.
   #keepTimer = 0;
   #uploadTimer = 0;
 
@@ -74,6 +75,7 @@ export class Counter {
     this.form = h("form", { novalidate: true, autocomplete: "off", "aria-labelledby": "form-title", on: {
       submit: (event) => { event.preventDefault(); this.submit(); },
       input: () => this.#keep(),
+      focusin: () => this.#date(),
       keydown: (event) => this.#enter(event),
     } },
       this.aside.element, this.unkept, this.message,
@@ -245,7 +247,7 @@ export class Counter {
 
   #reset() {
     for (const path of this.#fields.paths) if (!STAY.includes(path)) this.#fields.set(path, "");
-    if (this.#fields.get("document.date").trim() === "") this.#fields.set("document.date", rules.shownDate(rules.localToday()));
+    if (this.#fields.get("document.date").trim() === "") this.#fields.set("document.date", this.#day);
     if (this.#fields.get("document.type_code").trim() === "") this.#fields.set("document.type_code", kept.get("type") ?? "4b");
     this.#paper = null;
     this.#key = db.randomKey();
@@ -253,6 +255,17 @@ export class Counter {
     this.placing.blank("");
     this.more.open = false;
     this.message.replaceChildren();
+    this.#date();
+  }
+
+  /** A page left open over night must not date the next day's papers with the day before; what a clerk wrote stays. */
+  #date() {
+    const today = rules.shownDate(rules.localToday());
+    if (today === this.#day || !this.#isFresh()) return;
+    const input = this.#fields.input("document.date");
+    if (input.value.trim() === this.#day) this.#fields.set("document.date", today);
+    if (input === document.activeElement) input.select(); // What is typed there replaces it.
+    this.#day = today;
   }
 
   clear() {

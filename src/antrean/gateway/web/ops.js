@@ -81,7 +81,8 @@ class Dashboard {
     try {
       const [{ breakers }, backlog, attention] = await Promise.all(["breaker", "backlog", "attention"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.update(breakers);
-      this.attention.update(attention);
+      this.attention.update(attention, backlog.by_state.attention ?? 0);
+      this.#situation(backlog.holds, breakers);
       this.#backlog(backlog);
       this.#line(true);
     } catch (error) {
@@ -118,18 +119,27 @@ class Dashboard {
     at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
   }
 
+  /** What keeps the queue back, and what is as it is by force: a breaker forced to run lets calls fail and holds nothing. */
+  #situation(holds, breakers) {
+    this.paused = holds.some((hold) => hold.reason === "paused");
+    setText(this.pause, t(this.paused ? "pause.off" : "pause.on"));
+    const forced = Object.entries(breakers)
+      .filter(([, breaker]) => breaker.override)
+      .map(([name, { override }]) =>
+        t(`forced.${override.state}`, { name: t(`breaker.name.${name}`), until: moment(override.expires_at) }));
+    const mark = JSON.stringify([holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
+    if (mark === this.situationMark) return;
+    this.situationMark = mark;
+    const notice = (kind, sign, words) => h(`div.notice.${kind}`, {}, icon(sign), h("p", {}, h("b", {}, words)));
+    const notices = [
+      ...holds.map((hold) => this.#hold(hold)),
+      ...forced.map((words) => notice("held", "warn", words)),
+    ];
+    this.situation.replaceChildren(...(notices.length ? notices : [notice("good", "done", t("ops.well"))]));
+  }
+
   #backlog(backlog) {
     const holds = backlog.holds;
-    const paused = holds.find((hold) => hold.reason === "paused");
-    this.paused = paused !== undefined;
-    setText(this.pause, t(paused ? "pause.off" : "pause.on"));
-    const mark = JSON.stringify(holds.map((hold) => [hold.reason, hold.since, hold.orders]));
-    if (mark !== this.holdMark) {
-      this.holdMark = mark;
-      this.situation.replaceChildren(...(holds.length
-        ? holds.map((hold) => this.#hold(hold))
-        : [h("div.notice.good", {}, icon("done"), h("p", {}, h("b", {}, t("ops.well"))))]));
-    }
     const f = this.figures;
     const pace = backlog.completed_per_minute;
     f.open.set(count(backlog.open), backlog.held ? t("figure.held", { n: count(backlog.held) }) : "");

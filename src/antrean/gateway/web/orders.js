@@ -9,6 +9,8 @@ import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
 const SHOWN = 100, FOUND = 50;
+/** How often those of before, that lie beyond the list and are not done, are looked for among all orders. */
+const OLDER_MS = 60_000;
 
 export class OrderList {
   #outbox;
@@ -21,6 +23,8 @@ export class OrderList {
   #asking = false;
   #again = false;
   #left = false; // More of them are on the server.
+  #older = []; // Not done, and older than what is loaded.
+  #olderAt = -OLDER_MS;
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
 
@@ -105,7 +109,10 @@ export class OrderList {
         found.push(...page.orders);
         cursor = page.next_cursor;
       } while (cursor && found.length < this.#limit && isOfToday(found.at(-1)));
-      this.#orders = found.filter(isOfToday);
+      if (cursor === null) this.#older = [];
+      else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
+      const loaded = new Set(found.map((order) => order.id));
+      this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
       this.#left = cursor !== null && isOfToday(found.at(-1));
       this.#knownAt = now();
       this.#draw();
@@ -121,6 +128,12 @@ export class OrderList {
     }
     clearTimeout(this.#timer);
     if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), pause);
+  }
+
+  /** One that has waited for a person for days must not fall off the list behind all that was done since. */
+  async #askOlder() {
+    this.#olderAt = performance.now();
+    this.#older = (await call("GET", `/v1/orders?state=open&limit=${SHOWN}`)).orders;
   }
 
   /** A list that does not move must not look like one that does. */

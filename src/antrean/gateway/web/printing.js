@@ -6,6 +6,9 @@ import { date, language, moment, rupiah, t, time } from "./words.js";
 /** What a citizen is told stands in one place: paper and receipt say it in the ticket page's words. */
 const few = (language === "en" ? await import("./few-en.js") : await import("./few-id.js")).default;
 
+/** Longest wait for the ticket's QR picture. */
+const PICTURE_MS = 3000;
+
 export const papers = ["receipt", "sheet"];
 export const paper = () => (papers.includes(kept.get("paper")) ? kept.get("paper") : "receipt");
 export const choosePaper = (name) => kept.set("paper", name);
@@ -22,8 +25,22 @@ export function honestWords(order) {
   return [few.working, ""];
 }
 
-/** Lay the ticket out and open the printer's dialog. */
+let printing = false;
+
+/** Lay the ticket out and open the printer's dialog. Asked twice, as by a double click, it is one ticket: a second dialog
+ * would find the ticket gone and print the page, with all the names on it. */
 export async function printTicket(order) {
+  if (printing) return;
+  printing = true;
+  try {
+    await layOut(order);
+    window.print();
+  } finally {
+    printing = false;
+  }
+}
+
+async function layOut(order) {
   document.querySelector(".print")?.remove();
   const url = new URL(order.ticket.url, location.href).href;
   const qr = h("img.qr", { src: `/v1/tickets/${order.ticket.token}/qr`, alt: url });
@@ -46,6 +63,6 @@ export async function printTicket(order) {
     sheet.remove();
     delete document.body.dataset.print;
   }, { once: true });
-  await qr.decode().catch(() => {}); // Without the picture the address is still there to be typed.
-  window.print();
+  // Without the picture the address is still there to be typed: a line that hangs does not keep the ticket.
+  await Promise.race([qr.decode().catch(() => {}), new Promise((resolve) => setTimeout(resolve, PICTURE_MS))]);
 }

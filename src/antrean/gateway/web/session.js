@@ -60,6 +60,10 @@ export function signInForm(done, { title, hint }) {
   const field = h("div.field", {}, h("label", { for: "key" }, t("login.key")), input, h("p.hint", { id: "key-hint" }, hint), error);
   const button = h("button.primary", { type: "submit" }, t("login.enter"));
   let busy = false;
+  const say = (words) => {
+    error.textContent = words;
+    input.select();
+  };
   const form = h("form", {
     on: {
       async submit(event) {
@@ -74,10 +78,10 @@ export function signInForm(done, { title, hint }) {
         try {
           const session = await signIn(key);
           input.value = "";
+          if (current() === null) return say(t("login.unkept"));
           done(session);
         } catch (failure) {
-          error.textContent = !(failure instanceof Problem) ? t("problem.unreachable") : failure.status === 401 ? t("login.wrong") : failure.words;
-          input.select();
+          say(!(failure instanceof Problem) ? t("problem.unreachable") : failure.status === 401 ? t("login.wrong") : failure.words);
         } finally {
           busy = false;
           field.classList.toggle("wrong", error.textContent !== "");

@@ -125,6 +125,7 @@ function offerSharing() {
   });
 }
 
+$("#still").remove(); // From here on it keeps itself up to date.
 $("#tools").append(languageSwitch(), themeSwitch());
 document.addEventListener("visibilitychange", askNow);
 addEventListener("online", askNow);
