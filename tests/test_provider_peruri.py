@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, SerialPage, SerialRecord
+from antrean.provider.translate import NoPicture
 from provider_support import (
     NAME,
     NIK,
@@ -218,6 +219,18 @@ async def test_an_answer_without_a_picture_is_told_from_no_answer(
     redis: Redis, upstream: ScriptedUpstream, body: str, error: type[Exception]
 ) -> None:
     upstream.on("GET", "/snqr/qrimage", httpx.Response(200, text=body))
+    with pytest.raises(error):
+        await scripted_adapter(redis, upstream).qr_image(SN, CallMeter())
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [('{"status":404,"error":"Not Found"}', NoPicture), ("not found", NoPicture), ("<html>404", Unavailable)],
+)
+async def test_a_no_without_a_code_is_of_that_sn_unless_a_page_says_it(
+    redis: Redis, upstream: ScriptedUpstream, body: str, error: type[Exception]
+) -> None:
+    upstream.on("GET", "/snqr/qrimage", httpx.Response(404, text=body))
     with pytest.raises(error):
         await scripted_adapter(redis, upstream).qr_image(SN, CallMeter())
 

@@ -34,7 +34,7 @@ from antrean.provider.protocol import (
     StampRequest,
 )
 from antrean.provider.resilience import ResilientProvider
-from antrean.provider.translate import LoginFailed
+from antrean.provider.translate import LoginFailed, NoPicture
 from antrean.workers.prober import Prober
 from provider_support import PDF, SN, generate_request, make_breaker, png, stamp_request
 
@@ -326,6 +326,16 @@ async def test_another_worker_s_failing_login_counts_nothing(make: Make) -> None
         with pytest.raises(LoginFailed):
             await each.provider.generate(generate_request(), CallMeter())
     assert (await each.upstream.status()).calls_in_window == 0
+
+
+async def test_an_sn_without_a_picture_holds_up_nobody_and_proves_nothing(make: Make) -> None:
+    each = make(*(NoPicture("no answer to this (status 404)") for _ in range(20)))
+    for _ in range(20):
+        with pytest.raises(NoPicture):
+            await each.provider.qr_image(SN, CallMeter())
+    assert each.pauses == []
+    status = await each.upstream.status()
+    assert (status.state, status.calls_in_window) == (BreakerState.CLOSED, 0)
 
 
 async def test_a_cancelled_call_gives_its_slot_back_and_counts_nothing(make: Make) -> None:

@@ -31,7 +31,9 @@ from antrean.provider.serials import is_serial, read_balance, read_page, read_st
 from antrean.provider.signing import Stamper
 from antrean.provider.token import SharedToken, payload
 from antrean.provider.translate import (
+    NO_PICTURE,
     Effect,
+    NoPicture,
     NotServed,
     TokenRefused,
     lost,
@@ -136,9 +138,14 @@ class PeruriAdapter:
         async def fetch(token: str) -> bytes:
             await meter.sending()
             url = f"{self._stampv2}/snqr/qrimage"
-            body = await self._wire.ask_raw(url, token=token, params={"serialnumber": serial_number})
             try:
-                return _picture(body)
+                return _picture(
+                    await self._wire.ask_raw(url, token=token, params={"serialnumber": serial_number})
+                )
+            except NotServed as error:
+                if error.page:
+                    raise
+                raise NoPicture(error.message) from None
             except Rejected as error:
                 raise of_a_serial(error) from None
 
@@ -366,5 +373,5 @@ def _picture(body: bytes) -> bytes:
         text = result if isinstance(result, str) else str(answer.get("image", ""))
     picture = png_from_base64(text.strip('"'))
     if picture is None:
-        raise Rejected("no-picture", "the upstream answered without a picture of the serial number")
+        raise Rejected(NO_PICTURE, "the upstream answered without a picture of the serial number")
     return picture

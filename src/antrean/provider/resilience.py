@@ -43,7 +43,7 @@ from antrean.provider.protocol import (
     SerialRecord,
     StampRequest,
 )
-from antrean.provider.translate import LoginFailed
+from antrean.provider.translate import LoginFailed, NoPicture
 
 T = TypeVar("T")
 
@@ -256,6 +256,9 @@ class ResilientProvider:
         except LoginFailed as error:
             # A failing login says nothing about the signing adapter, and counts once.
             outcome = error if gate is self._provider and error.ours else Weight.NOTHING
+            raise
+        except NoPicture:
+            # One SN that the upstream does not know must not hold up all others, nor prove that it is well.
             raise
         except ProviderError as error:
             if permit.trial:

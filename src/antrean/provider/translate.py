@@ -10,7 +10,8 @@ The one question asked of each is: what could have happened upstream?
     401, 403, code 01                               TokenRefused (once: log in)     the same
     code 93 · 97, 92 · any other code               QuotaExhausted · SerialUnusable (stamp, picture) · Rejected
     4xx with a code that can be read                by its code                     by its code
-    4xx without one (not 408)                       OutcomeUnknown                  NotServed: Unavailable, sent
+    4xx without one (not 408)                       OutcomeUnknown                  NotServed: Unavailable, sent; of a
+                                                                                    picture NoPicture, unless it is HTML
     500, 502, 504, 408, 3xx, other statuses         OutcomeUnknown                  Unavailable, sent
     read timeout, reset, half a request             OutcomeUnknown                  Unavailable, sent
     200 with HTML, half a JSON, no code, no SN      OutcomeUnknown                  Unavailable, sent
@@ -48,6 +49,7 @@ DONE = "00"
 TOKEN_REFUSED = "01"  # noqa: S105 - a result code
 QUOTA_USED_UP = "93"
 SERIAL_UNUSABLE = frozenset({"97", "92"})
+NO_PICTURE = "no-picture"  # ours, where there is none
 
 _JWT = re.compile(r"[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*")
 _LONG_NUMBER = re.compile(r"\d(?:[ .\-]?\d){7,}")
@@ -67,7 +69,23 @@ class TokenRefused(Unavailable):
 
 
 class NotServed(Unavailable):
-    """A free question was answered by a 4xx without a readable code: the server is there, and says no."""
+    """A free question was answered by a 4xx without a readable code: the server is there, and says no.
+
+    `page`: the answer was a page of HTML, as a proxy sends it whose application is away.
+    """
+
+    def __init__(self, message: str, *, page: bool) -> None:
+        super().__init__(message, sent=True)
+        self.page = page
+
+
+class NoPicture(Rejected):
+    """NotServed where the question was an SN's picture: there is none of this SN. It does not say whether the upstream
+    is well: other calls may be answered or not.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(NO_PICTURE, message)
 
 
 class LoginFailed(Unavailable):
@@ -124,7 +142,9 @@ def read_answer(
     answer = _json_object(body) if readable else None
     code = None if answer is None else result_code(answer)
     if readable and status >= 400 and code is None and effect is Effect.FREE:
-        raise NotServed(f"the upstream has no answer to this (status {status})", sent=True)
+        raise NotServed(
+            f"the upstream has no answer to this (status {status})", page=body.lstrip().startswith(b"<")
+        )
     if answer is None:
         raise lost(effect, f"the upstream answered with something unreadable (status {status})")
     if code is None or (code == DONE and status >= 400):
