@@ -76,6 +76,21 @@ async def test_orders_without_a_reference_are_told_from_those_with_one(world: Wo
     assert [order.id for order in page.orders] == [named.id]
 
 
+async def test_those_that_are_not_done_are_found_and_of_an_office_with_none_no_record_is_read(
+    world: World,
+) -> None:
+    first, second = [await world.submit() for _ in range(2)]
+    wanted = listing.Filter(office=first.office, is_open=True)
+    await world.store.cancel(second.id)
+    page = await listing.page(world.redis, wanted, None, 10)
+    assert ([order.id for order in page.orders], page.next_cursor) == ([first.id], None)
+    await world.store.cancel(first.id)
+    await world.redis.config_resetstat()
+    page = await listing.page(world.redis, wanted, None, 10)
+    assert (page.orders, page.next_cursor) == ((), None)
+    assert "cmdstat_hmget" not in await asked(world.redis.info("commandstats"))
+
+
 async def test_a_webhook_tells_of_an_order_without_a_reference(world: World) -> None:
     order = await world.submit(webhook_url="https://a.example/")
     await world.store.cancel(order.id)

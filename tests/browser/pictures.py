@@ -45,7 +45,7 @@ async def _play(stack: Stack, browser: Browser, desks: list[Desk]) -> None:
     rng = random.Random(7)
     await stack.fault("slow", "generate", delay_s=0.6)
     counter = await desks[0].counter()
-    await counter.set_viewport_size({"width": 1366, "height": 880})
+    await counter.set_viewport_size({"width": 1366, "height": 960})
     ops = await _page(browser, desks[0], "ops", 1440, 1180, "dark")
 
     async def orders(count: int, **more: Any) -> dict[str, Any]:
@@ -84,6 +84,7 @@ async def _play(stack: Stack, browser: Browser, desks: list[Desk]) -> None:
     await counter.wait_for_selector(".receipt .figure")
     await counter.fill("#taxpayer-identity_number", "317101410185")
     await _seconds(4)
+    await counter.evaluate("scrollTo(0, 0)")
     await _save(counter, "counter")
     await counter.keyboard.press("F4")
     await counter.set_input_files("#pdf", paper(_statement(), "surat-pernyataan.pdf"))
@@ -101,6 +102,7 @@ async def _play(stack: Stack, browser: Browser, desks: list[Desk]) -> None:
     await stack.sim.delete("/_sim/outage")
     await desks[0].stack.until(lambda: _is_closed(stack), 60)
     waiting = await orders(1)
+    await stack.until(lambda: _has_a_time(desks[0], waiting), 60)
     phones.append(await _phone(browser, desks[0], waiting, "dark", "en"))
     await stack.no_faults()
     await stack.until(lambda: _is_done(desks[0], held["id"]), 120)
@@ -115,6 +117,12 @@ async def _is_closed(stack: Stack) -> bool:
 
 async def _is_done(desk: Desk, order_id: str) -> bool:
     return any(o["id"] == order_id and o["state"] == "completed" for o in await desk.orders())
+
+
+async def _has_a_time(desk: Desk, order: dict[str, Any]) -> bool:
+    found = (await desk.stack.http.get(f"/v1/tickets/{order['ticket']['token']}")).json()
+    # Not the first one after an outage, which may be taken back once more.
+    return found["eta"] is not None and found["ahead"] < 100
 
 
 async def _seconds(seconds: float) -> None:
