@@ -587,3 +587,37 @@ async def test_an_order_that_is_neither_in_redis_nor_in_a_segment_is_missed(shel
     held = await shelf.world.submit()
     await shelf.world.redis.zrem(keys.INDEX_ALL, held.id)
     assert (await find_gaps(shelf.store)).gaps == [Gap(1, 4), Gap(7, 7)]
+
+
+async def test_orders_of_a_clock_that_was_set_back_by_days_are_not_missed(shelf: Shelf) -> None:
+    """Their ids stand in a day before that of orders which came earlier."""
+    shelf.store._new_names = lambda: new_names(shelf.world.now_ms)
+    for days in (0, -400, 400, -2600, 2600):
+        shelf.later(days * DAY_S)
+        for _ in range(2):
+            await shelf.world.store.cancel((await shelf.world.submit()).id)
+    shelf.later()
+    await shelf.move()
+    assert not await shelf.in_redis()
+    assert await find_gaps(shelf.store) == Completeness(10, [])
+
+
+async def test_orders_dated_after_now_do_not_keep_those_behind_them(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock was a year ahead for a while, and was set right."""
+    monkeypatch.setattr("antrean.orders.archiver.STEP_MAX", 2)
+    year_s = 365 * DAY_S
+    ahead: list[Order] = []
+    behind: list[Order] = []
+    for seconds, orders in ((year_s, ahead), (-year_s, behind)):
+        shelf.later(seconds)
+        for _ in range(3):
+            orders.append(await shelf.world.submit())
+            await shelf.world.store.cancel(orders[-1].id)
+    shelf.later()
+    await shelf.move()
+    assert await shelf.in_redis() == {order.id for order in ahead}
+    shelf.later(year_s)
+    await shelf.move()
+    assert not await shelf.in_redis()

@@ -137,6 +137,15 @@ def test_the_doctor_thinks_of_tls_where_a_server_may_speak_none(tmp_path: Path) 
     )
 
 
+async def test_a_database_that_redis_does_not_have_is_told_in_a_line(redis: Redis, tmp_path: Path) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    for command in ("gateway", "backlog"):
+        url = {"ANTREAN_REDIS_URL": f"unix://{path}?db=99"}
+        done = await asyncio.to_thread(antrean, command, cwd=tmp_path, **url)
+        assert done.returncode == 1
+        assert done.stderr == "Error: Redis refused: DB index is out of range. `antrean doctor` says more.\n"
+
+
 async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))  # bound, not listening: the machine's own simulator is not asked

@@ -188,3 +188,18 @@ async def test_books_with_a_hole_are_not_shown_as_whole(books: Books, harm: str)
     books.store.archive = None
     with pytest.raises(StoreUnavailable, match="there is none here"):
         await books.all_entries()
+
+
+async def test_entries_dated_after_now_do_not_keep_the_book_in_redis(redis: Redis, tmp_path: Path) -> None:
+    """A clock was a year ahead for a while, and was set right."""
+    books = Books(redis, tmp_path)
+    year_s = 365 * DAY_S
+    books.later(year_s)
+    await books.write(SEGMENT_ENTRIES // 2)
+    books.later(-year_s)
+    await books.write(SEGMENT_ENTRIES // 2)
+    before = await books.all_entries()
+    assert await moved(books) == 0
+    books.later()
+    assert await moved(books) == 1
+    assert await books.all_entries() == before

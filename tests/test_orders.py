@@ -7,14 +7,18 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from antrean.config.redis_client import connect
+from antrean.config.settings import Settings
 from antrean.orders import fulfil, keys
 from antrean.orders.books import PAID, PARTS
+from antrean.orders.commit import GroupCommit
 from antrean.orders.fulfil import STAMP_CALLS_MAX, Outcome
 from antrean.orders.lateness import SAMPLES_OF_ALL
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
 from antrean.orders.pictures import Pictures
+from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
-from antrean.orders.store import Limits
+from antrean.orders.store import Limits, OrderStore
 from antrean.provider.errors import (
     OutcomeUnknown,
     QuotaExhausted,
@@ -99,6 +103,27 @@ async def test_only_one_of_two_workers_gets_the_claim(world: World) -> None:
     results = await asyncio.gather(world.worker("w1").run(order.id), world.worker("w2").run(order.id))
     assert sorted(results) == [Outcome.COMPLETED, Outcome.SKIPPED]
     assert world.upstream.calls["generate"] == 1
+
+
+async def test_a_worker_that_may_not_publish_leaves_no_order_between_two_places(
+    world: World, settings: Settings
+) -> None:
+    """A user of Redis 7 that was given no channel: a script that stopped there had taken the order out of its lane."""
+    order = await world.submit()
+    acl = ("ACL", "SETUSER", "mute", "on", ">pw", "~*", "resetchannels", "+@all")
+    await world.redis.execute_command(*acl)  # type: ignore[no-untyped-call]
+    mute = connect(settings.redis_url.replace("unix://", "unix://mute:pw@"), settings)
+    try:
+        scripts = Scripts(mute, lambda: world.now_ms)
+        store = OrderStore(scripts, GroupCommit(scripts, "submit"), Limits())
+        claim = await store.claim(order.id, "w1", "a")
+        assert claim is not None
+        await store.begin(claim.order, "b", State.BUYING, "asking", 1)
+        await store.release(claim.order, "c", "", 0)
+    finally:
+        await mute.aclose()
+        await world.redis.execute_command("ACL", "DELUSER", "mute")  # type: ignore[no-untyped-call]
+    assert await world.rank(await world.order(order.id)) == 0
 
 
 async def test_a_job_delivered_again_after_completion_changes_nothing(world: World) -> None:

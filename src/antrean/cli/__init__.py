@@ -55,6 +55,8 @@ def _fault(error: Exception) -> str | None:
         return None
     import redis.exceptions as faults
 
+    if isinstance(error.__cause__, faults.RedisError):
+        error = error.__cause__  # as a store that can not be worked with says it
     if isinstance(error, faults.ConnectionError | faults.TimeoutError):
         return f"Redis does not answer ({error}). Is `antrean up` running with the same settings?"
     return (

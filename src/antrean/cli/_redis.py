@@ -25,6 +25,8 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     """Run `work` with a connection that is closed afterwards. Raises click.ClickException where Redis is away."""
     import asyncio
 
+    from redis.exceptions import ResponseError
+
     from antrean.config.redis_client import connect
     from antrean.orders.layout import NewerLayout, require_known_layout
     from antrean.orders.model import StoreUnavailable
@@ -44,6 +46,8 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     except NewerLayout as error:
         raise TooOld(str(error)) from error
     except StoreUnavailable as error:
+        if isinstance(error.__cause__, ResponseError):
+            raise  # it answered; `main` tells what
         raise click.ClickException(
             f"{error}. Is `antrean up` running with the same settings (ANTREAN_DATA_DIR, ANTREAN_REDIS_URL)?"
         ) from error

@@ -42,7 +42,8 @@ class Archiver:
 
     async def run_once(self) -> bool:
         """One step; True where there are more orders to look at. Raises StoreUnavailable."""
-        cutoff_ms = (await self._store.situation()).now_ms - self._after_ms
+        now_ms = (await self._store.situation()).now_ms
+        cutoff_ms = now_ms - self._after_ms
         rows = await asked(
             self._redis.zrangebyscore(
                 keys.INDEX_ALL, f"({self._passed}", "+inf", start=0, num=STEP_MAX, withscores=True
@@ -53,8 +54,9 @@ class Archiver:
         if old:
             log.info("archived", orders=await self._move(old, cutoff_ms))
         # Orders are looked at by age. If the last one was made after the cutoff, no later one can have ended before it.
+        # One that was made after now, by a clock that was set back since, says nothing of those behind it.
         made = [int(glance[b"made"]) for glance in glances if glance]
-        more = len(rows) == STEP_MAX and bool(made) and made[-1] <= cutoff_ms
+        more = len(rows) == STEP_MAX and bool(made) and not cutoff_ms < made[-1] <= now_ms
         self._passed = int(rows[-1][1]) if more else 0
         return more
 

@@ -49,7 +49,7 @@ async def find_gaps(store: OrderStore) -> Completeness:
     there = bytearray(accepted + 1)
     await _mark_held(store, there)
     if store.archive is not None:
-        async for number, _ in store.archive.newest(None):
+        async for number in store.archive.numbers():
             if number <= accepted:
                 there[number] = 1
     await _mark_held(store, there)

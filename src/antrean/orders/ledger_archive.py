@@ -101,8 +101,9 @@ class LedgerArchiver:
         rows: list[Row] = await asked(scripts.redis.xrange(keys.LEDGER, count=SEGMENT_ENTRIES))
         if len(rows) < SEGMENT_ENTRIES:
             return False
-        cutoff_ms = (await self._store.situation()).now_ms - self._after_ms
-        if max(int(fields[b"at"]) for _, fields in rows) > cutoff_ms:
+        now_ms = (await self._store.situation()).now_ms
+        # What is dated after now is older than what follows it: the clock was set back since.
+        if any(now_ms - self._after_ms < int(fields[b"at"]) <= now_ms for _, fields in rows):
             return False
         name = await self._archive.write(rows)
         first, last = rows[0][0], rows[-1][0]

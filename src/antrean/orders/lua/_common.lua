@@ -154,7 +154,8 @@ local function write(o, state, note, set)
     if TERMINAL[state] then redis.call('ZADD', K.ERASE, int(NOW), o.id) end
     if o.hook ~= '' and (TERMINAL[state] or state == S.ATTENTION) then notice(o, state) end
   end
-  redis.call('PUBLISH', K.EVENTS, o.id .. ' ' .. o.ver .. ' ' .. state)
+  -- A user of Redis that may not publish must not stop here: what is still to be written is where the order waits.
+  redis.pcall('PUBLISH', K.EVENTS, o.id .. ' ' .. o.ver .. ' ' .. state)
   o.state = state
 end
 

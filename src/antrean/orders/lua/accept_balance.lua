@@ -3,5 +3,5 @@
 -- Answer: {OK} · {ALREADY} (purchases were not held for it)
 redis.call('HDEL', K.BALANCE, 'value', 'base', 'at')
 if redis.call('HDEL', K.HOLDS, HOLD.BALANCE) == 0 then return {CODE.ALREADY} end
-redis.call('PUBLISH', K.EVENTS, '* 0 hold')
+redis.pcall('PUBLISH', K.EVENTS, '* 0 hold')
 return {CODE.OK}

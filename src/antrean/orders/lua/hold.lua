@@ -4,5 +4,5 @@
 local _, reason, text, actor = unpack(ARGV)
 local hold = cjson.encode({since_ms = NOW, text = text, actor = actor})
 if redis.call('HSETNX', K.HOLDS, reason, hold) == 0 then return {CODE.ALREADY} end
-redis.call('PUBLISH', K.EVENTS, '* 0 hold')
+redis.pcall('PUBLISH', K.EVENTS, '* 0 hold')
 return {CODE.OK}
