@@ -217,6 +217,28 @@ async def test_trials_of_a_half_open_breaker_are_no_attempts_of_the_order_and_ca
     assert (await world.order(order.id)).state is State.COMPLETED
 
 
+async def test_an_order_whose_stamping_always_fails_lets_the_others_make_the_next_trials(
+    world: World,
+) -> None:
+    failed = OutcomeUnknown("the connection broke")
+    failed.trial_every_s = 0.5
+    spoiled, *others = [await world.affix() for _ in range(4)]
+    for order in (spoiled, *others):
+        await world.worker().run(order.id)
+    world.upstream.faults["stamp"] = [failed]
+    await world.worker().run(spoiled.id)
+    world.now_ms += 2000
+    await world.beat("w")
+    await world.sweep()
+    waiting = [each.decode() for each in await world.redis.zrange(keys.LANE_STAMP, 0, -1)]
+    assert waiting == [each.id for each in (*others, spoiled)]
+    # It has lost its place to those that were there, and to nobody who comes later.
+    newest = await world.affix()
+    await world.worker().run(newest.id)
+    waiting = [each.decode() for each in await world.redis.zrange(keys.LANE_STAMP, 0, -1)]
+    assert waiting[-2:] == [spoiled.id, newest.id]
+
+
 async def test_a_trial_of_generate_that_did_not_happen_is_no_attempt_of_the_order(world: World) -> None:
     refused = Unavailable("turned away", sent=True)
     refused.trial_every_s = 1.0
