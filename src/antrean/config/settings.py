@@ -98,7 +98,11 @@ class Settings(BaseSettings):
     upstream_password: SecretStr = Field(SecretStr(""), description="Its password.")
     upstream_timeout_s: Seconds = Field(30, description="Longest wait for one upstream answer, in seconds.")
     upstream_concurrency_max: int = Field(
-        64, ge=1, le=4096, description="Most upstream calls in flight, all workers together."
+        64,
+        ge=1,
+        le=4096,
+        description="Most upstream calls in flight, all workers together. A call that was given up is not counted any more, "
+        "though its late answer is still listened for.",
     )
     adapter_concurrency_max: int = Field(4, ge=1, le=1024, description="The same for the signing adapter.")
     adapter_shared_dir: Path | None = Field(
@@ -166,7 +170,8 @@ class Settings(BaseSettings):
         86400,
         ge=0,
         le=DAYS_MAX * 86_400,
-        description="Seconds from an order's end until it moves from Redis to the archive.",
+        description="Seconds from an order's end until it moves from Redis to the archive, which is looked at every five "
+        "minutes.",
     )
     drain_s: Seconds = Field(
         20, description="Longest time a process may take to stop in good order, in seconds."
