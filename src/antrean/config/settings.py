@@ -101,8 +101,8 @@ class Settings(BaseSettings):
         64,
         ge=1,
         le=4096,
-        description="Most upstream calls in flight, all workers together. A call that was given up is not counted any more, "
-        "though its late answer is still listened for.",
+        description="Most upstream calls in flight, all workers together. A call that was given up is not counted "
+        "any more, though its late answer is still listened for.",
     )
     adapter_concurrency_max: int = Field(4, ge=1, le=1024, description="The same for the signing adapter.")
     adapter_shared_dir: Path | None = Field(
@@ -170,8 +170,8 @@ class Settings(BaseSettings):
         86400,
         ge=0,
         le=DAYS_MAX * 86_400,
-        description="Seconds from an order's end until it moves from Redis to the archive, which is looked at every five "
-        "minutes.",
+        description="Seconds from an order's end until it moves from Redis to the archive, which is looked at "
+        "every five minutes.",
     )
     drain_s: Seconds = Field(
         20, description="Longest time a process may take to stop in good order, in seconds."
