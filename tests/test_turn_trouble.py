@@ -230,13 +230,13 @@ async def test_an_order_whose_stamping_always_fails_lets_the_others_make_the_nex
     world.now_ms += 2000
     await world.beat("w")
     await world.sweep()
-    waiting = [each.decode() for each in await world.redis.zrange(keys.LANE_STAMP, 0, -1)]
-    assert waiting == [each.id for each in (*others, spoiled)]
+    waiting = await world.redis.zrange(keys.LANE_STAMP, 0, -1)
+    assert waiting == [each.id.encode() for each in (*others, spoiled)]
     # It has lost its place to those that were there, and to nobody who comes later.
     newest = await world.affix()
     await world.worker().run(newest.id)
-    waiting = [each.decode() for each in await world.redis.zrange(keys.LANE_STAMP, 0, -1)]
-    assert waiting[-2:] == [spoiled.id, newest.id]
+    waiting = await world.redis.zrange(keys.LANE_STAMP, 0, -1)
+    assert waiting[-2:] == [spoiled.id.encode(), newest.id.encode()]
 
 
 async def test_a_trial_of_generate_that_did_not_happen_is_no_attempt_of_the_order(world: World) -> None:
