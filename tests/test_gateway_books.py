@@ -86,7 +86,7 @@ async def test_a_part_of_the_book_is_one_offices_or_of_some_days(
     [
         ("office=a+b", "office", "office-form"),
         ("from=2026-13-01", "from", "date-form"),
-        ("from=2026-02-02&to=2026-02-01", "to", "date-range"),
+        ("from=2026-02-02&to=2026-02-01", "to", "date-order"),
     ],
 )
 async def test_a_part_of_the_book_that_can_not_be_is_refused(

@@ -142,13 +142,11 @@ class OrderModel(RuleBasedStateMachine):
         if self.fenced(verb, target, lambda o, op: self.store.refuse(o, op, verb, "05", "no", 1)):
             self.dropped()
 
-    @rule(wait_s=st.sampled_from([0.0, 2.0]), behind=st.booleans())
-    def release(self, wait_s: float, behind: bool) -> None:
+    @rule(wait_s=st.sampled_from([0.0, 2.0]))
+    def release(self, wait_s: float) -> None:
         back = {State.BUYING: State.QUEUED, State.STAMPING: State.BOUGHT}
         target = back.get(self.seen.state, self.seen.state)
-        if self.fenced(
-            "release", target, lambda o, op: self.store.release(o, op, "later", 1, wait_s, behind=behind)
-        ):
+        if self.fenced("release", target, lambda o, op: self.store.release(o, op, "later", 1, wait_s)):
             self.dropped()
 
     @rule()

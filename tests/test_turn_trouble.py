@@ -217,26 +217,28 @@ async def test_trials_of_a_half_open_breaker_are_no_attempts_of_the_order_and_ca
     assert (await world.order(order.id)).state is State.COMPLETED
 
 
-async def test_an_order_whose_stamping_always_fails_lets_the_others_make_the_next_trials(
-    world: World,
-) -> None:
+async def test_trials_go_round_among_those_that_wait_and_change_no_places(world: World) -> None:
+    """A few orders whose stamping always fails would make every trial, were it always the first in line."""
+    orders = [await world.affix() for _ in range(3)]
+    for order in orders:
+        await world.worker().run(order.id)
+    waiting = await world.redis.zrange(keys.LANE_STAMP, 0, -1, withscores=True)
     failed = OutcomeUnknown("the connection broke")
     failed.trial_every_s = 0.5
-    spoiled, *others = [await world.affix() for _ in range(4)]
-    for order in (spoiled, *others):
-        await world.worker().run(order.id)
-    world.upstream.faults["stamp"] = [failed]
-    await world.worker().run(spoiled.id)
-    world.now_ms += 2000
-    await world.beat("w")
-    await world.sweep()
-    waiting = await world.redis.zrange(keys.LANE_STAMP, 0, -1)
-    assert waiting == [each.id.encode() for each in (*others, spoiled)]
-    # It has lost its place to those that were there, and to nobody who comes later.
-    newest = await world.affix()
-    await world.worker().run(newest.id)
-    waiting = await world.redis.zrange(keys.LANE_STAMP, 0, -1)
-    assert waiting[-2:] == [spoiled.id.encode(), newest.id.encode()]
+    tried = []
+    for _ in range(5):
+        world.upstream.faults["stamp"] = [failed]
+        [order_id] = await world.store.dispatch([("trial:stamp", 1)])
+        tried.append(order_id)
+        await world.worker().run(order_id)
+        world.now_ms += 2000
+        await world.beat("w")
+        await world.sweep()
+    a, b, c = (each.id for each in orders)
+    assert tried == [a, b, c, a, b]
+    assert await world.redis.zrange(keys.LANE_STAMP, 0, -1, withscores=True) == waiting
+    # Once it is closed again the first in line is the first.
+    assert await world.store.dispatch([("stamp", 1)]) == [a]
 
 
 async def test_a_trial_of_generate_that_did_not_happen_is_no_attempt_of_the_order(world: World) -> None:

@@ -43,6 +43,7 @@ NOTES = (
     "the upstream does not take connections",
     "the upstream refuses connections",
     "the upstream does not take our token",
+    "the upstream refuses our login",
 )
 TOLD = (
     "the account's list was too long to read to its end (5000 rows)",

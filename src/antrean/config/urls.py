@@ -1,4 +1,4 @@
-"""How the parts of our URLs are told: `urlsplit` alone refuses one that names several Sentinels. Pure."""
+"""How the parts of our URLs are told. Some Pythons' `urlsplit` refuses several hosts of which one is an IPv6 address. Pure."""
 
 from __future__ import annotations
 

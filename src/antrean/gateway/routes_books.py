@@ -185,7 +185,7 @@ def _selection(request: web.Request) -> Selection:
     if office is not None and not OFFICE_FORM.fullmatch(office):
         raise invalid("office", "office-form", f"must be {OFFICE_RULE}")
     if first and last and last < first:
-        raise invalid("to", "date-range", "must not be before `from`")
+        raise invalid("to", "date-order", "must not be before `from`")
     return Selection(office, first, last)
 
 

@@ -63,8 +63,7 @@ PICTURE_WAIT_MAX_S = 60.0
 #: After a call that did not happen, an order waits for about this many seconds before its next turn.
 RETRY_WAIT_S = 1.0
 #: The same after the trial of a half-open breaker with a purchase, counted in times between two trials: another order
-#: makes the next one. All others go behind those that wait with them: a few orders whose stamping always fails would
-#: make every trial otherwise, and no other order would be stamped.
+#: makes the next one. All others take turns in trials anyway (`dispatch.lua`).
 TRIAL_WAIT = 2.0
 #: Longest such wait, in seconds. The sweeper takes a longer one for the sign of a clock that was set back.
 WAIT_MAX_S = 100.0
@@ -403,10 +402,10 @@ class Fulfiller:
         log.warning("order refused", verb=verb, code=code)
         return Outcome.REFUSED
 
-    async def _release(self, turn: Turn, note: str, wait_s: float = 0, *, behind: bool = False) -> Outcome:
-        op, calls = self._op(), turn.meter.calls
+    async def _release(self, turn: Turn, note: str, wait_s: float = 0) -> Outcome:
+        op = self._op()
         await self._record(
-            lambda: self._store.release(turn.order, op, note, calls, wait_s, turn.forgiven, behind=behind)
+            lambda: self._store.release(turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven)
         )
         return Outcome.RELEASED
 
@@ -427,12 +426,11 @@ class Fulfiller:
         elif not isinstance(error, OutcomeUnknown):
             turn.forgive()
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
-        was_trial = error.trial_every_s > 0
-        buys = turn.order.needs_purchase
-        least_s = TRIAL_WAIT * error.trial_every_s if was_trial and buys else RETRY_WAIT_S
+        least_s = RETRY_WAIT_S
+        if error.trial_every_s and turn.order.needs_purchase:
+            least_s = TRIAL_WAIT * error.trial_every_s
         wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
-        note = error.message if error.tried else ""
-        return await self._release(turn, note, wait_s, behind=was_trial and not buys)
+        return await self._release(turn, error.message if error.tried else "", wait_s)
 
     async def _store_trouble(self, turn: Turn, error: OSError) -> Outcome:
         log.error("document store", why=str(error))

@@ -31,6 +31,9 @@ OPEN_OFFICES = ROOT + "offices:open"  # set: offices with an order that is not a
 DISPATCHED = ROOT + "dispatched"  # zset: order id by the time its job was handed to RQ
 CLAIMS = ROOT + "claims"  # zset: claimed order id by the time of the claim
 STAMP_LOAD = ROOT + "stampload"  # set: those dispatched or claimed that are to be stamped
+TRIALS = (
+    ROOT + "trials"
+)  # zset: order id by when it last made a trial of a half-open breaker (ms); the latest
 LATER = ROOT + "later"  # zset: order id by the time before which it is not dispatched again
 WORKERS = ROOT + "workers"  # zset: worker id by its last heartbeat
 #: A worker beats every half second. One that was silent for this long, in ms, counts as dead and has lost its claims.

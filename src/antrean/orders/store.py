@@ -361,22 +361,13 @@ class OrderStore:
         await self._fenced("complete", order, op, calls, sha256)
 
     async def release(
-        self,
-        order: Order,
-        op: str,
-        note: str,
-        calls: int,
-        wait_s: float = 0,
-        forgiven: int = 0,
-        *,
-        behind: bool = False,
+        self, order: Order, op: str, note: str, calls: int, wait_s: float = 0, forgiven: int = 0
     ) -> None:
         """Give the claim up; the order takes its place in line again, not before `wait_s` seconds.
 
-        `forgiven`: of the calls, those that do not count against the order; 0 leaves that number as it is. `behind`:
-        its place is behind all that wait to be stamped, or for their pictures, with it.
+        `forgiven`: of the calls, those that do not count against the order; 0 leaves that number as it is.
         """
-        await self._fenced("release", order, op, note, calls, int(wait_s * 1000), forgiven, int(behind))
+        await self._fenced("release", order, op, note, calls, int(wait_s * 1000), forgiven)
 
     async def doubt(self, order: Order, op: str, note: str, calls: int) -> None:
         """Generate's outcome is not known: over to the resolver."""

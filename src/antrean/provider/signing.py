@@ -61,7 +61,7 @@ async def sign(wire: Wire, url: str, fields: dict[str, Any], token: str, meter: 
         answer = await wire.ask("POST", url, Effect.STAMPS, token=token, json=fields, meter=meter)
     except Rejected as error:
         raise of_a_serial(error) from None
-    status = answer.get("status")  # the code has said yes already: no status takes nothing back
+    status = answer.get("status")  # the code has said yes already; without a status that stands
     if status is not None and str(status).strip().lower() not in YES:
         raise lost(Effect.STAMPS, "the signing service answered neither yes nor no")
     return answer

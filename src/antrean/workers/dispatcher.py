@@ -87,12 +87,12 @@ def shared_lanes(s: Situation, capacity: Capacity, trial: bool) -> tuple[list[tu
     stamping = _target(capacity.adapter, capacity.adapter_trial, capacity.adapter_call_s)
     to_stamp = min(s.stamp, stamping - s.stamp_load)
     if to_stamp > 0:
-        take.append(("stamp", to_stamp))
+        take.append(("trial:stamp" if capacity.adapter_trial else "stamp", to_stamp))
     under_way = s.dispatched + s.claimed - s.stamp_load
     slots = _target(capacity.provider, capacity.provider_trial, capacity.provider_call_s) - under_way
     to_fetch = min(s.fetch, slots)
     if to_fetch > 0:
-        take.append(("fetch", to_fetch))
+        take.append(("trial:fetch" if capacity.provider_trial else "fetch", to_fetch))
         slots -= to_fetch
     if BALANCE in s.holds:
         return take, 0

@@ -40,6 +40,7 @@ const FIXED = {
   "the upstream does not take connections": "no_connections",
   "the upstream refuses connections": "refuses",
   "the upstream does not take our token": "token",
+  "the upstream refuses our login": "login",
 };
 const COUNTED = [
   [/^(\d+) connections in a row were refused$/, "refused"],

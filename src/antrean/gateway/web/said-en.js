@@ -57,6 +57,7 @@ export default {
   "evidence.no_connections": "the upstream does not take connections",
   "evidence.refuses": "the upstream refuses connections",
   "evidence.token": "the upstream does not take our token",
+  "evidence.login": "the upstream refuses our login",
   "evidence.unnamed_topup": "not on the account's list of SNs, but {a} stamps left the balance that no purchase explains; a top-up since then hides whether one does by now",
   "evidence.balance": "{a} stamps left the account that no order explains; purchases stop until ops decide",
   "evidence.strange": "{a} serial numbers on the account's list are of orders that are not in these books: was a backup restored?",

@@ -56,6 +56,7 @@ export default {
   "evidence.no_connections": "server pusat tidak menerima sambungan",
   "evidence.refuses": "server pusat menolak sambungan",
   "evidence.token": "server pusat tidak menerima token kami",
+  "evidence.login": "server pusat menolak login kami",
   "evidence.unnamed_topup": "tidak ada di daftar SN akun, tetapi saldo berkurang {a} meterai tanpa pembelian yang menjelaskannya; karena ada isi ulang sesudahnya, tidak terlihat apakah sekarang sudah jelas",
   "evidence.balance": "{a} meterai keluar dari akun tanpa pesanan yang menjelaskannya; pembelian berhenti sampai bagian operasi memutuskan",
   "evidence.strange": "{a} nomor seri di daftar akun milik pesanan yang tidak ada dalam buku ini: apakah cadangan dipulihkan?",

@@ -1,16 +1,41 @@
 -- Takes orders from the lanes for handing to RQ, as the plan says, and keeps the fairness state of the plan.
--- ARGV: now, then pairs: lane ('fetch', 'stamp' or 'buy:<office>'), how many; last, where it is a new one: the fairness
---       state as field, value, … preceded by the word 'state'
+-- ARGV: now, then pairs: lane ('fetch', 'stamp', the same as trials of a half-open breaker: 'trial:fetch', 'trial:stamp', or
+--       'buy:<office>'), how many; last, where it is a new one: the fairness state as field, value, … preceded by the
+--       word 'state'
 -- Answer: {OK, id…}
+local TRIAL_LOOK = 200 -- orders at the front of a lane among which trials go round
+local TRIALS_MAX = 1000 -- of so many orders it is kept when they made one
+
+-- A trial may fail because of its order. If the first in line made every trial, a few orders whose stamping always fails
+-- would keep the breaker from closing for all others. So the next is one that made none, or the one whose is the oldest.
+local function take_trial(key)
+  local best, oldest
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, TRIAL_LOOK - 1)) do
+    local at = tonumber(redis.call('ZSCORE', K.TRIALS, id) or '-1')
+    if not oldest or at < oldest then best, oldest = id, at end
+    if at < 0 then break end
+  end
+  if not best then return {} end
+  redis.call('ZREM', key, best)
+  redis.call('ZADD', K.TRIALS, int(NOW), best)
+  redis.call('ZREMRANGEBYRANK', K.TRIALS, 0, -TRIALS_MAX - 1)
+  return {best, ''}
+end
+
 local taken = {CODE.OK}
 local i = 2
 while ARGV[i] and ARGV[i] ~= 'state' do
   local name, want = ARGV[i], tonumber(ARGV[i + 1])
+  local trial = string.sub(name, 1, 6) == 'trial:'
+  if trial then name = string.sub(name, 7) end
   local key
   if name == 'fetch' then key = K.LANE_FETCH
   elseif name == 'stamp' then key = K.LANE_STAMP
   else key = K.LANE_BUY .. string.sub(name, 5) end
-  local got = redis.call('ZPOPMIN', key, want)
+  local got = trial and {} or redis.call('ZPOPMIN', key, want)
+  for _ = 1, trial and want or 0 do
+    for _, each in ipairs(take_trial(key)) do got[#got + 1] = each end
+  end
   for j = 1, #got, 2 do
     redis.call('ZADD', K.DISPATCHED, int(NOW), got[j])
     if name == 'stamp' then redis.call('SADD', K.STAMP_LOAD, got[j]) end

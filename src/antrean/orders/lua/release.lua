@@ -1,9 +1,8 @@
 -- Gives a claim up: the order goes back to its lane, at once or not before a time.
 -- ARGV: now, id, fence, op, note ('' leaves no trace where the state stays), upstream calls made, wait (ms), how many
---       of the calls do not count against the order (made before ops put it back, or that said nothing of it; 0: as before),
---       '1': behind all that wait in a lane of no office, since its call may have failed because of the order itself
+--       of the calls do not count against the order (made before ops put it back, or that said nothing of it; 0: as before)
 -- Answer: {OK, state} · {ALREADY, state} · {MISSING} · {STATE} · {FENCED}
-local _, id, fence, op, note, calls, wait, forgiven, behind = unpack(ARGV)
+local _, id, fence, op, note, calls, wait, forgiven = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 local target = o.state
@@ -14,14 +13,6 @@ if code ~= CODE.OK then return {code, o.state} end
 local not_before = NOW + tonumber(wait)
 local set = {last = op, calls = calls}
 if tonumber(forgiven) > 0 then set.forgiven = forgiven end
-local name = lane(o, target)
-if behind == '1' and (name == K.LANE_FETCH or name == K.LANE_STAMP) then
-  local last = tonumber(redis.call('ZREVRANGE', name, 0, 0, 'WITHSCORES')[2] or '')
-  if last and last >= tonumber(o.score) then
-    o.score = int(last + 1)
-    set.score = o.score
-  end
-end
 if target == o.state and note == '' then
   leave_all(o)
   set.owner = ''
