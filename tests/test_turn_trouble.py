@@ -10,7 +10,8 @@ from unittest.mock import AsyncMock
 import pytest
 
 from antrean.orders import keys
-from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX
+from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX, Outcome
+from antrean.orders.holding import BALANCE, PAUSED
 from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.states import State
 from antrean.provider.breaker import NotAdmitted
@@ -239,6 +240,27 @@ async def test_trials_go_round_among_those_that_wait_and_change_no_places(world:
     assert await world.redis.zrange(keys.LANE_STAMP, 0, -1, withscores=True) == waiting
     # Once it is closed again the first in line is the first.
     assert await world.store.dispatch([("stamp", 1)]) == [a]
+
+
+@pytest.mark.parametrize("hold", [PAUSED, BALANCE])
+async def test_purchases_that_were_stopped_after_the_claim_send_nothing(world: World, hold: str) -> None:
+    """A turn may wait seconds for a slot."""
+    order = await world.submit()
+    sold = 0
+
+    async def generate(request: GenerateRequest, meter: CallMeter) -> Generated:
+        nonlocal sold
+        await world.store.hold(hold, "stop", "ops")
+        await meter.sending()
+        sold += 1
+        return Generated(world.upstream.sell(f"{request.order_ref}.pdf").serial_number, None)
+
+    world.upstream.generate = generate  # type: ignore[method-assign]
+    assert await world.worker().run(order.id) is Outcome.RELEASED
+    after = await world.order(order.id)
+    assert (after.state, after.owner, after.calls, sold) == (State.QUEUED, "", 0, 0)
+    assert await world.redis.zscore(keys.LANE_BUY + order.office, order.id) == order.score
+    await world.store.unhold(hold, "ops")
 
 
 async def test_a_trial_of_generate_that_did_not_happen_is_no_attempt_of_the_order(world: World) -> None:

@@ -77,7 +77,7 @@ async def test_the_morning_after_an_outage_all_that_is_not_done_can_be_seen_and_
     await desk.context.route("**/v1/orders?*", of_yesterday)
     page = await desk.counter()
     summary = page.locator(".list header [role=status]")
-    await expect(summary).to_have_text("100+ pesanan · 100 belum selesai")
+    await expect(summary).to_have_text("120+ pesanan · 120 belum selesai")
     await page.get_by_role("button", name="Tampilkan yang lebih lama").click()
     await expect(summary).to_have_text("120 pesanan · 120 belum selesai")
     await desk.outage(False)

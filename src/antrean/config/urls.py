@@ -1,4 +1,4 @@
-"""How the parts of our URLs are told. Some Pythons' `urlsplit` refuses several hosts of which one is an IPv6 address. Pure."""
+"""How the parts of our URLs are told. Some Pythons' `urlsplit` refuses several hosts, one of them by IPv6. Pure."""
 
 from __future__ import annotations
 

@@ -189,9 +189,10 @@ class Services:
         return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
 
     async def _say_where_documents_are(self) -> None:
-        # What is wrong with them is told by the readiness.
-        with contextlib.suppress(OSError, StoreUnavailable):
-            await self.parts.documents.claim()
+        # What is wrong with them is told by the readiness. A disk that hangs must not stop the samples.
+        with contextlib.suppress(OSError, StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self.parts.documents.claim()
 
     def store_is_away(self) -> None:
         """A request has just found the store away: the next look at readiness is a fresh one."""

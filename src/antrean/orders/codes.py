@@ -13,7 +13,7 @@ class Code(IntEnum):
     MISSING = 2  # no such order
     STATE = 3  # the order is not in a state from which the table allows this step
     FENCED = 4  # the claim is not ours any more
-    HELD = 5  # a hold forbids it just now; the order is back in its lane
+    HELD = 5  # a hold forbids it just now
     REPLAYED = 6  # the same idempotency key with the same body: the answer is the order made then
     KEY_REUSED = 7  # the same idempotency key with another body
     FULL = 8  # the backlog of all offices is full

@@ -45,6 +45,7 @@ class DocumentStore:
         self._store = store
         self._folder = folder
         self._mark = mark if folder is not None else None
+        self._holds = False
         self._folders: dict[Path, _Folder] = {}
         #: One name for the life of this process: if its delete is refused, only one object is left behind.
         self._probe = f"probe/{secrets.token_hex(10)}"
@@ -125,6 +126,7 @@ class DocumentStore:
         """
         if self._mark is None:
             return
+        self._holds = False
         known, found = await self._mark.read(), await self._found_mark()
         if known and found != known.id and (self._mark.url == known.url or await self._mark.held(known.id)):
             raise _another_store(known, self._mark.url)
@@ -133,10 +135,14 @@ class DocumentStore:
         if known != (found, self._mark.url):
             await self._mark.write(found)
         await self._mark.hold(found)
+        self._holds = True
 
     async def let_go(self) -> None:
-        """A gateway stops: another folder by another URL is a choice at once. Redis may be away."""
-        if self._mark is not None:
+        """A gateway stops: another folder by another URL is a choice at once. Redis may be away.
+
+        One that was refused lets go of nothing: the hold is another's.
+        """
+        if self._mark is not None and self._holds:
             with contextlib.suppress(StoreUnavailable):
                 await self._mark.let_go()
 
@@ -146,8 +152,9 @@ class DocumentStore:
             await obstore.put_async(self._store, MARK_PATH, mark.encode(), mode="create")
         except AlreadyExistsError:
             mark = await self._found_mark() or mark
-        except (BaseError, OSError) as error:
-            raise DocumentStoreUnavailable(f"its id was not kept: {type(error).__name__}") from error
+        except (BaseError, OSError):
+            # Some disks can not make a file only where there is none; then the last one says which.
+            pass
         await self.put(MARK_PATH, mark.encode())  # as durably as all that is in it
         return mark
 

@@ -22,7 +22,7 @@ from antrean.orders.holding import QUOTA
 from antrean.orders.insist import insist
 from antrean.orders.intent import Intent, looked_at
 from antrean.orders.layout import NewerLayout
-from antrean.orders.model import ClaimLost, Order, Placement, StoreUnavailable, Taxpayer
+from antrean.orders.model import ClaimLost, Order, Placement, PurchasesHeld, StoreUnavailable, Taxpayer
 from antrean.orders.pictures import PictureFiles, Pictures, beside
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
@@ -179,6 +179,8 @@ class Fulfiller:
         self._intend(turn, State.BUYING, "asking for a serial number")
         try:
             generated = await self._provider.generate(_generate_request(order, taxpayer), turn.meter)
+        except PurchasesHeld:
+            return await self._release(turn, "")
         except QuotaExhausted:
             if await self._record(lambda: self._store.hold(QUOTA, "", "upstream")):
                 turn.forgive()

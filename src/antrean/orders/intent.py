@@ -59,7 +59,10 @@ class Intent:
         self._early = (noted, asked_at)
 
     async def before_send(self) -> None:
-        """See that the note is on disk, directly before the request leaves. Raises ClaimLost, StoreUnavailable."""
+        """See that the note is on disk, directly before the request leaves.
+
+        Raises ClaimLost, PurchasesHeld, StoreUnavailable.
+        """
         early, self._early = self._early, None
         self.sent = False  # a repetition: the try before it provably did not happen
         if early is None or not await early[0] or early[1].old:

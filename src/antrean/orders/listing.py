@@ -114,10 +114,9 @@ async def _hot(
     filtered = wanted.looks_far
     count = CHUNK if filtered else limit + 1
     found: list[tuple[int, Order]] = []
-    enough = await _open_orders(redis, wanted)
+    if await _none_is_open(redis, wanted):
+        return found, None
     for _ in range(SCAN_MAX // CHUNK):
-        if len(found) == enough:
-            return found, None
         top = "+inf" if cursor is None else f"({cursor}"
         rows = await asked(redis.zrevrangebyscore(index, top, "-inf", start=0, num=count, withscores=True))
         here = [(order_id.decode(), int(sequence)) for order_id, sequence in rows]
@@ -133,11 +132,11 @@ async def _hot(
     return found, cursor
 
 
-async def _open_orders(redis: Redis, wanted: Filter) -> int | None:
-    """How many there are at most, where that is counted: of an office with none not one record is read."""
+async def _none_is_open(redis: Redis, wanted: Filter) -> bool:
+    """Whether only open orders are asked for, of an office that has none: then not one record is read."""
     if not wanted.is_open or wanted.office is None:
-        return None
-    return int(await asked(redis.hget(keys.COUNTS_OFFICE + wanted.office, "open")) or 0)
+        return False
+    return int(await asked(redis.hget(keys.COUNTS_OFFICE + wanted.office, "open")) or 0) == 0
 
 
 async def _fitting(redis: Redis, rows: list[tuple[str, int]], wanted: Filter) -> list[tuple[str, int]]:

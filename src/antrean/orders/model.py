@@ -327,6 +327,10 @@ class ClaimLost(Exception):
     """The claim is not ours any more: whatever was in hand, nothing may be written with it."""
 
 
+class PurchasesHeld(Exception):
+    """Purchases were stopped between the claim and the call: nothing may be sent, and the order goes back in line."""
+
+
 class IllegalMove(Exception):
     """The state table does not allow this step from where the order stands."""
 

@@ -22,6 +22,7 @@ from antrean.orders.model import (
     IllegalMove,
     NewOrder,
     Order,
+    PurchasesHeld,
     StoreUnavailable,
     SubmitRefused,
     body_json,
@@ -318,7 +319,7 @@ class OrderStore:
         calls: int,
         permit: tuple[str, str] | None = None,
     ) -> bool:
-        """Note the intent to generate or to stamp. Raises ClaimLost: then nothing may be sent.
+        """Note the intent to generate or to stamp. Raises ClaimLost, or PurchasesHeld: then nothing may be sent.
 
         `permit`: a sorted set and its member without which nothing is noted; False then.
         """
@@ -326,6 +327,8 @@ class OrderStore:
         code = (await self._durably("begin", *args))[0]
         if code == Code.NO_PERMIT:
             return False
+        if code == Code.HELD:
+            raise PurchasesHeld
         self._judge(code, "begin", order.id)
         return True
 

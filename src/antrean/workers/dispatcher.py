@@ -23,13 +23,12 @@ from antrean.workers.prober import QuotaTrial
 
 log = structlog.get_logger(__name__)
 
-#: Beyond the calls that may be in flight, this share of them is kept ready, so that no slot waits for us.
+#: Beyond the calls that may be in flight, this share of them is kept ready, so that no slot waits for us: the more the
+#: quicker the answers are, since our own part of a turn takes as long whatever they take.
 READY_SHARE = 0.5
+READY_SHARE_MAX = 1.0
+READY_S = 0.05
 READY_MIN = 2
-#: Where answers are quick, most of a turn is our own part of it. So what the upstream does in so many seconds is kept
-#: ready (Little's law), up to so many orders: a worker process does no more than that in the time.
-READY_S = 0.1
-READY_MAX = 64
 #: With more offices than this in line a plan serves for several steps: so many times the orders that have room just
 #: now. A look at 4,800 offices keeps the server busy for 16 ms, measured.
 MANY_OFFICES = 200
@@ -62,14 +61,14 @@ class CapacitySource(Protocol):
 
 def with_ready(limit: int, call_s: float = 0.0) -> int:
     """Orders under way that keep `limit` calls of `call_s` seconds in flight: before and after its call a turn has
-    other work. `call_s` 0: not known. Pure."""
-    quick = min(READY_MAX, int(limit * READY_S / call_s)) if call_s > 0 else 0
-    return limit + max(READY_MIN, int(limit * READY_SHARE), quick)
+    other work, of about READY_S seconds (Little's law). `call_s` 0: not known. Pure."""
+    share = READY_S / call_s if call_s > 0 else 0.0
+    return limit + max(READY_MIN, int(limit * min(max(share, READY_SHARE), READY_SHARE_MAX)))
 
 
 def most_turns(limit_max: int) -> int:
     """The most that `with_ready` answers up to this limit. Pure."""
-    return limit_max + max(READY_MIN, int(limit_max * READY_SHARE), READY_MAX)
+    return limit_max + max(READY_MIN, int(limit_max * READY_SHARE_MAX))
 
 
 def _target(limit: int, trial: bool, call_s: float) -> int:

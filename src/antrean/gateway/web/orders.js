@@ -11,6 +11,7 @@ const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
 const SHOWN = 100, FOUND = 50;
 /** How often those of before, that lie beyond the list and are not done, are looked for among all orders. */
 const OLDER_MS = 60_000;
+const OLDER_PAGES = 10;
 
 export class OrderList {
   #outbox;
@@ -133,7 +134,20 @@ export class OrderList {
   /** One that has waited for a person for days must not fall off the list behind all that was done since. */
   async #askOlder() {
     this.#olderAt = performance.now();
-    this.#older = (await call("GET", `/v1/orders?state=open&limit=${SHOWN}`)).orders;
+    const older = [];
+    let cursor = null;
+    try {
+      for (let page = 0; page < OLDER_PAGES && (page === 0 || cursor); page += 1) {
+        const answer = await call("GET", `/v1/orders?state=open&limit=${SHOWN}${cursor ? `&cursor=${cursor}` : ""}`);
+        older.push(...answer.orders);
+        cursor = answer.next_cursor;
+      }
+    } catch (error) {
+      // A gateway of before this list knows no such state: the rest of the list goes on.
+      if (error.status === 422) return;
+      throw error;
+    }
+    this.#older = older;
   }
 
   /** A list that does not move must not look like one that does. */
@@ -173,7 +187,7 @@ export class OrderList {
 
   /** An order that changed by what was done here. */
   put(changed) {
-    for (const orders of [this.#orders, this.#found?.orders ?? []]) {
+    for (const orders of [this.#orders, this.#older, this.#found?.orders ?? []]) {
       const at = orders.findIndex((order) => order.id === changed.id);
       if (at >= 0) orders[at] = changed;
     }

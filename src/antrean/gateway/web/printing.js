@@ -25,19 +25,19 @@ export function honestWords(order) {
   return [few.working, ""];
 }
 
-let printing = false;
+let printing = null;
 
 /** Lay the ticket out and open the printer's dialog. Asked twice, as by a double click, it is one ticket: a second dialog
- * would find the ticket gone and print the page, with all the names on it. */
-export async function printTicket(order) {
-  if (printing) return;
-  printing = true;
-  try {
-    await layOut(order);
-    window.print();
-  } finally {
-    printing = false;
-  }
+ * would find the ticket gone and print the page, with all the names on it. Another order's waits until this one is out. */
+export function printTicket(order) {
+  if (printing?.id === order.id) return printing.out;
+  const before = printing?.out ?? Promise.resolve();
+  const mine = { id: order.id };
+  mine.out = before.catch(() => {}).then(() => layOut(order)).then(() => window.print()).finally(() => {
+    if (printing === mine) printing = null;
+  });
+  printing = mine;
+  return mine.out;
 }
 
 async function layOut(order) {
