@@ -35,8 +35,8 @@ $(STAMP): requirements.lock pyproject.toml
 up: install  ## Run everything on this machine; Ctrl-C drains and stops
 	@exec $(BIN)/antrean up
 
-# Tests wait more than they compute; two lanes suit the smallest machine we work on.
-LANES = -n 2 --dist worksteal
+# Tests wait more than they compute: with two lanes, two cores stood idle for two fifths of the time.
+LANES = -n 3 --dist worksteal
 
 test: lint  ## All checks: lint, then every test
 	@$(BIN)/python -m pytest $(LANES)

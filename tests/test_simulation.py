@@ -19,7 +19,7 @@ import structlog
 from simulation.history import History, load_scripts
 
 #: Histories in the test run, in shares that pytest's processes take from each other.
-HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "800"))
+HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "640"))
 SHARES = 8
 FIRST_SEED = 20_240_903
 #: Longest run of one share, in seconds.
