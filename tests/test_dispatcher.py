@@ -15,6 +15,7 @@ from antrean.workers.dispatcher import (
     PLAN_AHEAD,
     Capacity,
     Dispatcher,
+    Room,
     most_turns,
     with_ready,
 )
@@ -31,7 +32,7 @@ class Line:
     ) -> None:
         self.world = world
         self.handed_out: list[str] = []
-        self._capacity = Capacity(capacity, 1, provider_call_s=call_s)
+        self._capacity = Capacity(Room(capacity, call_s=call_s), Room(1))
         self.dispatcher = Dispatcher(world.store, self, self._enqueue, trial)
 
     async def capacity(self) -> Capacity:
@@ -131,4 +132,4 @@ async def test_the_dispatcher_is_told_how_long_a_call_takes(redis: Redis) -> Non
             clock.pass_s(took_s)
             await breaker.settle(permit, None, took_s)
     capacity = await BreakerCapacity(*breakers).capacity()
-    assert (capacity.provider_call_s, capacity.adapter_call_s) == (0.25, 4.0)
+    assert (capacity.provider.call_s, capacity.adapter.call_s) == (0.25, 4.0)

@@ -18,7 +18,7 @@ from antrean.orders.place import InOrder, LaneSize, Places
 from antrean.orders.promises import RATIOS_MAX, Promise, Promises, Turned
 from antrean.orders.states import State
 from antrean.workers.calibration import Calibration
-from antrean.workers.dispatcher import Capacity
+from antrean.workers.dispatcher import Capacity, Room
 from orders_support import World, new_order, note_vault
 
 NOW_MS = 1_800_000_000_000
@@ -265,7 +265,7 @@ async def test_a_course_is_forgotten_after_a_day(redis: Redis) -> None:
 
 async def test_promises_are_made_closed_and_learnt_from(redis: Redis) -> None:
     world, promises = World(redis), Promises(redis)
-    capacity = Capacity(4, 4)
+    capacity = Capacity(Room(4), Room(4))
 
     async def can_take() -> Capacity:
         return capacity
@@ -289,13 +289,13 @@ async def test_promises_are_made_closed_and_learnt_from(redis: Redis) -> None:
     held = await world.submit()
     await step.run_once()
     # Asked to wait for a moment the line does not stop; a breaker stops it.
-    capacity = Capacity(0, 4)
+    capacity = Capacity(Room(0), Room(4))
     await step.run_once()
     assert not (await promises.open())[held.id].held
-    capacity = Capacity(0, 4, provider_broken=True)
+    capacity = Capacity(Room(0, broken=True), Room(4))
     await step.run_once()
     assert (await promises.open())[held.id].held
-    capacity = Capacity(4, 4)
+    capacity = Capacity(Room(4), Room(4))
     await world.worker("w2").run(held.id)
     await step.run_once()
     assert sum((await promises.kept()).values()) == 2

@@ -22,7 +22,7 @@ from antrean.orders.scripts import SOURCES, Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
 from antrean.provider.errors import ProviderError
-from antrean.workers.dispatcher import Capacity, Dispatcher
+from antrean.workers.dispatcher import Capacity, Dispatcher, Room
 from antrean.workers.sweeper import Sweeper
 from orders_support import VAULT, new_order
 from upstream_model import MemoryDocuments, verify
@@ -50,7 +50,7 @@ class Verdict:
 
 class _Fixed:
     async def capacity(self) -> Capacity:
-        return Capacity(4, 2)
+        return Capacity(Room(4), Room(2))
 
 
 def load_scripts(client: redis.Redis) -> None:

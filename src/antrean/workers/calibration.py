@@ -48,9 +48,9 @@ class Calibration:
         """One step. Raises StoreUnavailable, ProviderError."""
         situation = await self._store.situation()
         capacity = await self._capacity()
-        stopped = bool(situation.holds) or capacity.provider_broken
+        stopped = bool(situation.holds) or capacity.provider.broken
         await self._course.note(situation.now_ms, held=stopped, waiting=bool(situation.offices))
-        held = stopped or capacity.adapter_broken
+        held = stopped or capacity.adapter.broken
         waiting = await self._promises.open()
         if held:
             await self._promises.keep(

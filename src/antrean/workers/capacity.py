@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
 from antrean.orders.model import StoreUnavailable
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.policy import BreakerState
-from antrean.workers.dispatcher import Capacity
+from antrean.workers.dispatcher import Capacity, Room
 
 
 class BreakerCapacity:
@@ -26,28 +25,12 @@ class BreakerCapacity:
             provider, adapter = await asyncio.gather(_room(self._provider), _room(self._adapter))
         except (RedisError, OSError) as error:
             raise StoreUnavailable("the breakers cannot be read") from error
-        return Capacity(
-            provider=provider.calls,
-            adapter=adapter.calls,
-            provider_trial=provider.trial,
-            adapter_trial=adapter.trial,
-            provider_broken=provider.broken,
-            adapter_broken=adapter.broken,
-            provider_call_s=provider.call_s,
-            adapter_call_s=adapter.call_s,
-        )
+        return Capacity(provider, adapter)
 
 
-class _Room(NamedTuple):
-    calls: int
-    trial: bool
-    broken: bool
-    call_s: float
-
-
-async def _room(breaker: SharedBreaker) -> _Room:
+async def _room(breaker: SharedBreaker) -> Room:
     status, limit = await breaker.look()
     trial, broken = status.state is BreakerState.HALF_OPEN, status.state is not BreakerState.CLOSED
     if status.state is BreakerState.OPEN or limit.not_before is not None:
-        return _Room(0, False, broken, limit.baseline_s)
-    return _Room(breaker.rules.half_open_permits if trial else limit.limit, trial, broken, limit.baseline_s)
+        return Room(0, False, broken, limit.baseline_s)
+    return Room(breaker.rules.half_open_permits if trial else limit.limit, trial, broken, limit.baseline_s)

@@ -36,19 +36,26 @@ PLAN_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """Calls that may be in flight now; 0: nothing may be sent. `trial`: half-open, exactly that many. `broken`: the
-    breaker is not closed, which is more than being asked to wait for a moment. `call_s`: the round trip of a call
-    without load, in seconds; 0: not known."""
+class Room:
+    """What one upstream can take.
 
-    provider: int
-    adapter: int
-    provider_trial: bool = False
-    adapter_trial: bool = False
-    provider_broken: bool = False
-    adapter_broken: bool = False
-    provider_call_s: float = 0.0
-    adapter_call_s: float = 0.0
+    `calls`: that may be in flight now; 0: nothing may be sent. `trial`: half-open, exactly that many. `broken`: the
+    breaker is not closed, which is more than being asked to wait for a moment. `call_s`: the round trip of a call
+    without load, in seconds; 0: not known.
+    """
+
+    calls: int
+    trial: bool = False
+    broken: bool = False
+    call_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The room at the provider and at the signing adapter."""
+
+    provider: Room
+    adapter: Room
 
 
 class CapacitySource(Protocol):
@@ -63,18 +70,22 @@ def with_ready(limit: int, call_s: float = 0.0) -> int:
     """Orders under way that keep `limit` calls of `call_s` seconds in flight: before and after its call a turn has
     other work, of about READY_S seconds (Little's law). `call_s` 0: not known. Pure."""
     share = READY_S / call_s if call_s > 0 else 0.0
-    return limit + max(READY_MIN, int(limit * min(max(share, READY_SHARE), READY_SHARE_MAX)))
+    return _and_share(limit, min(max(share, READY_SHARE), READY_SHARE_MAX))
 
 
 def most_turns(limit_max: int) -> int:
     """The most that `with_ready` answers up to this limit. Pure."""
-    return limit_max + max(READY_MIN, int(limit_max * READY_SHARE_MAX))
+    return _and_share(limit_max, READY_SHARE_MAX)
 
 
-def _target(limit: int, trial: bool, call_s: float) -> int:
-    if limit <= 0:
+def _and_share(limit: int, share: float) -> int:
+    return limit + max(READY_MIN, int(limit * share))
+
+
+def _target(room: Room) -> int:
+    if room.calls <= 0:
         return 0
-    return limit if trial else with_ready(limit, call_s)
+    return room.calls if room.trial else with_ready(room.calls, room.call_s)
 
 
 def shared_lanes(s: Situation, capacity: Capacity, trial: bool) -> tuple[list[tuple[str, int]], int]:
@@ -83,15 +94,14 @@ def shared_lanes(s: Situation, capacity: Capacity, trial: bool) -> tuple[list[tu
     take: list[tuple[str, int]] = []
     if "paused" in s.holds:
         return take, 0
-    stamping = _target(capacity.adapter, capacity.adapter_trial, capacity.adapter_call_s)
-    to_stamp = min(s.stamp, stamping - s.stamp_load)
+    to_stamp = min(s.stamp, _target(capacity.adapter) - s.stamp_load)
     if to_stamp > 0:
-        take.append(("trial:stamp" if capacity.adapter_trial else "stamp", to_stamp))
+        take.append(("trial:stamp" if capacity.adapter.trial else "stamp", to_stamp))
     under_way = s.dispatched + s.claimed - s.stamp_load
-    slots = _target(capacity.provider, capacity.provider_trial, capacity.provider_call_s) - under_way
+    slots = _target(capacity.provider) - under_way
     to_fetch = min(s.fetch, slots)
     if to_fetch > 0:
-        take.append(("trial:fetch" if capacity.provider_trial else "fetch", to_fetch))
+        take.append(("trial:fetch" if capacity.provider.trial else "fetch", to_fetch))
         slots -= to_fetch
     if BALANCE in s.holds:
         return take, 0

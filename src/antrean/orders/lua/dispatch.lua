@@ -6,20 +6,36 @@
 local TRIAL_LOOK = 200 -- orders at the front of a lane among which trials go round
 local TRIALS_MAX = 1000 -- of so many orders it is kept when they made one
 
+-- The first of a lane, out of it.
+local function take_first(key, want)
+  local ids, popped = {}, redis.call('ZPOPMIN', key, want)
+  for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
+  return ids
+end
+
 -- A trial may fail because of its order. If the first in line made every trial, a few orders whose stamping always fails
 -- would keep the breaker from closing for all others. So the next is one that made none, or the one whose is the oldest.
-local function take_trial(key)
+local function next_trial(key)
   local best, oldest
   for _, id in ipairs(redis.call('ZRANGE', key, 0, TRIAL_LOOK - 1)) do
     local at = tonumber(redis.call('ZSCORE', K.TRIALS, id) or '-1')
     if not oldest or at < oldest then best, oldest = id, at end
     if at < 0 then break end
   end
-  if not best then return {} end
-  redis.call('ZREM', key, best)
-  redis.call('ZADD', K.TRIALS, int(NOW), best)
+  return best
+end
+
+local function take_trials(key, want)
+  local ids = {}
+  while #ids < want do
+    local id = next_trial(key)
+    if not id then break end
+    redis.call('ZREM', key, id)
+    redis.call('ZADD', K.TRIALS, int(NOW), id)
+    ids[#ids + 1] = id
+  end
   redis.call('ZREMRANGEBYRANK', K.TRIALS, 0, -TRIALS_MAX - 1)
-  return {best, ''}
+  return ids
 end
 
 local taken = {CODE.OK}
@@ -32,14 +48,11 @@ while ARGV[i] and ARGV[i] ~= 'state' do
   if name == 'fetch' then key = K.LANE_FETCH
   elseif name == 'stamp' then key = K.LANE_STAMP
   else key = K.LANE_BUY .. string.sub(name, 5) end
-  local got = trial and {} or redis.call('ZPOPMIN', key, want)
-  for _ = 1, trial and want or 0 do
-    for _, each in ipairs(take_trial(key)) do got[#got + 1] = each end
-  end
-  for j = 1, #got, 2 do
-    redis.call('ZADD', K.DISPATCHED, int(NOW), got[j])
-    if name == 'stamp' then redis.call('SADD', K.STAMP_LOAD, got[j]) end
-    taken[#taken + 1] = got[j]
+  local got = (trial and take_trials or take_first)(key, want)
+  for _, id in ipairs(got) do
+    redis.call('ZADD', K.DISPATCHED, int(NOW), id)
+    if name == 'stamp' then redis.call('SADD', K.STAMP_LOAD, id) end
+    taken[#taken + 1] = id
   end
   if string.sub(name, 1, 4) == 'buy:' then
     if redis.call('ZCARD', key) == 0 then redis.call('SREM', K.ACTIVE_OFFICES, string.sub(name, 5)) end
