@@ -37,6 +37,26 @@ async def test_with_a_wrong_clock_one_signs_in_sees_todays_orders_and_reads_what
     await expect(page.locator(".clock")).to_be_empty()
 
 
+async def test_an_answer_that_slept_over_night_with_the_computer_does_not_set_the_clock(desk: Desk) -> None:
+    desk.expected = "ERR_FAILED"
+    page = await desk.counter()
+
+    async def slow(route: Route) -> None:
+        answer = await route.fetch()
+        listed = await answer.json()
+        morning = datetime.now(UTC) + timedelta(days=1)
+        listed["orders"][0]["created_at"] = morning.isoformat()  # Of that day, to be seen.
+        await desk.context.clock.set_system_time(morning)
+        await route.fulfill(response=answer, json=listed)
+
+    await desk.context.route("**/v1/**", lambda route: route.abort())
+    await desk.submit()
+    await desk.context.route("**/v1/orders?*", slow, times=1)
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await expect(page.locator("tr[data-order]")).to_have_count(1)
+    await expect(page.locator(".clock")).to_be_empty()
+
+
 async def test_a_list_that_the_server_does_not_renew_says_of_when_it_is(desk: Desk) -> None:
     desk.expected = "503"
     page = await desk.counter()

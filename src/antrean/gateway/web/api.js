@@ -40,6 +40,7 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
   if (owner !== null) given["X-Antrean-Session-Of"] = owner;
   if (json !== undefined) given["Content-Type"] = "application/json";
   if (type) given["Content-Type"] = type;
+  const sentAt = Date.now();
   try {
     const answer = await fetch(path, {
       method,
@@ -48,7 +49,7 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
       credentials: "same-origin",
       signal: abort.signal,
     });
-    compare(answer);
+    compare(answer, sentAt);
     if (answer.ok) heard?.(answer);
     if (answer.ok) return raw ? answer : answer.status === 204 ? null : await answer.json();
     const problem = new Problem(answer.status, await answer.json().catch(() => null));

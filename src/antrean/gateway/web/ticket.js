@@ -74,11 +74,12 @@ async function ask() {
   // An old phone has no AbortSignal.timeout.
   const abort = new AbortController();
   const limit = setTimeout(() => abort.abort(), ANSWER_MS);
+  const sentAt = Date.now();
   try {
     const answer = await fetch(`/v1/tickets/${token}`, { headers: { "Accept-Language": language }, signal: abort.signal });
     if (!answer.ok) throw new Error(String(answer.status));
     ticket = await answer.json();
-    compare(answer);
+    compare(answer, sentAt);
     knownAt = now();
     failures = 0;
   } catch {
