@@ -95,7 +95,14 @@ def test_no_secret_and_no_identity_number_gets_through(log_format: str) -> None:
 
 
 @given(
-    st.recursive(st.just(NIK), lambda x: st.lists(x, min_size=1) | st.dictionaries(st.text(), x, min_size=1))
+    st.recursive(
+        st.just(NIK),
+        lambda x: (
+            st.lists(x, min_size=1, max_size=3)
+            | st.dictionaries(st.text(max_size=3), x, min_size=1, max_size=3)
+        ),
+        max_leaves=20,
+    )
 )
 def test_an_identity_number_is_found_however_deep(value: object) -> None:
     assert NIK not in str(redact(None, "info", {"event": "x", "value": value})["value"])

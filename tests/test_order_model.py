@@ -27,7 +27,7 @@ from antrean.orders.states import MOVES, TERMINAL, State
 from orders_support import World
 
 #: Examples of 30 steps each in the test run.
-EXAMPLES = int(os.environ.get("ANTREAN_TEST_MODEL_EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("ANTREAN_TEST_MODEL_EXAMPLES", "300"))
 SHARES = 4
 
 WORKER_TARGETS = {(m.verb, m.source, m.target) for m in MOVES if m.fenced}

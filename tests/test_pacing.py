@@ -69,6 +69,18 @@ def test_errors_at_their_usual_share_are_no_sign_of_load() -> None:
     assert state.limit >= 30
 
 
+@pytest.mark.parametrize(
+    ("usual", "busy", "cut"),
+    [(0.0, 1, True), (0.1, 5, False), (0.1, 25, True)],
+    ids=["none", "as many", "more"],
+)
+def test_refusals_cut_unless_as_many_are_usual(usual: float, busy: int, cut: bool) -> None:
+    state = PaceState(limit=40, baseline_s=0.1, refused=usual)
+    sample = steady(40, 0.1, 10)
+    new = next_limit(state, replace(sample, busy=busy, done=sample.done - busy), BOUNDS)
+    assert (new.limit < 40) is cut
+
+
 @given(st.floats(0.001, 30))
 def test_steady_quick_answers_grow_it_to_the_bound(rtt_s: float) -> None:
     state, now_s = PaceState(limit=1.0), 0.0

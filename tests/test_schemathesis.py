@@ -20,8 +20,8 @@ from stack import OPS_KEY, TERMINAL_KEY, running_stack
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = int(os.environ.get("ANTREAN_TEST_API_EXAMPLES", "0"))
-#: Seconds for one run; the default takes a few.
-TIMEOUT_S = 60 + 20 * EXAMPLES
+#: Seconds for one run; the default takes some twenty where it is alone.
+TIMEOUT_S = 180 + 20 * EXAMPLES
 #: Fewer cases than this, and the run has not tried what it should.
 CASES_MIN = 1000
 

@@ -19,7 +19,7 @@ import structlog
 from simulation.history import History, load_scripts
 
 #: Histories in the test run, in shares that pytest's processes take from each other.
-HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "640"))
+HISTORIES = int(os.environ.get("ANTREAN_TEST_HISTORIES", "480"))
 SHARES = 8
 FIRST_SEED = 20_240_903
 #: Longest run of one share, in seconds.
@@ -91,7 +91,7 @@ def test_in_every_history_each_order_is_kept_and_bought_once_and_the_books_add_u
     assert played.returncode == 0, played.stdout + played.stderr
     seen = {name: int(value) for name, _, value in (w.partition("=") for w in played.stdout.split()) if value}
     # A run in which every call fails would pass as well: each fault struck, and most orders came through.
-    assert all(seen.get(fault, 0) >= count // 100 for fault in FAULTS), seen
+    assert all(seen.get(fault, 0) >= max(1, count // 100) for fault in FAULTS), seen
     assert seen["completed"] >= 2 * count
     assert seen["attention"] <= seen["completed"] // 50
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import random
-from collections import deque
-from collections.abc import Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -16,13 +13,13 @@ from antrean.provider.breaker import Permit, SharedBreaker
 from antrean.provider.errors import Unavailable
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
-from antrean.simulator.capacity import Capacity, Verdict
+from antrean.simulator.capacity import Capacity
+from drains import Drain
 from provider_support import PREFIX, Clock, make_breaker
 
 TOO_BUSY = Unavailable("too busy", sent=True)
-#: What the modelled upstream bears a second, and how long it takes for an answer, in seconds.
+#: What the modelled upstream bears a second.
 PER_S = 200
-ANSWER_S = 0.2
 #: Orders in hand at once in the model; more than the upstream can have in flight.
 IN_HAND = 60
 #: Seconds that the model runs, and from when on it has settled.
@@ -108,72 +105,15 @@ async def test_a_first_refusal_near_a_ceiling_takes_one_slot(
     assert (await breaker.look())[1].limit == left
 
 
-class Drain:
-    """Orders without end, the breaker's scripts and an upstream that counts the calls of a second, in made-up time."""
-
-    def __init__(self, breaker: SharedBreaker, clock: Clock, rng: random.Random) -> None:
-        self.upstream = Capacity(None, PER_S, collapse_s=10.0)
-        self.good: list[float] = []
-        self.refused: list[float] = []
-        self._breaker = breaker
-        self._clock = clock
-        self._began_ms = clock.ms
-        self._rng = rng
-        self._now_s = 0.0
-        self._events: list[tuple[float, int, Callable[[], object]]] = []
-        self._number = itertools.count()
-        self._waiting: deque[int] = deque(range(IN_HAND))
-
-    async def run(self, until_s: float) -> None:
-        for tick in range(int(until_s / 0.05)):
-            self._at(0.05 * tick, self._wake)
-        while self._events[0][0] < until_s:
-            self._now_s, _, act = heapq.heappop(self._events)
-            self._clock.ms = self._began_ms + int(1000 * self._now_s)
-            if asyncio.iscoroutine(work := act()):
-                await work
-
-    def _at(self, at_s: float, act: Callable[[], object]) -> None:
-        heapq.heappush(self._events, (at_s, next(self._number), act))
-
-    def _wake(self) -> None:
-        for _ in range(min(3, len(self._waiting))):
-            order = self._waiting.popleft()
-            self._at(self._now_s, lambda order=order: self._begin(order))  # type: ignore[misc, unused-ignore]
-
-    async def _begin(self, order: int) -> None:
-        lease = f"{order} {self._now_s}"
-        code, _state, epoch, step, wait_ms, _reason = await self._breaker._admit_once(lease, False, True)
-        if code != "granted":
-            self._waiting.append(order)
-            return
-        permit = Permit(lease, epoch, step, False)
-        at_s = self._now_s + int(wait_ms) / 1000 + self._rng.uniform(0.001, 0.005)
-        self._at(at_s, lambda: self._arrive(order, permit))
-
-    def _arrive(self, order: int, permit: Permit) -> None:
-        admitted = self.upstream.enter(self._now_s) is Verdict.ADMITTED
-        took_s = ANSWER_S + self._rng.uniform(0.002, 0.006) if admitted else 0.003
-        (self.good if admitted else self.refused).append(self._now_s)
-        if admitted:
-            self._at(self._now_s + took_s, self.upstream.leave)
-        end_s = self._now_s + took_s + self._rng.uniform(0.001, 0.004)
-        self._at(end_s, lambda: self._end(order, permit, took_s, admitted))
-
-    async def _end(self, order: int, permit: Permit, took_s: float, admitted: bool) -> None:
-        await self._breaker.settle(permit, None if admitted else TOO_BUSY, took_s)
-        self._waiting.append(order)
-        self._at(self._now_s + self._rng.uniform(0.0005, 0.002), self._wake)
-
-
 async def test_of_an_upstream_that_counts_the_calls_of_a_second_hardly_any_is_left_unused(
     redis: Redis, clock: Clock
 ) -> None:
     """In bursts, 40 calls at once every 214 ms are all that it bears: five times 40 fall within a second."""
     breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=IN_HAND, start=38)))
-    drain = Drain(breaker, clock, random.Random(1))
+    upstream = Capacity(None, PER_S, collapse_s=10.0)
+    drain = Drain(breaker, clock, random.Random(1), upstream, IN_HAND)
     await drain.run(RUNS_S)
     used = sum(at_s >= SETTLED_S for at_s in drain.good) / (RUNS_S - SETTLED_S) / PER_S
     assert used >= 0.96
     assert sum(at_s >= SETTLED_S for at_s in drain.refused) <= RUNS_S - SETTLED_S
-    assert drain.upstream.collapses == 0
+    assert upstream.collapses == 0

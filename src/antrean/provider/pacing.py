@@ -6,8 +6,10 @@ not sure goes on collecting: with few calls in flight one more is a large step, 
 Answers of real servers often differ so much that nothing can be sure in time. Then what is likelier decides: the limit
 grows while the mean is below the bound, and waits while it is above.
 
-Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors for good health. "Too
-busy" always cuts. Other errors may come at any limit, so they cut only beyond their usual share.
+Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors for good health. Errors
+may come at any limit, so they cut only beyond their usual share. "Too busy" cuts at once, unless it is seen as often
+where the limit is well below one that was too much: what does not cease with the load is not caused by it, and only
+what exceeds that share cuts.
 
 The growth is gentle on purpose. An upstream that falls over when pushed past its capacity by a fifth shows slower
 answers or first refusals before that, and a step smaller than a fifth leaves time to see them. An upstream that counts
@@ -61,6 +63,20 @@ KNOWN = 0.015
 #: Weight of a step in the usual share of errors, which is taken for at least BACKGROUND_MIN.
 BACKGROUND_WEIGHT = 0.3
 BACKGROUND_MIN = 0.02
+#: Where no refusals are usual, all that are made while the limit is not near its ceiling are counted. Where some are, a
+#: ceiling lies above the capacity, and only those below this share of it are.
+REFUSED_BELOW = 0.7
+#: They are usual once this many calls were seen, from the first share of the calls on, up to the second. When twice as
+#: many were seen, older ones count half.
+REFUSALS_OF = 24
+REFUSED_MIN = 0.01
+REFUSED_MAX = 0.3
+#: Standard errors by which the refusals of a step must exceed their usual share to cut.
+DOUBT_REFUSED = 1.5
+#: So many refusals in a row are an outage, and say nothing about what is usual.
+OUTAGE_ROW = 8
+#: When this many refusals should have come by their usual share and none did, none are usual any more.
+REFUSALS_MISSED = 10
 #: From this share of a ceiling on, the limit is near it.
 NEAR = 0.95
 #: The limit counts as really used when at least this share of it was in flight at once.
@@ -103,7 +119,8 @@ class PaceState:
 
     `limit`: calls in flight, of which the whole part counts. `baseline_s`: the round trip without load; 0: not known.
     `ceiling`: the last limit that was too much; 0: none. `hold_until_s`: the time until which the limit stays below it.
-    `background`: the usual share of calls that fail. `known`: how many answers `baseline_s` is known from.
+    `background`: the usual share of calls that fail. `known`: how many answers `baseline_s` is known from. `refused`:
+    the share of calls that are refused as too many although the limit is well below the ceiling; 0: not known.
     """
 
     limit: float
@@ -112,6 +129,7 @@ class PaceState:
     hold_until_s: float = 0.0
     background: float = 0.0
     known: float = 0.0
+    refused: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +185,7 @@ def due(state: PaceState, sample: Sample) -> bool:
 def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceState:
     """The state for the next step."""
     calls = sample.busy + sample.errors + sample.done
-    if sample.busy:
+    if sample.busy and not state.refused:
         new = _cut(state, max(0.5, 1.0 - sample.busy / calls), sample.now_s, bounds)
         if sample.now_s < state.hold_until_s and new.limit >= NEAR * state.ceiling:
             # The second that was too full is not over. What was too much is the limit before its first refusal.
@@ -175,6 +193,8 @@ def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceStat
         return new
     share = sample.errors / calls if calls else 0.0
     excess = share - _usual(state.background, calls)
+    if state.refused and calls:
+        excess = max(excess, sample.busy / calls - _usual(state.refused, calls, DOUBT_REFUSED))
     background = state.background + BACKGROUND_WEIGHT * (share - state.background)
     state = replace(state, limit=bounds.clamp(state.limit), background=background)
     if excess > 0:
@@ -215,10 +235,10 @@ def _learnt(state: PaceState, sample: Sample, pace: _Pace) -> PaceState:
     return replace(state, baseline_s=state.baseline_s + learnt_s)
 
 
-def _usual(background: float, calls: int) -> float:
-    """The share of errors of a step that may be chance: two standard errors and half a call above the usual one."""
+def _usual(background: float, calls: int, doubt: float = 2.0) -> float:
+    """The share of errors of a step that may be chance: `doubt` standard errors and half a call above the usual one."""
     likely = min(max(background, BACKGROUND_MIN), 1.0 - BACKGROUND_MIN)
-    return background + (2.0 * math.sqrt(likely * (1.0 - likely) * calls) + 0.5) / max(calls, 1)
+    return background + (doubt * math.sqrt(likely * (1.0 - likely) * calls) + 0.5) / max(calls, 1)
 
 
 def _used_up(state: PaceState, sample: Sample) -> bool:

@@ -30,8 +30,8 @@ class Settled:
         """Read an answer that begins with `counted`. `asked_wait_s`: how long the upstream asked us to wait."""
         _counted, state, epoch, overridden = row[:4]
         calls, failures, slow, refused, failed, turned_away, silent_ms = map(int, row[4:11])
-        step, limit, baseline_s, ceiling, hold_until_ms, background, known = row[11:18]
-        answers, rtt_sum_s, rtt_square_sum, done, errors, busy, used, age_ms, now_ms = row[18:]
+        step, limit, baseline_s, ceiling, hold_until_ms, background, known, usual_refused = row[11:19]
+        answers, rtt_sum_s, rtt_square_sum, done, errors, busy, used, age_ms, now_ms = row[19:]
         return cls(
             state=BreakerState(state),
             epoch=epoch,
@@ -55,6 +55,7 @@ class Settled:
                 hold_until_s=float(hold_until_ms) / 1000,
                 background=float(background),
                 known=float(known),
+                refused=float(usual_refused),
             ),
             sample=Sample(
                 answers=int(answers),

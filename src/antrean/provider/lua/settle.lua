@@ -9,7 +9,7 @@
 --       a free question)
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
 --          ms since a good answer,
---          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline,
+--          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline, usual share of refusals,
 --          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local BUSY_TIMES_MAX = 4 -- a slot is kept for at most this many times a good answer's time
@@ -74,11 +74,39 @@ if not L.step_since then
   L.step_since = int(NOW)
   redis.call('HSET', KEYS[5], 'step_since', L.step_since)
 end
+
+-- The share of calls that are refused as too many where our load is not why; 0 where that is not known to be usual.
+local function usual_refusals()
+  local share = num(L, 'low_calls') >= RULE.REFUSALS_OF and num(L, 'low_busy') / num(L, 'low_calls') or 0
+  return share >= RULE.REFUSED_MIN and share <= RULE.REFUSED_MAX and share or 0
+end
+
+local function learn_refusals(limit)
+  local usual = usual_refusals()
+  if usual > 0 then add('calm', busy == '1' and -num(L, 'calm') or 1) end
+  if turned_away_row >= RULE.OUTAGE_ROW or num(L, 'calm') * usual >= RULE.REFUSALS_MISSED then
+    redis.call('HDEL', KEYS[5], 'low_calls', 'low_busy', 'calm')
+    L.low_calls, L.low_busy, L.calm = nil, nil, nil
+    return
+  end
+  local low = limit < 2 or limit < num(L, 'ceiling') * (usual > 0 and RULE.REFUSED_BELOW or RULE.NEAR)
+  if not low or tonumber(step) < num(L, 'cut_step') or not (timed or busy == '1') then return end
+  if num(L, 'low_calls') >= 2 * RULE.REFUSALS_OF then
+    add('low_calls', -num(L, 'low_calls') / 2)
+    add('low_busy', -num(L, 'low_busy') / 2)
+  end
+  add('low_calls', 1)
+  if busy == '1' then add('low_busy', 1) end
+end
+
+local limit = tonumber(L.limit or start)
+learn_refusals(limit)
+local refusals = usual_refusals()
+
 if failed then
   -- A free question that fails says nothing about how many orders the upstream bears, unless it is told "too busy".
   if (timed or busy == '1') and tonumber(step) >= num(L, 'cut_step') then add(busy == '1' and 'busy' or 'errors', 1) end
   if busy == '1' then redis.call('HSET', KEYS[5], 'busy_at', int(NOW)) end
-  local limit = tonumber(L.limit or start)
   if order == '1' and num(B, 'failed') == 1 then
     -- If this row opens the breaker, this is the height that it fell from; 0 where slots were free or nobody listens at all,
     -- since neither is a sign of load. Calls on their way may still be answered, and then the row begins again.
@@ -87,7 +115,7 @@ if failed then
     L.fell_from = tostring(from)
     redis.call('HSET', KEYS[5], 'fell_from', L.fell_from, 'fell_seen', int(NOW))
   end
-  if busy == '1' and others < limit and NOW >= num(L, 'cut_until') then
+  if busy == '1' and refusals == 0 and others < limit and NOW >= num(L, 'cut_until') then
     -- Close to a ceiling, the limit just below it was borne before: a moment with fewer calls in flight proves nothing.
     if limit >= RULE.NEAR * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
     L.limit = tostring(math.max(1, others))
@@ -112,6 +140,6 @@ end
 
 return {'counted', EFFECTIVE, B.epoch, B.ov_state and '1' or '0',
   int(calls), int(failures), int(slow_calls), int(refused_row), int(failed_row), int(turned_away_row), int(NOW - num(B, 'good_at')),
-  int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0', L.known or '0',
+  int(num(L, 'step')), L.limit or start, L.baseline or '0', L.ceiling or '0', L.hold_until or '0', L.background or '0', L.known or '0', tostring(refusals),
   int(num(L, 'answers')), L.rtt or '0', L.rtt2 or '0', int(num(L, 'done')), int(num(L, 'errors')), int(num(L, 'busy')),
   int(num(L, 'used')), int(NOW - num(L, 'step_since')), int(NOW)}
