@@ -104,7 +104,8 @@ def test_the_image_installs_the_versions_that_are_tested() -> None:
 
 
 NOTHING = Situation(
-    now_ms=0, fetch=0, stamp=0, dispatched=0, claimed=0, stamp_load=0, later=0, unknown=0, attention=0,
+    now_ms=0, fetch=0, stamp=0, dispatched=0, claimed=0, stamp_load=0, stranded=0, stranded_stamps=0, later=0,
+    unknown=0,
     holds={}, fairness={}, weights={}, by_state=dict.fromkeys(State, 0), open=0, offices={},
 )  # fmt: skip
 

@@ -122,6 +122,32 @@ def test_no_more_is_under_way_than_twice_the_limit(limit: int) -> None:
     assert counts[-1] == most_turns(limit) == max(2 * limit, limit + 2)
 
 
+@pytest.mark.parametrize("kind", ["purchase", "affix"])
+async def test_the_place_of_what_a_silent_worker_holds_goes_to_others(redis: Redis, kind: str) -> None:
+    world = World(redis)
+    for number in range(20):
+        if kind == "purchase":
+            await world.submit()
+        else:
+            await world.affix(serial_number=f"389UY343AP0GE9A4{number:06d}")
+    line = Line(world, 1)
+    await world.beat("w1", "w2")
+    await line.dispatcher.run_once()
+    first = len(line.handed_out)
+    for order_id in line.handed_out:
+        assert await world.store.claim(order_id, "w1", f"claim {order_id}")
+    for ms, more in ((1400, 0), (200, first), (4000, 0)):
+        world.now_ms += ms
+        await world.beat("w2")
+        before = len(line.handed_out)
+        await line.dispatcher.run_once()
+        assert len(line.handed_out) - before == more
+    await world.beat("w1")  # it was not dead: what it holds counts again
+    await line.dispatcher.run_once()
+    assert len(line.handed_out) == 2 * first
+    assert (await world.store.situation()).stranded == 0
+
+
 async def test_the_dispatcher_is_told_how_long_a_call_takes(redis: Redis) -> None:
     clock = Clock()
     breakers = [make_breaker(redis, clock, name=name) for name in ("provider", "adapter")]

@@ -38,6 +38,8 @@ LATER = ROOT + "later"  # zset: order id by the time before which it is not disp
 WORKERS = ROOT + "workers"  # zset: worker id by its last heartbeat
 #: A worker beats every half second. One that was silent for this long, in ms, counts as dead and has lost its claims.
 WORKER_SILENT_MS = 6000
+#: What a worker holds that was silent for this long, in ms, likely moves no more: others may take its place in flight.
+WORKER_QUIET_MS = 1500
 LEADER = ROOT + "leader"  # string: the worker that runs the keeper loops, with expiry
 FAIRNESS = ROOT + "fairness"  # hash: deficits of offices and the ring's cursor
 WEIGHTS = ROOT + "weights"  # hash: office → weight where it is not 1

@@ -39,9 +39,11 @@ class Situation:
     claimed: int
     #: Of the dispatched and claimed ones: those to be stamped.
     stamp_load: int
+    #: Of the claimed ones: those whose worker has gone silent; and of these: those to be stamped.
+    stranded: int
+    stranded_stamps: int
     later: int
     unknown: int
-    attention: int
     holds: dict[str, Hold]
     fairness: dict[str, str]
     weights: dict[str, float]
@@ -54,6 +56,16 @@ class Situation:
         return Places(self.offices, self.weights, self.now_ms, self.fairness)
 
     @property
+    def buying(self) -> int:
+        """Orders under way that are bought or get their picture, but for those in the hands of a silent worker."""
+        return self.dispatched + self.claimed - self.stranded - self.stamping
+
+    @property
+    def stamping(self) -> int:
+        """Orders under way that are stamped, but for those in the hands of a silent worker."""
+        return self.stamp_load - self.stranded_stamps
+
+    @property
     def buy(self) -> int:
         """Orders of all offices that wait to be bought."""
         return sum(o.waiting for o in self.offices.values())
@@ -61,7 +73,8 @@ class Situation:
     @classmethod
     def from_answer(cls, answer: list[Any]) -> Self:
         """Read the answer of peek.lua."""
-        now, fetch, stamp, dispatched, claimed, stamp_load, later, unknown, attention, *maps, offices = answer
+        now, fetch, stamp, dispatched, claimed, stamp_load, *rest = answer
+        stranded, stranded_stamps, later, unknown, *maps, offices = rest
         holds, fairness, weights, counts = (_pairs(m) for m in maps)
         return cls(
             now_ms=int(now),
@@ -70,9 +83,10 @@ class Situation:
             dispatched=dispatched,
             claimed=claimed,
             stamp_load=stamp_load,
+            stranded=stranded,
+            stranded_stamps=stranded_stamps,
             later=later,
             unknown=unknown,
-            attention=attention,
             holds={reason: Hold(reason=reason, **orjson.loads(text)) for reason, text in holds.items()},
             fairness=fairness,
             weights={office: float(w) for office, w in weights.items()},

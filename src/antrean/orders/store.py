@@ -301,7 +301,8 @@ class OrderStore:
 
         Without the lanes of offices, weights and fairness it costs the same however many offices there are.
         """
-        return Situation.from_answer(await self._run("peek", URGENT_MIN - EPOCH_MIN, int(offices)))
+        quiet = keys.WORKER_QUIET_MS, keys.WORKER_SILENT_MS
+        return Situation.from_answer(await self._run("peek", URGENT_MIN - EPOCH_MIN, int(offices), *quiet))
 
     # ---- the worker's side
 

@@ -94,11 +94,10 @@ def shared_lanes(s: Situation, capacity: Capacity, trial: bool) -> tuple[list[tu
     take: list[tuple[str, int]] = []
     if "paused" in s.holds:
         return take, 0
-    to_stamp = min(s.stamp, _target(capacity.adapter) - s.stamp_load)
+    to_stamp = min(s.stamp, _target(capacity.adapter) - s.stamping)
     if to_stamp > 0:
         take.append(("trial:stamp" if capacity.adapter.trial else "stamp", to_stamp))
-    under_way = s.dispatched + s.claimed - s.stamp_load
-    slots = _target(capacity.provider) - under_way
+    slots = _target(capacity.provider) - s.buying
     to_fetch = min(s.fetch, slots)
     if to_fetch > 0:
         take.append(("trial:fetch" if capacity.provider.trial else "fetch", to_fetch))
@@ -106,7 +105,7 @@ def shared_lanes(s: Situation, capacity: Capacity, trial: bool) -> tuple[list[tu
     if BALANCE in s.holds:
         return take, 0
     if QUOTA in s.holds:
-        slots = min(slots, 1) if trial and not under_way else 0
+        slots = min(slots, 1) if trial and not s.buying else 0
     return take, max(slots, 0)
 
 
