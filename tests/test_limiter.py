@@ -107,13 +107,13 @@ async def test_retries_are_at_most_a_tenth_of_calls(redis: Redis, clock: Clock) 
 
 
 async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) -> None:
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=4)))
-    for _ in range(90):
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=16, start=4)))
+    for _ in range(40):
         permits = [await admitted(breaker) for _ in range((await breaker.look())[1].limit)]
         clock.pass_s(0.2)
         for permit in permits:
             await breaker.settle(permit, None, 0.2)
-    assert (await breaker.look())[1].limit == 64
+    assert (await breaker.look())[1].limit == 16
     await half_opened(breaker, clock)
     await calls(breaker, 1)
     assert (await breaker.look())[1].limit <= 5
