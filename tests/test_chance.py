@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -15,17 +16,27 @@ from provider_support import Clock, make_breaker
 
 LIMIT_MAX = 10
 RUNS_S, SETTLED_S = 32, 20
+SHRINKS_S = 8
 
 
 class Chancy:
-    """Turns away a share of the calls by chance, and all beyond `room` at once."""
+    """Turns away a share of the calls by chance, and all beyond `room` at once or `per_s` a second.
 
-    def __init__(self, share: float, room: int | None) -> None:
+    `then`: from SHRINKS_S on it is that one.
+    """
+
+    def __init__(
+        self, share: float, room: int | None = None, per_s: float | None = None, then: Chancy | None = None
+    ) -> None:
         self.share = share
         self._rng = random.Random(1)
-        self._room = Capacity(room, None)
+        self._room = Capacity(room, per_s)
+        self._then = then
 
     def enter(self, now: float) -> Verdict:
+        if self._then is not None and now >= SHRINKS_S:
+            self._then._room.in_flight += self._room.in_flight
+            self.share, self._room, self._then = self._then.share, self._then._room, None
         return Verdict.OVER if self._rng.random() < self.share else self._room.enter(now)
 
     def leave(self) -> None:
@@ -47,6 +58,24 @@ async def test_beside_such_chance_the_capacity_is_found_and_not_left_behind(redi
     assert _per_s(drain.refused) <= 0.35 * (_per_s(drain.good) + _per_s(drain.refused))
 
 
+@pytest.mark.parametrize(
+    ("upstream", "bears_per_s", "most"),
+    [
+        (lambda: Chancy(0.0, 10, then=Chancy(0.0, 3)), 3 / ANSWER_S, 0.12),
+        (lambda: Chancy(0.0, per_s=20), 20, 0.12),
+        (lambda: Chancy(0.2, then=Chancy(0.0, 4)), 4 / ANSWER_S, 0.4),
+    ],
+    ids=["it shrinks", "it counts per second", "after chance"],
+)
+async def test_what_our_load_causes_is_hardly_taken_for_chance(
+    redis: Redis, upstream: Callable[[], Chancy], bears_per_s: float, most: float
+) -> None:
+    """A share learnt before stays, where refusals go on: up to it, and what chance may add, too many are sent."""
+    drain = await _drained(redis, upstream())
+    assert _per_s(drain.good) >= 0.8 * bears_per_s
+    assert _per_s(drain.refused) <= most * (_per_s(drain.good) + _per_s(drain.refused))
+
+
 async def test_once_it_is_over_a_refusal_is_a_sign_of_load_again(redis: Redis) -> None:
     clock = Clock()
     breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
@@ -57,21 +86,6 @@ async def test_once_it_is_over_a_refusal_is_a_sign_of_load_again(redis: Redis) -
     upstream.share = 0.0
     await drain.run(RUNS_S)
     assert (await _usual(redis)) < 0.01
-
-
-@pytest.mark.parametrize(("limit", "learns"), [(17, False), (10, True)], ids=["close", "far"])
-async def test_a_ceiling_lies_too_high_where_refusals_are_usual_so_only_far_below_it_they_are_learnt(
-    redis: Redis, limit: int, learns: bool
-) -> None:
-    clock = Clock()
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
-    kept = {"limit": limit, "ceiling": 20, "low_calls": 40, "low_busy": 4, "hold_until": clock.ms + 60_000}
-    await redis.hset("test:gate:provider:l", mapping=kept)  # type: ignore[misc, unused-ignore]
-    for number in range(5):
-        permit = await breaker.admit()
-        assert permit is not None
-        await breaker.settle(permit, None if number % 2 else TOO_BUSY, 0.01)
-    assert (await _usual(redis) > 0.1) is learns
 
 
 async def test_an_outage_is_not_taken_for_chance(redis: Redis) -> None:

@@ -269,7 +269,7 @@ class OrderModel(RuleBasedStateMachine):
         peek, order, totals, *scores = self.do(
             self.world.scripts.run_many(
                 "peek",
-                [(0, 1)],
+                [(0, 1, keys.WORKER_QUIET_MS, keys.WORKER_SILENT_MS)],
                 ("HGETALL", keys.ORDER + self.id),
                 ("HGETALL", keys.LEDGER_TOTALS),
                 *(("ZSCORE", place, self.id) for place in self.places),

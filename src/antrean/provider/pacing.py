@@ -7,9 +7,9 @@ Answers of real servers often differ so much that nothing can be sure in time. T
 grows while the mean is below the bound, and waits while it is above.
 
 Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors for good health. Errors
-may come at any limit, so they cut only beyond their usual share. "Too busy" cuts at once, unless it is seen as often
-where the limit is well below one that was too much: what does not cease with the load is not caused by it, and only
-what exceeds that share cuts.
+may come at any limit, so they cut only beyond their usual share. "Too busy" cuts at once, unless as many calls are
+refused at the lowest limit of late: what does not cease with the load is not caused by it, and only what exceeds that
+share in a step cuts (`learn_refusals` in lua/settle.lua).
 
 The growth is gentle on purpose. An upstream that falls over when pushed past its capacity by a fifth shows slower
 answers or first refusals before that, and a step smaller than a fifth leaves time to see them. An upstream that counts
@@ -63,16 +63,17 @@ KNOWN = 0.015
 #: Weight of a step in the usual share of errors, which is taken for at least BACKGROUND_MIN.
 BACKGROUND_WEIGHT = 0.3
 BACKGROUND_MIN = 0.02
-#: Where no refusals are usual, all that are made while the limit is not near its ceiling are counted. Where some are, a
-#: ceiling lies above the capacity, and only those below this share of it are.
-REFUSED_BELOW = 0.7
-#: They are usual once this many calls were seen, from the first share of the calls on, up to the second. When twice as
-#: many were seen, older ones count half.
+#: Refusals are usual once this many calls were seen, from this share of them on and up to the next. When twice as many
+#: calls were seen, older ones count half.
 REFUSALS_OF = 24
-REFUSED_MIN = 0.01
-REFUSED_MAX = 0.3
+REFUSED_MIN = 0.02
+REFUSED_MAX = 0.35
 #: Standard errors by which the refusals of a step must exceed their usual share to cut.
 DOUBT_REFUSED = 1.5
+#: And those of so many calls, of several steps; the limit is cut to this share of itself then.
+DOUBT_TEST = 2.0
+REFUSALS_TEST = 60
+REFUSED_CUT = 0.8
 #: So many refusals in a row are an outage, and say nothing about what is usual.
 OUTAGE_ROW = 8
 #: When this many refusals should have come by their usual share and none did, none are usual any more.
@@ -120,7 +121,7 @@ class PaceState:
     `limit`: calls in flight, of which the whole part counts. `baseline_s`: the round trip without load; 0: not known.
     `ceiling`: the last limit that was too much; 0: none. `hold_until_s`: the time until which the limit stays below it.
     `background`: the usual share of calls that fail. `known`: how many answers `baseline_s` is known from. `refused`:
-    the share of calls that are refused as too many although the limit is well below the ceiling; 0: not known.
+    the share of calls that are refused as too many whatever the load is; 0: not known.
     """
 
     limit: float
@@ -185,16 +186,15 @@ def due(state: PaceState, sample: Sample) -> bool:
 def next_limit(state: PaceState, sample: Sample, bounds: PaceBounds) -> PaceState:
     """The state for the next step."""
     calls = sample.busy + sample.errors + sample.done
-    if sample.busy and not state.refused:
-        new = _cut(state, max(0.5, 1.0 - sample.busy / calls), sample.now_s, bounds)
+    usual = _usual(state.refused, calls, DOUBT_REFUSED) if state.refused else 0.0
+    if sample.busy and sample.busy / calls > usual:
+        new = _cut(state, max(0.5, 1.0 + usual - sample.busy / calls), sample.now_s, bounds)
         if sample.now_s < state.hold_until_s and new.limit >= NEAR * state.ceiling:
             # The second that was too full is not over. What was too much is the limit before its first refusal.
             return replace(new, ceiling=max(new.ceiling, state.ceiling))
         return new
     share = sample.errors / calls if calls else 0.0
     excess = share - _usual(state.background, calls)
-    if state.refused and calls:
-        excess = max(excess, sample.busy / calls - _usual(state.refused, calls, DOUBT_REFUSED))
     background = state.background + BACKGROUND_WEIGHT * (share - state.background)
     state = replace(state, limit=bounds.clamp(state.limit), background=background)
     if excess > 0:

@@ -1,7 +1,7 @@
 -- All that the dispatcher, the backlog page and the counters' "how many are ahead" need, in one look.
 -- ARGV: now, minutes ahead in which an order counts as urgent, less the minute from which scores count,
 --       '0' where lanes of offices, weights and the fairness state are not asked for, ms of silence from which on a worker
---       may be dead, ms of silence from which on it is
+--       may be dead, ms of silence from which on it is dead
 -- Answer: {now, fetch lane size, stamp lane size, dispatched, claimed, of these two: to be stamped, of the claimed ones: in the
 --          hands of a worker that may be dead, of these: to be stamped, later, unknown, holds (flat), fairness (flat), weights
 --          (flat), counts (flat), offices (flat: office, size, of these urgent, first score, …)}
@@ -25,8 +25,10 @@ end
 -- others may take their place meanwhile. Whose they are is asked only while there is such a worker.
 local function stranded()
   local all_of_them, stamps, quiet = 0, 0, {}
-  -- Twice as long: the sweeper runs a moment later.
+  -- Up to twice that silence: by then the sweeper has put back what they held.
   local since, till = int(NOW - 2 * tonumber(ARGV[5])), int(NOW - tonumber(ARGV[4]))
+  -- Where nobody beat, it was Redis or the host that stood still.
+  if redis.call('ZCOUNT', K.WORKERS, '(' .. till, '+inf') == 0 then return 0, 0 end
   for _, worker in ipairs(redis.call('ZRANGEBYSCORE', K.WORKERS, since, till)) do quiet[worker] = true end
   if not next(quiet) then return 0, 0 end
   for _, id in ipairs(redis.call('ZRANGE', K.CLAIMS, 0, STRANDED_LOOK - 1)) do

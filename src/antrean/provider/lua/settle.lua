@@ -9,8 +9,8 @@
 --       a free question)
 -- Answer: {code, state, epoch, overridden, calls, failures, slow, refused in a row, failed in a row, those of them turned away,
 --          ms since a good answer,
---          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline, usual share of refusals,
---          answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
+--          step, limit, baseline (s), ceiling, hold until (ms), background of errors, answers behind the baseline,
+--          usual share of refusals, answers, sum of round trips (s), sum of their squares, done, errors, refusals, used, age of the step (ms), now (ms)}
 --   code: counted · ignored (says nothing, settled before, or of an earlier epoch)
 local BUSY_TIMES_MAX = 4 -- a slot is kept for at most this many times a good answer's time
 local FALL_ROW = 5 -- this many failures of orders' calls in a row, with no good answer for RULE.SILENCE times its usual time, are a fall
@@ -75,32 +75,74 @@ if not L.step_since then
   redis.call('HSET', KEYS[5], 'step_since', L.step_since)
 end
 
--- The share of calls that are refused as too many where our load is not why; 0 where that is not known to be usual.
+-- Refusals that do not cease with the load are no sign of it. They are looked for at the lowest limit since it last doubled,
+-- a while after it fell there: what our load causes ceases there, or the limit falls further and the look begins anew.
 local function usual_refusals()
-  local share = num(L, 'low_calls') >= RULE.REFUSALS_OF and num(L, 'low_busy') / num(L, 'low_calls') or 0
-  return share >= RULE.REFUSED_MIN and share <= RULE.REFUSED_MAX and share or 0
+  local calls, refused = num(L, 'low_calls'), num(L, 'low_busy')
+  if calls < RULE.REFUSALS_OF or refused < 2 then return 0 end
+  return refused >= RULE.REFUSED_MIN * calls and refused <= RULE.REFUSED_MAX * calls and refused / calls or 0
 end
 
+local function put(field, value)
+  L[field] = tostring(value)
+  redis.call('HSET', KEYS[5], field, L[field])
+end
+
+local function forget(...)
+  redis.call('HDEL', KEYS[5], ...)
+  for _, field in ipairs({...}) do L[field] = nil end
+end
+
+-- Counts this call, where older ones count half from `most` on.
+local function count(calls, refused, most)
+  local share = num(L, calls) >= most and 0.5 or 1
+  put(calls, share * num(L, calls) + 1)
+  put(refused, share * num(L, refused) + tonumber(busy))
+end
+
+-- Whether more than the usual share is refused, over many calls at any limit.
+local function more_than(usual)
+  count('all_calls', 'all_busy', RULE.REFUSALS_TEST)
+  local n = num(L, 'all_calls')
+  if n < RULE.REFUSALS_TEST then return false end
+  local doubt = math.sqrt(usual * (1 - usual) * (1 / n + 1 / num(L, 'low_calls')))
+  return num(L, 'all_busy') / n > usual + RULE.DOUBT_TEST * doubt
+end
+
+-- Whether this call was made where our load is the least of late.
+local function at_lowest(limit)
+  if limit < 2 then return true end
+  local height, lowest = math.floor(limit), num(L, 'low_limit')
+  if lowest == 0 or height < lowest or height > 2 * lowest then
+    forget('low_calls', 'low_busy')
+    put('low_limit', height)
+    put('low_since', int(NOW))
+  end
+  return height == num(L, 'low_limit') and NOW - num(L, 'low_since') >= RULE.HOLD_MS and limit < RULE.NEAR * num(L, 'ceiling')
+end
+
+-- Answers whether the limit is to be cut because more than usual is refused.
 local function learn_refusals(limit)
+  if tonumber(step) < num(L, 'cut_step') then return false end
   local usual = usual_refusals()
-  if usual > 0 then add('calm', busy == '1' and -num(L, 'calm') or 1) end
+  if usual > 0 and busy == '0' then add('calm', 1) elseif num(L, 'calm') > 0 then put('calm', 0) end
   if turned_away_row >= RULE.OUTAGE_ROW or num(L, 'calm') * usual >= RULE.REFUSALS_MISSED then
-    redis.call('HDEL', KEYS[5], 'low_calls', 'low_busy', 'calm')
-    L.low_calls, L.low_busy, L.calm = nil, nil, nil
-    return
+    forget('low_calls', 'low_busy', 'low_limit', 'all_calls', 'all_busy', 'calm')
+    return false
   end
-  local low = limit < 2 or limit < num(L, 'ceiling') * (usual > 0 and RULE.REFUSED_BELOW or RULE.NEAR)
-  if not low or tonumber(step) < num(L, 'cut_step') or not (timed or busy == '1') then return end
-  if num(L, 'low_calls') >= 2 * RULE.REFUSALS_OF then
-    add('low_calls', -num(L, 'low_calls') / 2)
-    add('low_busy', -num(L, 'low_busy') / 2)
-  end
-  add('low_calls', 1)
-  if busy == '1' then add('low_busy', 1) end
+  if usual > 0 and limit >= 2 then return more_than(usual) end
+  if at_lowest(limit) then count('low_calls', 'low_busy', 2 * RULE.REFUSALS_OF) end
+  return false
 end
 
 local limit = tonumber(L.limit or start)
-learn_refusals(limit)
+if (not failed or timed or busy == '1') and learn_refusals(limit) then
+  forget('all_calls', 'all_busy')
+  put('ceiling', limit)
+  put('limit', math.max(1, RULE.REFUSED_CUT * limit))
+  put('hold_until', int(math.max(num(L, 'hold_until'), NOW + RULE.HOLD_FIRST_MS)))
+  next_step_after_cut()
+end
 local refusals = usual_refusals()
 
 if failed then
