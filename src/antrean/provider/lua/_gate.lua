@@ -68,7 +68,7 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
   for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial', 'good_at'}) do
     if num(B, field) > NOW then set(field, int(NOW)) end
   end
-  for _, field in ipairs({'step_since', 'hold_until', 'cut_until', 'not_before', 'busy_at', 'next_turn'}) do
+  for _, field in ipairs({'step_since', 'hold_until', 'cut_until', 'not_before', 'busy_at', 'next_turn', 'low_since'}) do
     if num(L, field) > NOW then
       L[field] = int(NOW)
       keep('HSET', KEYS[5], field, L[field])

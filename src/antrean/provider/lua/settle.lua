@@ -138,7 +138,7 @@ end
 local limit = tonumber(L.limit or start)
 if (not failed or timed or busy == '1') and learn_refusals(limit) then
   forget('all_calls', 'all_busy')
-  put('ceiling', limit)
+  put('ceiling', not_below_fall(limit))
   put('limit', math.max(1, RULE.REFUSED_CUT * limit))
   put('hold_until', int(math.max(num(L, 'hold_until'), NOW + RULE.HOLD_FIRST_MS)))
   next_step_after_cut()
