@@ -66,14 +66,14 @@ if failed and timed then
   if keep_ms > 0 then redis.call('ZADD', KEYS[6], int(NOW + keep_ms), 'after:' .. lease) end
 end
 
-local function add(field, by)
-  L[field] = tostring(num(L, field) + by)
+local function put(field, value)
+  L[field] = tostring(value)
   redis.call('HSET', KEYS[5], field, L[field])
 end
-if not L.step_since then
-  L.step_since = int(NOW)
-  redis.call('HSET', KEYS[5], 'step_since', L.step_since)
-end
+
+local function add(field, by) put(field, num(L, field) + by) end
+
+if not L.step_since then put('step_since', int(NOW)) end
 
 -- Refusals that do not cease with the load are no sign of it. They are looked for at the lowest limit since it last doubled,
 -- a while after it fell there: what our load causes ceases there, or the limit falls further and the look begins anew.
@@ -81,11 +81,6 @@ local function usual_refusals()
   local calls, refused = num(L, 'low_calls'), num(L, 'low_busy')
   if calls < RULE.REFUSALS_OF or refused < 2 then return 0 end
   return refused >= RULE.REFUSED_MIN * calls and refused <= RULE.REFUSED_MAX * calls and refused / calls or 0
-end
-
-local function put(field, value)
-  L[field] = tostring(value)
-  redis.call('HSET', KEYS[5], field, L[field])
 end
 
 local function forget(...)
