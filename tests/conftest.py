@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -112,6 +113,12 @@ def settings(make_settings: Callable[..., Settings], valkey_url: str, tmp_path: 
 @pytest.fixture(name="redis")
 async def empty_redis(settings: Settings) -> AsyncIterator[Redis]:
     """A client that repeats nothing, on an empty database."""
+    async with _emptied(settings) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def _emptied(settings: Settings) -> AsyncIterator[Redis]:
     client = connect(settings.redis_url, settings)
     await client.flushdb()
     yield client
@@ -152,6 +159,13 @@ def quick_valkey_url() -> Iterator[str]:
         server.terminate()
         server.wait(10)
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def quick_redis(make_settings: Callable[..., Settings], quick_valkey_url: str) -> AsyncIterator[Redis]:
+    """As `redis`, on the Valkey that syncs nothing."""
+    async with _emptied(make_settings(redis_url=quick_valkey_url)) as client:
+        yield client
 
 
 @pytest.fixture

@@ -63,20 +63,21 @@ class Drain:
     def _at(self, at_s: float, act: Callable[[], object]) -> None:
         heapq.heappush(self._events, (at_s, next(self._number), act))
 
-    def _wake(self) -> None:
+    async def _wake(self) -> None:
         for _ in range(min(3, len(self._waiting))):
-            order = self._waiting.popleft()
-            self._at(self._now_s, lambda order=order: self._begin(order))  # type: ignore[misc, unused-ignore]
+            if not await self._begin(self._waiting.popleft()):
+                return
 
-    async def _begin(self, order: int) -> None:
+    async def _begin(self, order: int) -> bool:
         lease = f"{order} {self._now_s}"
         code, _state, epoch, step, wait_ms, _reason = await self._breaker._admit_once(lease, False, True)
         if code != "granted":
             self._waiting.append(order)
-            return
+            return False
         permit = Permit(lease, epoch, step, False)
         at_s = self._now_s + int(wait_ms) / 1000 + self._rng.uniform(0.001, 0.005)
         self._at(at_s, lambda: self._arrive(order, permit))
+        return True
 
     def _arrive(self, order: int, permit: Permit) -> None:
         admitted = self.upstream.enter(self._now_s) is Verdict.ADMITTED

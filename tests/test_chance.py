@@ -45,15 +45,15 @@ class Chancy:
 
 @pytest.mark.parametrize(("share", "least"), [(0.05, 0.8), (0.15, 0.65)])
 async def test_what_is_refused_by_chance_hardly_slows_the_rest(
-    redis: Redis, share: float, least: float
+    quick_redis: Redis, share: float, least: float
 ) -> None:
     """Of what all slots could do, `least` is done; a refused call keeps its slot for as long as an answer takes."""
-    drain = await _drained(redis, Chancy(share, None))
+    drain = await _drained(quick_redis, Chancy(share, None))
     assert _per_s(drain.good) >= least * LIMIT_MAX / ANSWER_S
 
 
-async def test_beside_such_chance_the_capacity_is_found_and_not_left_behind(redis: Redis) -> None:
-    drain = await _drained(redis, Chancy(0.1, 7))
+async def test_beside_such_chance_the_capacity_is_found_and_not_left_behind(quick_redis: Redis) -> None:
+    drain = await _drained(quick_redis, Chancy(0.1, 7))
     assert _per_s(drain.good) >= 0.8 * 7 / ANSWER_S
     assert _per_s(drain.refused) <= 0.35 * (_per_s(drain.good) + _per_s(drain.refused))
 
@@ -68,36 +68,36 @@ async def test_beside_such_chance_the_capacity_is_found_and_not_left_behind(redi
     ids=["it shrinks", "it counts per second", "after chance"],
 )
 async def test_what_our_load_causes_is_hardly_taken_for_chance(
-    redis: Redis, upstream: Callable[[], Chancy], bears_per_s: float, most: float
+    quick_redis: Redis, upstream: Callable[[], Chancy], bears_per_s: float, most: float
 ) -> None:
     """A share learnt before stays, where refusals go on: up to it, and what chance may add, too many are sent."""
-    drain = await _drained(redis, upstream())
+    drain = await _drained(quick_redis, upstream())
     assert _per_s(drain.good) >= 0.8 * bears_per_s
     assert _per_s(drain.refused) <= most * (_per_s(drain.good) + _per_s(drain.refused))
 
 
-async def test_once_it_is_over_a_refusal_is_a_sign_of_load_again(redis: Redis) -> None:
+async def test_once_it_is_over_a_refusal_is_a_sign_of_load_again(quick_redis: Redis) -> None:
     clock = Clock()
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
+    breaker = make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
     upstream = Chancy(0.1, None)
     drain = Drain(breaker, clock, random.Random(1), upstream, 2 * LIMIT_MAX)
     await drain.run(SETTLED_S)
-    assert (await _usual(redis)) >= 0.02
+    assert (await _usual(quick_redis)) >= 0.02
     upstream.share = 0.0
     await drain.run(RUNS_S)
-    assert (await _usual(redis)) < 0.01
+    assert (await _usual(quick_redis)) < 0.01
 
 
-async def test_an_outage_is_not_taken_for_chance(redis: Redis) -> None:
+async def test_an_outage_is_not_taken_for_chance(quick_redis: Redis) -> None:
     clock = Clock()
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
+    breaker = make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
     for outcome in [None] * 40 + [TOO_BUSY] * 8:
         permit = await breaker.admit()
         assert permit is not None
         clock.pass_s(0.3)
         await breaker.settle(permit, outcome, 0.2 if outcome is None else 0.01)
         clock.pass_s(1)
-    assert await _usual(redis) == 0.0
+    assert await _usual(quick_redis) == 0.0
 
 
 async def _usual(redis: Redis) -> float:

@@ -68,12 +68,12 @@ def _clock() -> Clock:
 
 
 @pytest.fixture(name="breaker")
-def _breaker(redis: Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> SharedBreaker:
+def _breaker(quick_redis: Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> SharedBreaker:
     async def at_once(_breaker: SharedBreaker, permit: Permit, _wait_s: float) -> Permit:
         return permit  # in this clock's time nobody sleeps
 
     monkeypatch.setattr(SharedBreaker, "_in_turn", at_once)
-    return make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64)))
+    return make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=64)))
 
 
 @pytest.mark.parametrize(

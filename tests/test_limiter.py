@@ -106,8 +106,8 @@ async def test_retries_are_at_most_a_tenth_of_calls(redis: Redis, clock: Clock) 
     assert 7 <= allowed <= 9
 
 
-async def test_recovery_starts_with_the_low_limit(redis: Redis, clock: Clock) -> None:
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=16, start=4)))
+async def test_recovery_starts_with_the_low_limit(quick_redis: Redis, clock: Clock) -> None:
+    breaker = make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=16, start=4)))
     for _ in range(40):
         permits = [await admitted(breaker) for _ in range((await breaker.look())[1].limit)]
         clock.pass_s(0.2)

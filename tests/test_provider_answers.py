@@ -155,13 +155,25 @@ def test_retry_after_is_read_as_seconds_or_date_and_bounded() -> None:
     assert retry_after_s(None, now) is None
 
 
-@pytest.mark.parametrize("saldo", [1234, "1234", " 1234 ", 1234.0, "1234.00"])
+@pytest.mark.parametrize("saldo", [1234, "1234", " 1234 ", 1234.0, "1234.00", "1234.0", "1.234", "1.234.00"])
 def test_the_balance_is_read_in_every_shape(saldo: Any) -> None:
     assert read_balance({"result": {"saldo": saldo}}) == 1234
 
 
 @pytest.mark.parametrize(
-    "result", [{}, {"saldo": None}, {"saldo": True}, {"saldo": "many"}, [], "x", {"saldo": 1.5}]
+    "result",
+    [
+        {},
+        {"saldo": None},
+        {"saldo": True},
+        {"saldo": "many"},
+        [],
+        "x",
+        {"saldo": 1.5},
+        {"saldo": "1.5"},
+        {"saldo": "1234.000"},
+        {"saldo": "1.23.456"},
+    ],
 )
 def test_a_balance_that_can_not_be_read_is_an_outage(result: Any) -> None:
     with pytest.raises(Unavailable):

@@ -40,9 +40,9 @@ async def ask(breaker: SharedBreaker, order: bool = True) -> tuple[str, int]:
     return code, int(wait_ms)
 
 
-async def turned_away(redis: Redis, clock: Clock) -> SharedBreaker:
+async def turned_away(quick_redis: Redis, clock: Clock) -> SharedBreaker:
     """A breaker that knows that an answer takes 200 ms, and had one of 20 calls at once turned away just now."""
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=20, start=20)))
+    breaker = make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=20, start=20)))
     for outcome in (None, None, None, TOO_BUSY):
         permits = [await breaker.admit() for _ in range(20)]
         clock.pass_s(0.2)
@@ -53,9 +53,9 @@ async def turned_away(redis: Redis, clock: Clock) -> SharedBreaker:
 
 
 async def test_a_burst_begins_in_turn_after_a_refusal_and_at_once_a_while_later(
-    redis: Redis, clock: Clock
+    quick_redis: Redis, clock: Clock
 ) -> None:
-    breaker = await turned_away(redis, clock)
+    breaker = await turned_away(quick_redis, clock)
     limit = (await breaker.look())[1].limit
     told = [await ask(breaker) for _ in range(8)]
     assert {code for code, _ in told} == {"granted"}
@@ -69,8 +69,8 @@ async def test_a_burst_begins_in_turn_after_a_refusal_and_at_once_a_while_later(
     assert [await ask(breaker) for _ in range(8)] == [("granted", 0)] * 8
 
 
-async def test_no_turn_is_further_away_than_a_moment(redis: Redis, clock: Clock) -> None:
-    breaker = await turned_away(redis, clock)
+async def test_no_turn_is_further_away_than_a_moment(quick_redis: Redis, clock: Clock) -> None:
+    breaker = await turned_away(quick_redis, clock)
     for _ in range(200):
         permit = Permit(str(random.random()), "1", "0", False)
         row = await breaker._admit_once(permit.lease, False, True)
@@ -78,8 +78,10 @@ async def test_no_turn_is_further_away_than_a_moment(redis: Redis, clock: Clock)
         await breaker.settle(permit, asyncio.CancelledError(), 0.0)
 
 
-async def test_a_call_that_is_given_up_before_its_turn_leaves_its_slot(redis: Redis, clock: Clock) -> None:
-    breaker = await turned_away(redis, clock)
+async def test_a_call_that_is_given_up_before_its_turn_leaves_its_slot(
+    quick_redis: Redis, clock: Clock
+) -> None:
+    breaker = await turned_away(quick_redis, clock)
     clock.pass_s(1)
     waiting = [asyncio.create_task(breaker.admit()) for _ in range(10)]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -94,11 +96,11 @@ async def test_a_call_that_is_given_up_before_its_turn_leaves_its_slot(redis: Re
 
 @pytest.mark.parametrize(("ceiling", "left"), [(0, 19), (42, 39)], ids=["none known", "near one"])
 async def test_a_first_refusal_near_a_ceiling_takes_one_slot(
-    redis: Redis, clock: Clock, ceiling: int, left: int
+    quick_redis: Redis, clock: Clock, ceiling: int, left: int
 ) -> None:
     """For a moment few may be in flight, because many ended together: that is not all that the upstream bears."""
-    breaker = make_breaker(redis, clock)
-    await redis.hset(f"{PREFIX}gate:provider:l", mapping={"limit": 40, "ceiling": ceiling})  # type: ignore[misc, unused-ignore]
+    breaker = make_breaker(quick_redis, clock)
+    await quick_redis.hset(f"{PREFIX}gate:provider:l", mapping={"limit": 40, "ceiling": ceiling})  # type: ignore[misc, unused-ignore]
     permits = [await breaker.admit() for _ in range(20)]
     assert permits[0] is not None
     await breaker.settle(permits[0], TOO_BUSY, 0.01)
@@ -106,10 +108,10 @@ async def test_a_first_refusal_near_a_ceiling_takes_one_slot(
 
 
 async def test_of_an_upstream_that_counts_the_calls_of_a_second_hardly_any_is_left_unused(
-    redis: Redis, clock: Clock
+    quick_redis: Redis, clock: Clock
 ) -> None:
     """In bursts, 40 calls at once every 214 ms are all that it bears: five times 40 fall within a second."""
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=IN_HAND, start=38)))
+    breaker = make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=IN_HAND, start=38)))
     upstream = Capacity(None, PER_S, collapse_s=10.0)
     drain = Drain(breaker, clock, random.Random(1), upstream, IN_HAND)
     await drain.run(RUNS_S)

@@ -9,7 +9,7 @@ grows while the mean is below the bound, and waits while it is above.
 Cutting on errors matters: a limiter that looks at round-trip time alone takes instant errors for good health. Errors
 may come at any limit, so they cut only beyond their usual share. "Too busy" cuts at once, unless as many calls are
 refused at the lowest limit of late: what does not cease with the load is not caused by it, and only what exceeds that
-share in a step cuts (`learn_refusals` in lua/settle.lua).
+share in a step cuts (lua/_refusals.lua).
 
 The growth is gentle on purpose. An upstream that falls over when pushed past its capacity by a fifth shows slower
 answers or first refusals before that, and a step smaller than a fifth leaves time to see them. An upstream that counts

@@ -20,6 +20,8 @@ from antrean.provider import pacing, policy
 Arg = str | int | float
 #: Scripts that stand alone; all others begin with `_gate.lua`.
 PLAIN = frozenset({"token_release", "token_forget"})
+#: Scripts that need more than that: which file comes between.
+BESIDE = {"settle": "_refusals"}
 #: Scripts that write nothing, so that they also work where the server refuses every write.
 LOOKS = frozenset({"status"})
 #: The constants of the rules that scripts use, by the name that the scripts give them.
@@ -45,13 +47,15 @@ _RULE = re.compile(r"\bRULE\.[A-Z_]+\b")
 def _sources() -> dict[str, str]:
     folder = resources.files("antrean.provider").joinpath("lua")
     texts = {f.name.removesuffix(".lua"): f.read_text() for f in folder.iterdir() if f.name.endswith(".lua")}
-    gate = texts.pop("_gate")
-    return {name: text if name in PLAIN else _behind_gate(name, gate, text) for name, text in texts.items()}
+    return {name: _whole(name, texts) for name in texts if not name.startswith("_")}
 
 
-def _behind_gate(name: str, gate: str, text: str) -> str:
+def _whole(name: str, texts: dict[str, str]) -> str:
+    if name in PLAIN:
+        return texts[name]
     looks = f"local LOOKS = {'true' if name in LOOKS else 'false'}\n"
-    return _RULE.sub(lambda found: str(RULES[found[0]]), looks + gate + text)
+    beside = texts[BESIDE[name]] if name in BESIDE else ""
+    return _RULE.sub(lambda found: str(RULES[found[0]]), looks + texts["_gate"] + beside + texts[name])
 
 
 SOURCES = _sources()

@@ -14,6 +14,8 @@ from antrean.provider.protocol import SerialPage, SerialRecord
 
 #: A serial number as seen (22 capitals and digits), with room for other lengths.
 SERIAL = re.compile(r"[A-Za-z0-9]{8,64}")
+#: A count as text: plain, with a decimal point and zeros, or with Indonesian points between thousands.
+_COUNT = re.compile(r"\s*(-?(?:\d{1,15}|\d{1,3}(?:\.\d{3}){1,4}))(?:\.0{1,2})?\s*", re.ASCII)
 
 
 def is_serial(value: object) -> bool:
@@ -57,8 +59,8 @@ def read_balance(answer: dict[str, Any]) -> int:
     """Stamps left. Raises Unavailable."""
     result = answer.get("result")
     value = result.get("saldo") if isinstance(result, dict) else result
-    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,15}(?:\.0+)?\s*", value):
-        return int(float(value))
+    if isinstance(value, str) and (count := _COUNT.fullmatch(value)):
+        return int(count[1].replace(".", ""))
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():

@@ -39,6 +39,18 @@ local function set(field, value)
   keep('HSET', KEYS[1], field, value)
 end
 
+local function put(field, value)
+  L[field] = tostring(value)
+  keep('HSET', KEYS[5], field, L[field])
+end
+
+local function add(field, by) put(field, num(L, field) + by) end
+
+local function forget(...)
+  keep('HDEL', KEYS[5], ...)
+  for _, field in ipairs({...}) do L[field] = nil end
+end
+
 local function remember(kind, from, to, reason, actor)
   keep('LPUSH', KEYS[4], cjson.encode({
     at_ms = int(NOW), kind = kind, from = from, to = to, reason = reason, actor = actor}))

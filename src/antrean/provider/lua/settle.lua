@@ -66,72 +66,10 @@ if failed and timed then
   if keep_ms > 0 then redis.call('ZADD', KEYS[6], int(NOW + keep_ms), 'after:' .. lease) end
 end
 
-local function put(field, value)
-  L[field] = tostring(value)
-  redis.call('HSET', KEYS[5], field, L[field])
-end
-
-local function add(field, by) put(field, num(L, field) + by) end
-
 if not L.step_since then put('step_since', int(NOW)) end
 
--- Refusals that do not cease with the load are no sign of it. They are looked for at the lowest limit since it last doubled,
--- a while after it fell there: what our load causes ceases there, or the limit falls further and the look begins anew.
-local function usual_refusals()
-  local calls, refused = num(L, 'low_calls'), num(L, 'low_busy')
-  if calls < RULE.REFUSALS_OF or refused < 2 then return 0 end
-  return refused >= RULE.REFUSED_MIN * calls and refused <= RULE.REFUSED_MAX * calls and refused / calls or 0
-end
-
-local function forget(...)
-  redis.call('HDEL', KEYS[5], ...)
-  for _, field in ipairs({...}) do L[field] = nil end
-end
-
--- Counts this call, where older ones count half from `most` on.
-local function count(calls, refused, most)
-  local share = num(L, calls) >= most and 0.5 or 1
-  put(calls, share * num(L, calls) + 1)
-  put(refused, share * num(L, refused) + tonumber(busy))
-end
-
--- Whether more than the usual share is refused, over many calls at any limit.
-local function more_than(usual)
-  count('all_calls', 'all_busy', RULE.REFUSALS_TEST)
-  local n = num(L, 'all_calls')
-  if n < RULE.REFUSALS_TEST then return false end
-  local doubt = math.sqrt(usual * (1 - usual) * (1 / n + 1 / num(L, 'low_calls')))
-  return num(L, 'all_busy') / n > usual + RULE.DOUBT_TEST * doubt
-end
-
--- Whether this call was made where our load is the least of late.
-local function at_lowest(limit)
-  if limit < 2 then return true end
-  local height, lowest = math.floor(limit), num(L, 'low_limit')
-  if lowest == 0 or height < lowest or height > 2 * lowest then
-    forget('low_calls', 'low_busy')
-    put('low_limit', height)
-    put('low_since', int(NOW))
-  end
-  return height == num(L, 'low_limit') and NOW - num(L, 'low_since') >= RULE.HOLD_MS and limit < RULE.NEAR * num(L, 'ceiling')
-end
-
--- Answers whether the limit is to be cut because more than usual is refused.
-local function learn_refusals(limit)
-  if tonumber(step) < num(L, 'cut_step') then return false end
-  local usual = usual_refusals()
-  if usual > 0 and busy == '0' then add('calm', 1) elseif num(L, 'calm') > 0 then put('calm', 0) end
-  if turned_away_row >= RULE.OUTAGE_ROW or num(L, 'calm') * usual >= RULE.REFUSALS_MISSED then
-    forget('low_calls', 'low_busy', 'low_limit', 'all_calls', 'all_busy', 'calm')
-    return false
-  end
-  if usual > 0 and limit >= 2 then return more_than(usual) end
-  if at_lowest(limit) then count('low_calls', 'low_busy', 2 * RULE.REFUSALS_OF) end
-  return false
-end
-
 local limit = tonumber(L.limit or start)
-if (not failed or timed or busy == '1') and learn_refusals(limit) then
+if (not failed or timed or busy == '1') and cut_for_refusals(limit, step, busy == '1', turned_away_row) then
   forget('all_calls', 'all_busy')
   put('ceiling', not_below_fall(limit))
   put('limit', math.max(1, RULE.REFUSED_CUT * limit))
