@@ -127,11 +127,14 @@ async def test_too_few_calls_do_not_open_it(breaker: SharedBreaker) -> None:
     assert (await breaker.status()).state is CLOSED
 
 
+@pytest.mark.parametrize("free_answers", [0, 2])
 async def test_calls_that_all_fail_open_it_however_far_apart_they_end(
-    breaker: SharedBreaker, clock: Clock
+    breaker: SharedBreaker, clock: Clock, free_answers: int
 ) -> None:
     for _ in range(10):
         assert (await breaker.status()).state is CLOSED
+        for _ in range(free_answers):
+            await breaker.settle(await admitted(breaker), None, 0.1, order=False)
         await calls(breaker, 1, OutcomeUnknown("lost"))
         clock.pass_s(31)
     status = await breaker.status()

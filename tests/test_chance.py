@@ -59,19 +59,21 @@ async def test_beside_such_chance_the_capacity_is_found_and_not_left_behind(quic
 
 
 @pytest.mark.parametrize(
-    ("upstream", "bears_per_s", "most"),
+    ("upstream", "limit_max", "bears_per_s", "most"),
     [
-        (lambda: Chancy(0.0, 10, then=Chancy(0.0, 3)), 3 / ANSWER_S, 0.12),
-        (lambda: Chancy(0.0, per_s=20), 20, 0.12),
-        (lambda: Chancy(0.2, then=Chancy(0.0, 4)), 4 / ANSWER_S, 0.4),
+        (lambda: Chancy(0.0, 10, then=Chancy(0.0, 3)), LIMIT_MAX, 3 / ANSWER_S, 0.12),
+        (lambda: Chancy(0.0, 16, then=Chancy(0.0, 2)), 32, 2 / ANSWER_S, 0.12),
+        (lambda: Chancy(0.0, per_s=20), LIMIT_MAX, 20, 0.12),
+        (lambda: Chancy(0.2, then=Chancy(0.0, 4)), LIMIT_MAX, 4 / ANSWER_S, 0.4),
+        (lambda: Chancy(0.05, then=Chancy(0.05, 4)), LIMIT_MAX, 4 / ANSWER_S, 0.3),
     ],
-    ids=["it shrinks", "it counts per second", "after chance"],
+    ids=["it shrinks", "it shrinks to little", "it counts per second", "after chance", "beside chance"],
 )
 async def test_what_our_load_causes_is_hardly_taken_for_chance(
-    quick_redis: Redis, upstream: Callable[[], Chancy], bears_per_s: float, most: float
+    quick_redis: Redis, upstream: Callable[[], Chancy], limit_max: int, bears_per_s: float, most: float
 ) -> None:
     """A share learnt before stays, where refusals go on: up to it, and what chance may add, too many are sent."""
-    drain = await _drained(quick_redis, upstream())
+    drain = await _drained(quick_redis, upstream(), limit_max)
     assert _per_s(drain.good) >= 0.8 * bears_per_s
     assert _per_s(drain.refused) <= most * (_per_s(drain.good) + _per_s(drain.refused))
 
@@ -105,10 +107,10 @@ async def _usual(redis: Redis) -> float:
     return float(refused or 0) / float(calls or 1)
 
 
-async def _drained(redis: Redis, upstream: Chancy) -> Drain:
+async def _drained(redis: Redis, upstream: Chancy, limit_max: int = LIMIT_MAX) -> Drain:
     clock = Clock()
-    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=LIMIT_MAX, start=2)))
-    drain = Drain(breaker, clock, random.Random(1), upstream, 2 * LIMIT_MAX)
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=limit_max, start=2)))
+    drain = Drain(breaker, clock, random.Random(1), upstream, 2 * limit_max)
     await drain.run(RUNS_S)
     await breaker.aclose()
     return drain

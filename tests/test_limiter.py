@@ -106,6 +106,14 @@ async def test_retries_are_at_most_a_tenth_of_calls(redis: Redis, clock: Clock) 
     assert 7 <= allowed <= 9
 
 
+async def test_two_who_judge_one_step_move_the_limit_once(redis: Redis, clock: Clock) -> None:
+    breaker = make_breaker(redis, clock)
+    judged = ("0", 7, 0.2, 0, 0, 0.0, 12, "0")
+    assert await breaker._run("pace", *judged) == ["moved"]
+    assert await breaker._run("pace", *judged) == ["ignored"]
+    assert (await breaker.look())[1].limit == 7
+
+
 async def test_recovery_starts_with_the_low_limit(quick_redis: Redis, clock: Clock) -> None:
     breaker = make_breaker(quick_redis, clock, limits=LimitRules(PaceBounds(limit_max=16, start=4)))
     for _ in range(40):

@@ -259,6 +259,7 @@ async def test_what_is_left_of_the_budget_and_what_was_refused_can_be_seen(make:
         Rejected("12", "no"),
         QuotaExhausted("none"),
         SerialUnusable("97", "used"),
+        Unavailable("busy", sent=True, retry_after_s=3),
         Unavailable("busy", sent=True, retry_after_s=10),
         RuntimeError("ours"),
     ],

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import old_orders
+import pace
 import personal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,6 +200,7 @@ MUTANTS += (
 )
 MUTANTS += tuple(Mutant(*fault, suites=personal.SUITES) for fault in personal.FAULTS)
 MUTANTS += tuple(Mutant(*fault, suites=old_orders.SUITES) for fault in old_orders.FAULTS)
+MUTANTS += tuple(Mutant(*fault, suites=pace.SUITES) for fault in pace.FAULTS)
 
 
 #: Changes nothing: what "catches" this would catch anything.
