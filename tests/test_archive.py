@@ -425,6 +425,34 @@ async def test_a_list_is_the_same_page_by_page_wherever_its_orders_are(shelf: Sh
             assert [order.id for order in await shelf.listed(limit, **wanted)] == fits
 
 
+async def test_a_segment_that_is_rewritten_while_it_is_read_is_missed_by_no_list_and_no_check(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every segment is, again and again, when the time of its orders is over."""
+    orders = list((await shelf.finished()).values())
+    shelf.later()
+    await shelf.move()
+    eraser = Eraser(shelf.store, shelf.world.documents)
+    other, get = shelf.another_archive(), Objects.get
+
+    async def erased_before(objects: Objects, path: str) -> bytes | None:
+        if orders and path.startswith("archive/orders"):
+            monkeypatch.setattr(Objects, "get", get)
+            shelf.store.archive = other
+            await eraser.erase(orders.pop().id, "meanwhile")
+            shelf.store.archive = shelf.archive
+        return await get(objects, path)
+
+    for erased in (1, 2):
+        shelf.archive._kept.clear()
+        monkeypatch.setattr(Objects, "get", erased_before)
+        if erased == 1:
+            assert len(await shelf.listed()) == 4
+        else:
+            assert await find_gaps(shelf.store) == Completeness(4, [])
+        assert len(orders) == 4 - erased
+
+
 async def test_only_the_record_that_was_archived_is_removed(shelf: Shelf) -> None:
     order = (await shelf.finished())["cancelled"]
     assert isinstance(order.personal, bytes)
