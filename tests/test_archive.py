@@ -296,6 +296,16 @@ async def test_an_archived_order_can_neither_be_cancelled_nor_replayed_nor_refun
         await Ledger(shelf.store).refund(order.id, "ops: again")
 
 
+async def test_a_repeated_withdrawal_is_answered_alike_wherever_the_order_is(shelf: Shelf) -> None:
+    order = (await shelf.finished())["cancelled"]
+    for _ in ("in Redis", "archived"):
+        await shelf.store.cancel(order.id)
+        assert await shelf.world.order(order.id) == order
+        shelf.later()
+        await shelf.move()
+    assert order.id not in await shelf.in_redis()
+
+
 async def test_one_person_is_erased_from_the_archive_and_the_others_stay(
     shelf: Shelf, tmp_path: Path
 ) -> None:
