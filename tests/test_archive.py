@@ -296,6 +296,16 @@ async def test_an_archived_order_can_neither_be_cancelled_nor_replayed_nor_refun
         await Ledger(shelf.store).refund(order.id, "ops: again")
 
 
+async def test_a_repeated_withdrawal_is_answered_alike_wherever_the_order_is(shelf: Shelf) -> None:
+    order = (await shelf.finished())["cancelled"]
+    for _ in ("in Redis", "archived"):
+        await shelf.store.cancel(order.id)
+        assert await shelf.world.order(order.id) == order
+        shelf.later()
+        await shelf.move()
+    assert order.id not in await shelf.in_redis()
+
+
 async def test_one_person_is_erased_from_the_archive_and_the_others_stay(
     shelf: Shelf, tmp_path: Path
 ) -> None:
@@ -423,6 +433,34 @@ async def test_a_list_is_the_same_page_by_page_wherever_its_orders_are(shelf: Sh
         for wanted in ({}, {"office": "MDN-01"}, {"state": State.CANCELLED}, {"reference": "r"}):
             fits = [order.id for order in before if Filter(**wanted).fits(order)]
             assert [order.id for order in await shelf.listed(limit, **wanted)] == fits
+
+
+async def test_a_segment_that_is_rewritten_while_it_is_read_is_missed_by_no_list_and_no_check(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every segment is, again and again, when the time of its orders is over."""
+    orders = list((await shelf.finished()).values())
+    shelf.later()
+    await shelf.move()
+    eraser = Eraser(shelf.store, shelf.world.documents)
+    other, get = shelf.another_archive(), Objects.get
+
+    async def erased_before(objects: Objects, path: str) -> bytes | None:
+        if orders and path.startswith("archive/orders"):
+            monkeypatch.setattr(Objects, "get", get)
+            shelf.store.archive = other
+            await eraser.erase(orders.pop().id, "meanwhile")
+            shelf.store.archive = shelf.archive
+        return await get(objects, path)
+
+    for erased in (1, 2):
+        shelf.archive._kept.clear()
+        monkeypatch.setattr(Objects, "get", erased_before)
+        if erased == 1:
+            assert len(await shelf.listed()) == 4
+        else:
+            assert await find_gaps(shelf.store) == Completeness(4, [])
+        assert len(orders) == 4 - erased
 
 
 async def test_only_the_record_that_was_archived_is_removed(shelf: Shelf) -> None:

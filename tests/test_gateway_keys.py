@@ -94,6 +94,27 @@ async def test_a_replaced_key_goes_on_for_its_overlap_and_the_new_one_lives_as_l
     assert await ring.verify(new) is None
 
 
+@pytest.mark.parametrize("life_ms", [None, 80_000])
+async def test_a_key_that_is_replaced_once_more_gets_a_successor_that_lives_as_long_as_it_was_made_for(
+    redis: Redis, life_ms: int | None
+) -> None:
+    """As where the first successor was lost on its way to the counter: by then the old key ends soon."""
+    now_ms = 10_000
+    ring = KeyRing(redis, lambda: now_ms)
+    _, record = await ring.make(Role.TERMINAL, OFFICE, life_ms and now_ms + life_ms)
+    for _ in range(3):
+        now_ms += 1_000
+        made = await ring.rotate(record.id, overlap_ms=5_000)
+        assert made is not None
+        assert made[1].expires_ms == (life_ms and now_ms + life_ms)
+    first = next(key for key in await ring.list() if key.replaces == record.id)
+    for _ in range(2):
+        now_ms += 1_000
+        made = await ring.rotate(first.id, overlap_ms=5_000)
+        assert made is not None
+        assert made[1].expires_ms == (life_ms and now_ms + life_ms)
+
+
 async def test_an_overlap_of_nothing_ends_the_old_key_on_every_gateway(redis: Redis) -> None:
     ring, elsewhere = KeyRing(redis), KeyRing(redis)
     old, record = await ring.make(Role.OPS, OFFICE)

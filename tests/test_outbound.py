@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from antrean.orders.addresses import is_public
 from antrean.workers import outbound
-from antrean.workers.outbound import RESOLVERS_MAX, Outbound, Undelivered
+from antrean.workers.outbound import RESOLVERS_EACH_MAX, RESOLVERS_MAX, Outbound, Undelivered
+from antrean.workers.webhooks import PER_ENDPOINT_MAX
 from receiver import Receiver, receiving
 
 HEADERS = {"content-type": "application/json"}
@@ -173,6 +175,46 @@ async def test_an_endless_answer_is_read_to_a_bound(receiver: Receiver) -> None:
     assert sent < 64 * 1024 * 1024
 
 
+async def test_a_status_counts_though_the_body_behind_it_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbound, "ANSWER_READ_S", 0.2)
+    closed = asyncio.Event()
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthe rest ")
+        await reader.read()
+        closed.set()
+        writer.close()
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    async with server:
+        sender = Outbound(allow_private=True)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with asyncio.timeout(5):
+            assert (await sender.post(url, HEADERS, b"", "MDN-01")).status == 200
+            await closed.wait()
+        await sender.aclose()
+
+
+def test_a_pause_is_asked_for_in_seconds_or_by_a_date() -> None:
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=10)
+    told = outbound._retry_after_s(format_datetime(at, usegmt=True))
+    assert told is not None
+    assert 598 < told <= 600
+    assert outbound._retry_after_s("120") == 120
+    assert outbound._retry_after_s("9" * 5000) == 999_999_999
+    assert outbound._retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    for text in (
+        "",
+        "soon",
+        "-5",
+        "1.5",
+        "Wed, 99 Oct 2026 07:28:00 GMT",
+        f"Wed, 21 Oct 2026 {'9' * 20}:28:00 GMT",
+    ):
+        assert outbound._retry_after_s(text) is None
+
+
 async def test_who_does_not_answer_in_time_is_given_up_on(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,10 +281,15 @@ async def test_tls_asks_for_the_name_and_refuses_another_ones_certificate(tmp_pa
         sender = Outbound(allow_private=True, resolver=Names(["127.0.0.1"]), verify=client)
         answer = await sender.post(f"https://hooks.example.com:{port}/", HEADERS, b"{}", "MDN-01")
         assert (answer.status, asked) == (204, ["hooks.example.com"])
+        # The dot that may stand at a name's end is in no certificate, and is not to be asked for.
+        assert (
+            await sender.post(f"https://hooks.example.com.:{port}/", HEADERS, b"{}", "MDN-01")
+        ).status == 204
+        assert asked == ["hooks.example.com"] * 2
         with pytest.raises(Undelivered, match="certificate"):
             await sender.post(f"https://other.example.com:{port}/", HEADERS, b"{}", "MDN-01")
         await sender.aclose()
-    assert len(receiver.received) == 1
+    assert len(receiver.received) == 2
 
 
 def test_addresses_that_carry_a_public_one_are_public() -> None:
@@ -279,3 +326,34 @@ async def test_an_office_whose_names_are_answered_slowly_delays_no_other_s(
     # Its threads are free again, and so is the office.
     assert (await sender.post(target, HEADERS, b"{}", "SLOW")).status == 204
     await sender.aclose()
+
+
+async def test_many_notices_at_once_to_one_name_look_it_up_together(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, asked = threading.Event(), 0
+
+    def look_up(*_: Any, **__: Any) -> list[Any]:
+        nonlocal asked
+        asked += 1
+        let_go.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert PER_ENDPOINT_MAX > RESOLVERS_EACH_MAX
+    sender = Outbound(allow_private=True)
+    target = f"http://hooks.example.com:{urlsplit(receiver.url).port}/"
+    posts = [
+        asyncio.create_task(sender.post(target, HEADERS, b"{}", "MDN-01")) for _ in range(PER_ENDPOINT_MAX)
+    ]
+    await asyncio.sleep(0)
+    posts.pop().cancel()  # and whoever ends takes it from nobody
+    await asyncio.sleep(0)
+    let_go.set()
+    try:
+        assert [answer.status for answer in await asyncio.gather(*posts)] == [204] * len(posts)
+        assert asked == 1
+        assert (await sender.post(target, HEADERS, b"{}", "MDN-01")).status == 204
+        assert asked == 2
+    finally:
+        await sender.aclose()

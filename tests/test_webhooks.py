@@ -24,7 +24,7 @@ from antrean.orders.outbox import Outbox
 from antrean.orders.states import State
 from antrean.orders.vault import Unreadable, Vault, VaultKey
 from antrean.workers.outbound import Outbound
-from antrean.workers.webhooks import CONCURRENCY_MAX, LEASE_MS, PER_ENDPOINT_MAX, WebhookSender
+from antrean.workers.webhooks import APART_MS, CONCURRENCY_MAX, LEASE_MS, PER_ENDPOINT_MAX, WebhookSender
 from gateway_support import NAME, NIK, OFFICE, Gateway, running_gateway
 from orders_support import VAULT, World, note_vault
 from receiver import Receiver, receiving, verifies
@@ -366,6 +366,33 @@ async def test_an_address_that_fails_gets_one_notice_at_a_time(world: Post, rece
         return (await world.outbox.view()).pending == 0
 
     await world.send_until(all_told, 60_000)
+
+
+async def test_a_long_queue_for_a_failing_address_is_not_read_all_the_time(
+    world: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, seconds, looks = 300, 5, 0
+    receiver.always = 500
+    for _ in range(waiting):
+        await world.cancelled(receiver.at("/"))
+    await world.send()
+    world.now_ms += HOUR_MS
+    release = asyncio.Event()
+    receiver.on_receive = lambda: _wait(release)
+    settle = world.outbox.settle
+
+    async def counted(taken: Any, result: Any, **rest: Any) -> bool:
+        nonlocal looks
+        looks += result == "put_off"
+        return await settle(taken, result, **rest)
+
+    monkeypatch.setattr(world.outbox, "settle", counted)
+    for _ in range(seconds):
+        while await world.sender.run_once():
+            pass
+        world.now_ms += 1000
+    assert looks <= waiting + seconds * 1000 / APART_MS
+    release.set()
 
 
 async def test_a_notice_that_never_had_its_turn_at_a_failing_address_ends_after_48_hours_too(

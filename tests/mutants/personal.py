@@ -24,7 +24,7 @@ FAULTS = (
     (
         "TLS does not ask for the name",
         "workers/outbound.py",
-        'extensions={"sni_hostname": host}',
+        'extensions={"sni_hostname": host.removesuffix(".")}',
         "extensions={}",
     ),
     ("a redirect is followed", "workers/outbound.py", "follow_redirects=False", "follow_redirects=True"),

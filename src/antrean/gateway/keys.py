@@ -122,10 +122,11 @@ class KeyRing:
 
         The new one lives as long as the old one was made for.
         """
-        old, now_ms = await self.find(key_id), self._now_ms()
+        known, now_ms = await self.list(), self._now_ms()
+        old = next((record for record in known if record.id == key_id), None)
         if old is None or old.ended(now_ms):
             return None
-        span_ms = None if old.expires_ms is None else old.expires_ms - old.created_ms
+        span_ms = _made_for_ms(old, known)
         made = await self.make(old.role, old.office, None if span_ms is None else now_ms + span_ms, old.id)
         # The new one is there before the old one is bounded: an interruption leaves two keys, never none.
         ends_ms = now_ms + overlap_ms
@@ -281,6 +282,17 @@ async def register_given_keys(ring: KeyRing, settings: Settings) -> set[Role]:
         if secret is not None:
             await ring.register(secret.get_secret_value(), role, FIRST_OFFICE)
     return {role for role, secret in given.items() if secret is not None}
+
+
+def _made_for_ms(record: KeyRecord, known: list[KeyRecord]) -> int | None:
+    """How long a key was made to live, in ms; None: for good.
+
+    One that was replaced ends earlier than that, so then its first successor tells. `known`: all keys, oldest first.
+    """
+    successor = next((r for r in known if r.replaces == record.id), None)
+    if successor is not None:
+        return _made_for_ms(successor, known)
+    return None if record.expires_ms is None else record.expires_ms - record.created_ms
 
 
 def _digest(text: str) -> str:

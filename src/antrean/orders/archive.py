@@ -126,7 +126,7 @@ class Archive:
                         told = -number
                         yield told, Order.from_hash(record)
                 elif unread and top > floor:
-                    for record in await self._read(unread.pop()) or ():
+                    for record in await self._read_latest(unread.pop()):
                         number, version = int(record[b"seq"]), int(record[b"ver"])
                         heapq.heappush(rows, (-number, -version, record[b"id"], record))
                 else:
@@ -139,7 +139,7 @@ class Archive:
         """
         for day in await self._days():
             for segment in await self._segments(day):
-                for record in await self._read(segment) or ():
+                for record in await self._read_latest(segment):
                     yield int(record[b"seq"])
 
     # ---- writing
@@ -248,6 +248,19 @@ class Archive:
             if name not in latest or latest[name].generation < segment.generation:
                 latest[name] = segment
         return list(latest.values())
+
+    async def _read_latest(self, segment: Segment) -> list[Record]:
+        """Its records, though another process rewrites it meanwhile; none where it was deleted."""
+        for _ in range(TRIES):
+            if (records := await self._read(segment)) is not None:
+                return records
+            name = dataclasses.replace(segment, generation=0)
+            here = await self._segments(segment.day)
+            found = next((s for s in here if dataclasses.replace(s, generation=0) == name), None)
+            if found is None:
+                return []
+            segment = found
+        raise StoreUnavailable("a part of the archive is rewritten all the time")
 
     async def _read(self, segment: Segment) -> list[Record] | None:
         """Its records; None where another process rewrote it meanwhile."""

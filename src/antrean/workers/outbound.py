@@ -12,10 +12,12 @@ import contextlib
 import ipaddress
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,8 +29,9 @@ TOTAL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 4.0
 #: Addresses of a name that are tried one after another.
 ADDRESSES_MAX = 3
-#: An answer is read no further than this, in bytes: only its status counts.
+#: An answer is read no further than this, in bytes, and no longer, in seconds: only its status counts.
 ANSWER_BYTES_MAX = 16 * 1024
+ANSWER_READ_S = 2.0
 
 #: Most names looked up at one time, in all and for one office. A look-up keeps its thread until the system gives up.
 RESOLVERS_MAX, RESOLVERS_EACH_MAX = 32, 4
@@ -55,23 +58,32 @@ class SystemResolver:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVERS_MAX, thread_name_prefix="webhook-names")
         self._unfinished: Counter[str] = Counter()
+        #: By office, host and port.
+        self._under_way: dict[tuple[str, str, int], Future[list[str]]] = {}
 
     async def __call__(self, host: str, port: int, office: str) -> list[str]:
-        """Addresses of a host. Raises OSError where there is none, or the office has too many look-ups under way."""
-        if self._unfinished[office] >= RESOLVERS_EACH_MAX:
-            raise OSError("names of this office are answered slowly")
-        loop = asyncio.get_running_loop()
-        self._unfinished[office] += 1
-        looking = self._threads.submit(self._look_up, host, port)
+        """Addresses of a host. Raises OSError where there is none, or the office has too many look-ups under way.
 
-        def finished(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
-                loop.call_soon_threadsafe(self._finished, office)
+        Whoever asks while the same is looked up waits for that: many notices at once are not too many names.
+        """
+        name = (office, host, port)
+        if (looking := self._under_way.get(name)) is None:
+            if self._unfinished[office] >= RESOLVERS_EACH_MAX:
+                raise OSError("names of this office are answered slowly")
+            loop = asyncio.get_running_loop()
+            self._unfinished[office] += 1
+            looking = self._under_way[name] = self._threads.submit(self._look_up, host, port)
 
-        looking.add_done_callback(finished)
-        return await asyncio.wrap_future(looking)
+            def finished(_: object) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+                    loop.call_soon_threadsafe(self._finished, name)
 
-    def _finished(self, office: str) -> None:
+            looking.add_done_callback(finished)
+        return await asyncio.shield(asyncio.wrap_future(looking))
+
+    def _finished(self, name: tuple[str, str, int]) -> None:
+        office, *_ = name
+        del self._under_way[name]
         self._unfinished[office] -= 1
         if not self._unfinished[office]:
             del self._unfinished[office]
@@ -108,11 +120,13 @@ class Outbound:
         """One POST for an office. Raises Undelivered."""
         try:
             async with asyncio.timeout(TOTAL_TIMEOUT_S):
-                return await self._post(url, headers, body, office)
+                response = await self._post(url, headers, body, office)
         except TimeoutError:
             raise Undelivered("no answer in time") from None
+        await _read_out(response)
+        return Answered(response.status_code, _retry_after_s(response.headers.get("retry-after", "")))
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, office: str) -> Answered:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, office: str) -> httpx.Response:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -144,28 +158,32 @@ class Outbound:
             raise Undelivered("the name leads to a private address")
         return [str(address) for address in addresses[:ADDRESSES_MAX]]
 
-    async def _send(self, target: str, host: str, headers: Mapping[str, str], body: bytes) -> Answered:
+    async def _send(self, target: str, host: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+        # TLS names a host without the dot at its end (RFC 6066), and so does its certificate.
         request = self._client.build_request(
-            "POST", target, headers=headers, content=body, extensions={"sni_hostname": host}
+            "POST", target, headers=headers, content=body, extensions={"sni_hostname": host.removesuffix(".")}
         )
-        response = await self._client.send(request, stream=True)
-        try:
-            size = 0
-            async for chunk in response.aiter_raw():
-                size += len(chunk)
-                if size > ANSWER_BYTES_MAX:
-                    break
-        except httpx.HTTPError:
-            # The status is what was asked for, and it is here.
-            pass
-        finally:
-            await response.aclose()
-        return Answered(response.status_code, _retry_after_s(response.headers.get("retry-after", "")))
+        return await self._client.send(request, stream=True)
 
     async def aclose(self) -> None:
         """Close the client and the look-up threads."""
         self._system.close()
         await self._client.aclose()
+
+
+async def _read_out(response: httpx.Response) -> None:
+    """Read an answer's body to a bound, so that most receivers end well. The status, which counts, is here already."""
+    try:
+        async with asyncio.timeout(ANSWER_READ_S):
+            size = 0
+            async for chunk in response.aiter_raw():
+                size += len(chunk)
+                if size > ANSWER_BYTES_MAX:
+                    break
+    except (httpx.HTTPError, TimeoutError):
+        pass
+    finally:
+        await response.aclose()
 
 
 def _connect_fault(error: httpx.TransportError) -> str:
@@ -180,4 +198,11 @@ def _connect_fault(error: httpx.TransportError) -> str:
 
 
 def _retry_after_s(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
+    """Seconds, or the time until a date (RFC 9110); None for anything else."""
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(at.timestamp() - time.time(), 0.0) if at.tzinfo is not None else None

@@ -22,8 +22,10 @@ CONCURRENCY_MAX = 32
 PER_ENDPOINT_MAX = 8
 #: If a sender dies with a notice in hand, another one sends it after this time, in ms.
 LEASE_MS = int(TOTAL_TIMEOUT_S * 1000) + 20_000
-#: A notice that has to wait for others to the same address looks again after this time, in ms.
+#: A notice that has to wait for others to the same address looks again after this time, in ms, and so long after the
+#: one before it: a long queue for one address must not keep the sender, and the disk, from the others.
 BUSY_MS = 1_000
+APART_MS = 10
 #: A receiver that asks for a longer pause than this gets this one, in ms.
 RETRY_AFTER_MAX_MS = 3600 * 1000
 GONE = 410
@@ -38,6 +40,8 @@ class WebhookSender:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._sending: set[asyncio.Task[None]] = set()
         self._by_endpoint: Counter[str] = Counter()
+        #: When the last of those that wait for an address looks again, in ms.
+        self._last_look: dict[str, int] = {}
 
     async def run_once(self) -> bool:
         """One step; True where there may be more to send at once. Raises StoreUnavailable."""
@@ -45,6 +49,7 @@ class WebhookSender:
         if room <= 0:
             return False
         now_ms, due = await self._outbox.take(room, LEASE_MS)
+        self._last_look = {name: at_ms for name, at_ms in self._last_look.items() if at_ms > now_ms}
         # What is known of an address is as old as the take, so what this step does with it is counted here.
         step: Counter[str] = Counter()
         for taken in due:
@@ -75,7 +80,9 @@ class WebhookSender:
             await self._outbox.settle(taken, "dropped", next_ms=None, why=why)
             return
         if wait_ms:
-            await self._outbox.settle(taken, "put_off", next_ms=now_ms + wait_ms, why="")
+            next_ms = max(now_ms + wait_ms, self._last_look.get(name, 0) + APART_MS)
+            self._last_look[name] = next_ms
+            await self._outbox.settle(taken, "put_off", next_ms=next_ms, why="")
             return
         self._by_endpoint[name] += 1
         task = asyncio.create_task(self._send(taken, now_ms))
@@ -89,9 +96,8 @@ class WebhookSender:
             rest_ms = endpoint.rests_until_ms - now_ms
             if rest_ms <= 0 and not under_way and not before:
                 return 0
-            return max(rest_ms, 0) + int(self._rng.uniform(1, BUSY_MS))
-        # Notices further back look again later, so that a long queue for one address is not read every second.
-        return BUSY_MS * (1 + before // PER_ENDPOINT_MAX) if under_way >= PER_ENDPOINT_MAX else 0
+            return max(rest_ms, BUSY_MS)
+        return BUSY_MS if under_way >= PER_ENDPOINT_MAX else 0
 
     async def _send(self, taken: Taken, now_ms: int) -> None:
         try:
