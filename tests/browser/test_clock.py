@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -135,3 +136,25 @@ async def test_a_page_left_open_over_night_dates_the_next_paper_with_the_new_day
         await name.focus()
         today = f"{day.astimezone(ZoneInfo('Asia/Jakarta')):%d/%m/%Y}"
         await expect(date).to_have_value(written or (before if begun else today))
+
+
+async def test_who_asks_for_older_orders_sees_some_however_many_are_not_done(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.orders()
+    open_ones = [order | {"id": f"{n}", "state": "queued"} for n in range(2000)]
+
+    async def listed(route: Route) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+        begin = int(asked.get("cursor", 0))
+        end = begin + int(asked["limit"])
+        await route.fulfill(
+            json={"orders": open_ones[begin:end], "next_cursor": str(end) if end < 2000 else None}
+        )
+
+    await desk.context.route("**/v1/orders?*", listed)
+    page = await desk.counter()
+    rows = page.locator("tr[data-order]")
+    await expect(rows).to_have_count(1000)
+    for count in (1500, 2000):
+        await page.get_by_role("button", name="Tampilkan yang lebih lama").click()
+        await expect(rows).to_have_count(count)

@@ -201,3 +201,17 @@ async def test_who_signs_in_where_nothing_is_kept_reads_why_it_does_not_work(des
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert")).to_contain_text("Izinkan cookie dan data situs")
     await expect(page.locator(".field.wrong")).to_be_visible()
+
+
+async def test_the_keyboard_goes_on_where_an_order_was_opened_that_moved_meanwhile(desk: Desk) -> None:
+    await desk.outage(True)
+    page = await desk.counter()
+    order = await desk.submit()
+    row = page.locator(f"tr[data-order='{order['id']}']")
+    await row.locator(".ticket").focus()
+    await page.keyboard.press("Enter")
+    await desk.outage(False)
+    await expect(page.locator("dialog.order .state")).to_have_text("Selesai")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("dialog")).to_have_count(0)
+    await expect(row.locator(".ticket")).to_be_focused()

@@ -118,6 +118,7 @@ export default {
   "list.none.one": "Not the one order loaded.",
   "list.all": "Search all orders",
   "list.all.none": "Not found among all orders.",
+  "list.all.far": "Not found yet; older ones have not been looked at.",
   "list.all.count": "{n} found among all orders",
   "list.all.missing": "A search of all orders is not available yet.",
   "list.number": "Number",

@@ -117,6 +117,7 @@ export default {
   "list.none": "Tidak ada di antara {n} pesanan yang dimuat.",
   "list.all": "Cari semua pesanan",
   "list.all.none": "Tidak ditemukan di semua pesanan.",
+  "list.all.far": "Belum ditemukan; yang lebih lama belum dicari.",
   "list.all.count": "{n} ditemukan di semua pesanan",
   "list.all.missing": "Pencarian di semua pesanan belum tersedia.",
   "list.number": "Nomor",

@@ -2,13 +2,17 @@
 import { call, ruleWords } from "./api.js";
 import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
-import { $, h, icon, setText, tableHead } from "./dom.js";
+import { $, h, icon, place, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
 import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
 const SHOWN = 100, FOUND = 50;
+/** Of many orders a search looks at a part in one call: it goes on by itself where nothing is found, but not for ever. */
+const SEARCH_CALLS = 10;
+/** Found or opened orders, beyond the list, that are asked about in one look. */
+const FOLLOWED = 10;
 /** How often those of before, that lie beyond the list and are not done, are looked for among all orders. */
 const OLDER_MS = 60_000;
 const OLDER_PAGES = 10;
@@ -28,6 +32,8 @@ export class OrderList {
   #olderAt = -OLDER_MS;
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
+  #lookedAt = new Map(); // id → when it was asked about beside the list
+  opened = null; // The order in the dialog.
 
   /** `fix(entry)`: put a refused entry back into the form; `reuse(order)`: the same with an order's data. `names`: whether names come whole, and can be searched. */
   constructor(outbox, { names, fix, reuse, line, holding, seen }) {
@@ -115,13 +121,14 @@ export class OrderList {
       const loaded = new Set(found.map((order) => order.id));
       this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
       this.#left = cursor !== null && isOfToday(found.at(-1));
+      await this.#follow();
       this.#knownAt = now();
       this.#draw();
       this.#sayAge(false);
       this.seen(this.#orders);
       this.line(true);
       this.holding(this.#orders.find((order) => order.holding)?.holding ?? null);
-      pause = this.#orders.some((order) => !isEnded(order)) ? BUSY_MS : CALM_MS;
+      pause = [...this.#orders, ...(this.#found?.orders ?? [])].some((order) => !isEnded(order)) ? BUSY_MS : CALM_MS;
     } catch (error) {
       if (error.status === 401) return;
       this.line(error.status !== undefined);
@@ -150,6 +157,18 @@ export class OrderList {
     this.#older = older;
   }
 
+  /** What was found among all orders, or is opened, moves on too: those that wait longest for a look, a few at a time. */
+  async #follow() {
+    const listed = new Set(this.#orders.map((order) => order.id));
+    const beside = [...(this.#found?.orders ?? []), this.opened].filter((order) => order && !isEnded(order) && !listed.has(order.id));
+    const ids = [...new Set(beside.map((order) => order.id))].sort((one, other) => (this.#lookedAt.get(one) ?? 0) - (this.#lookedAt.get(other) ?? 0));
+    for (const id of this.#lookedAt.keys()) if (!ids.includes(id)) this.#lookedAt.delete(id);
+    await Promise.all(ids.slice(0, FOLLOWED).map(async (id) => {
+      this.#lookedAt.set(id, performance.now());
+      this.#renew(await call("GET", `/v1/orders/${id}`));
+    }));
+  }
+
   /** A list that does not move must not look like one that does. */
   #sayAge(old) {
     const words = !old ? "" : this.#knownAt === null ? t("list.never") : t("list.aged", { time: time(this.#knownAt) });
@@ -168,8 +187,11 @@ export class OrderList {
     if (text === "") return;
     const before = cursor ? this.#found.orders : [];
     try {
-      const page = await call("POST", "/v1/search", { json: { text, cursor, limit: FOUND } });
-      if (this.search.value.trim() !== text) return; // Typed on meanwhile.
+      let page = { orders: [], next_cursor: cursor };
+      for (let calls = 0; calls === 0 || (calls < SEARCH_CALLS && page.orders.length === 0 && page.next_cursor); calls += 1) {
+        page = await call("POST", "/v1/search", { json: { text, cursor: page.next_cursor, limit: FOUND } });
+        if (this.search.value.trim() !== text) return; // Typed on meanwhile.
+      }
       this.#found = { orders: [...before, ...page.orders], cursor: page.next_cursor };
       setText(this.note, "");
     } catch (error) {
@@ -181,17 +203,28 @@ export class OrderList {
 
   #showMore() {
     if (this.#found) return this.#searchAll(this.#found.cursor);
-    this.#limit += SHOWN * 2;
+    this.#limit = this.#orders.length + SHOWN * 2; // Those of before that are not done are shown already.
     return this.refresh();
+  }
+
+  /** The dialog of an order is closed: the keyboard goes on where it was opened, though its row was drawn anew. */
+  closed(id) {
+    this.opened = null;
+    if (document.activeElement === document.body) this.#rows.get(id)?.element.querySelector("[data-action=open]").focus();
   }
 
   /** An order that changed by what was done here. */
   put(changed) {
+    this.#renew(changed);
+    this.#draw();
+  }
+
+  #renew(changed) {
     for (const orders of [this.#orders, this.#older, this.#found?.orders ?? []]) {
       const at = orders.findIndex((order) => order.id === changed.id);
       if (at >= 0) orders[at] = changed;
     }
-    this.#draw();
+    if (this.opened?.id === changed.id) this.opened = changed;
   }
 
   #draw() {
@@ -228,7 +261,7 @@ export class OrderList {
     if (all) setText(this.summary, many("list.all.count", shown) + (all.cursor ? "+" : ""));
     else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${many("list.open", open)}`);
     this.empty.hidden = shown > 0 || (this.#knownAt === null && !all);
-    setText(this.empty, all ? t("list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
+    setText(this.empty, all ? t(all.cursor ? "list.all.far" : "list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
     this.more.hidden = all ? all.cursor === null : !this.#left;
     this.all.hidden = all !== null || wanted === "" || shown > 0;
   }
@@ -293,15 +326,6 @@ const isOfToday = (order) => isToday(order.created_at) || !isEnded(order) || isT
 const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
 const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
 
-/** Put rows in order without touching those that stand where they should: focus and reading are not disturbed. */
-function place(parent, wanted) {
-  const keep = new Set(wanted);
-  for (const child of [...parent.children]) if (!keep.has(child)) child.remove();
-  wanted.forEach((element, index) => {
-    if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] ?? null);
-  });
-}
-
 function actions(order) {
   const found = [];
   const save = (part, download) => h("a.button.compact", { href: `/v1/orders/${order.id}/${part}`, download, "data-action": part }, t(`order.${part}`));
@@ -315,14 +339,18 @@ function actions(order) {
 function showOrder(list, id) {
   let order = null, mark = "";
   $("dialog.order")?.remove();
-  const close = () => { dialog.close(); dialog.remove(); };
+  const close = () => dialog.close();
   const options = papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`)));
   const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...options);
   const inside = h("div.live");
-  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: () => dialog.remove() } },
+  const closed = () => {
+    dialog.remove();
+    list.closed(id);
+  };
+  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: closed } },
     h("div.inside", {}, inside, h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));
   const draw = () => {
-    order = list.find(id) ?? order; // One that fell off the list is shown as it was last.
+    order = list.opened = list.find(id) ?? list.opened; // One that fell off the list is asked about by itself.
     if (markOf(order) === mark) return;
     mark = markOf(order);
     const held = inside.contains(document.activeElement) ? document.activeElement.dataset.action : null;
