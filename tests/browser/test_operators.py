@@ -224,3 +224,33 @@ async def test_what_needs_a_person_is_on_top_with_evidence_and_decisions(desk: D
     await ops.keyboard.press("Enter")
     await expect(case).to_have_count(0)
     await desk.until_orders("completed", 1)
+
+
+async def test_a_case_that_joins_folds_nothing_and_the_keyboard_goes_on_with_the_next(desk: Desk) -> None:
+    cases = [await desk.submit() | {"state": "attention", "decisions": ["auto"]} for _ in range(3)]
+    shown = cases[:1]
+
+    async def listed(route: Route) -> None:
+        await route.fulfill(json={"orders": shown})
+
+    async def decided(route: Route) -> None:
+        del shown[0]
+        await route.fulfill(json={})
+
+    await desk.context.route("**/v1/ops/attention", listed)
+    await desk.context.route("**/v1/orders/*/replay", decided)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".case")
+    first = page.locator(".case").first
+    await first.locator("summary").focus()
+    await page.keyboard.press("Enter")
+    shown += cases[1:]
+    await expect(page.locator(".case")).to_have_count(3)
+    await expect(first.locator("details")).to_have_attribute("open", "")
+    await expect(first.locator("summary")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("layanan sudah diperbaiki")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".case")).to_have_count(2)
+    await expect(page.locator(f"[data-case='{cases[1]['id']}'] button")).to_be_focused()
