@@ -130,7 +130,7 @@ export default {
   "list.open": "{n} belum selesai",
   "list.open.label": "Buka pesanan nomor {number}",
   "list.more": "Tampilkan yang lebih lama",
-  "list.aged": "Keadaan pukul {time}: server belum memberi daftar yang lebih baru. Akan ditanyakan lagi secara otomatis.",
+  "list.aged": "Keadaan per {time}: server belum memberi daftar yang lebih baru. Akan ditanyakan lagi secara otomatis.",
   "list.never": "Server belum memberi daftar. Akan ditanyakan lagi secara otomatis.",
   "unsent.count": "{n} pesanan belum terkirim",
   "unsent.more": "Tersimpan di komputer ini dan dikirim otomatis. Jangan diketik ulang.",

@@ -4,7 +4,7 @@ import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
 import { $, h, icon, place, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
-import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
+import { count, isToday, many, moment, shortMoment, t, today } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
@@ -171,7 +171,7 @@ export class OrderList {
 
   /** A list that does not move must not look like one that does. */
   #sayAge(old) {
-    const words = !old ? "" : this.#knownAt === null ? t("list.never") : t("list.aged", { time: time(this.#knownAt) });
+    const words = !old ? "" : this.#knownAt === null ? t("list.never") : t("list.aged", { time: moment(this.#knownAt) });
     setText(this.aged, words);
   }
 
@@ -303,7 +303,7 @@ export class OrderList {
     const parts = [];
     if (waiting.length > 0) {
       parts.push(h("p", {}, stateChip("unsent"), " ", h("b", {}, many("unsent.count", waiting.length)), " ", h("span.small", {}, t("unsent.more"))));
-      const named = waiting.slice(0, 8).map(({ body, created }) => `${body.taxpayer.name} · ${body.document.number} · ${time(created)}`);
+      const named = waiting.slice(0, 8).map(({ body, created }) => `${body.taxpayer.name} · ${body.document.number} · ${shortMoment(created)}`);
       parts.push(h("ul", {}, ...named.map((words) => h("li.small", {}, words))));
     }
     for (const entry of refused.slice(0, 20)) parts.push(this.#refused(entry));
@@ -319,7 +319,7 @@ export class OrderList {
 }
 
 /** Changes with everything that is shown of an order. */
-const markOf = (order) => `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
+const markOf = (order) => `${today()} ${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
 /** An older one is shown as long as it is not at its end, and on the day of that: it was waited for. */
 const isOfToday = (order) => isToday(order.created_at) || !isEnded(order) || isToday(order.updated_at);
@@ -380,7 +380,7 @@ function orderParts(order, on) {
     refused ? h("div.notice.bad", {}, icon("stop"), h("p", {}, refusedWords(order))) : "",
     outlook(order) ? h("p.soft", {}, refused ? t("refused.why", { why: outlook(order) }) : outlook(order)) : "",
     h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
-    h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
+    h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, shortMoment(line.at)), t(`state.${line.state}`)))),
     ...(order.qr_url ? [h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") })] : []),
     h("div.buttons", {},
       again ? button("button.primary", "again", "refused.again", on.again) : null,
