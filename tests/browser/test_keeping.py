@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from browser.desk import (
     NAME,
@@ -215,3 +215,25 @@ async def test_the_keyboard_goes_on_where_an_order_was_opened_that_moved_meanwhi
     await page.keyboard.press("Escape")
     await expect(page.locator("dialog")).to_have_count(0)
     await expect(row.locator(".ticket")).to_be_focused()
+
+
+async def test_a_place_that_moves_draws_no_row_anew_and_the_ticket_says_the_latest(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.orders()
+    place = 5
+
+    async def listed(route: Route) -> None:
+        moved = order | {"state": "queued", "position": place}
+        await route.fulfill(json={"orders": [moved], "next_cursor": None})
+
+    await desk.context.route("**/v1/orders?*", listed)
+    page = await desk.counter()
+    outlook = page.locator("tr[data-order] .outlook")
+    await expect(outlook).to_have_text("Giliran ke-5")
+    await page.locator("tr[data-order]").evaluate("(row) => row.firstChild.classList.add('as-before')")
+    place = 4
+    await expect(outlook).to_have_text("Giliran ke-4")
+    await expect(page.locator("tr[data-order] .as-before")).to_have_count(1)
+    await page.evaluate("window.print = () => {}")
+    await page.locator("tr[data-order] [data-action=print]").click()
+    await expect(page.locator(".print-honest")).to_have_text("Giliran ke-4")

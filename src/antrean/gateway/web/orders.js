@@ -232,12 +232,14 @@ export class OrderList {
     const shown = this.#found ? this.#found.orders.map((order) => this.find(order.id)) : this.#orders.filter((order) => wanted === "" || searchable(order).includes(wanted));
     const rows = [];
     for (const order of shown) {
-      const mark = markOf(order);
+      const mark = standOf(order);
       let row = this.#rows.get(order.id);
       if (row === undefined) {
-        row = { mark: "", version: null, element: h("tr", { "data-order": order.id }) };
+        row = { mark: "", version: null, element: h("tr", { "data-order": order.id }), outlook: h("span.small.soft.outlook") };
         this.#rows.set(order.id, row);
       }
+      // While a line is worked off every place in it changes at every look: thousands of rows are not drawn anew for that.
+      setText(row.outlook, placeOf(order));
       if (row.mark !== mark) this.#fill(row, order, mark);
       rows.push(row.element);
     }
@@ -275,9 +277,9 @@ export class OrderList {
     row.element.replaceChildren(
       h("th.number", { scope: "row" }, opens),
       h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
-      h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
+      h("td", {}, stateChip(stateOf(order)), row.outlook),
       h("td", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
-      h("td.actions", {}, ...actions(order)),
+      h("td.actions", {}, ...actions(order, () => this.find(order.id) ?? order)),
     );
     if (row.version !== null && row.version !== order.version) {
       row.element.classList.remove("moved");
@@ -318,20 +320,23 @@ export class OrderList {
   }
 }
 
+/** Changes with all that is shown of an order but its place in line. */
+const standOf = (order) => `${today()} ${order.version} ${order.holding?.reason}`;
 /** Changes with everything that is shown of an order. */
-const markOf = (order) => `${today()} ${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
+const markOf = (order) => `${standOf(order)} ${order.position} ${order.eta?.latest}`;
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
 /** An older one is shown as long as it is not at its end, and on the day of that: it was waited for. */
 const isOfToday = (order) => isToday(order.created_at) || !isEnded(order) || isToday(order.updated_at);
 const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
 const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
 
-function actions(order) {
+/** `latest()`: the order as it stands when its ticket is printed. */
+function actions(order, latest) {
   const found = [];
   const save = (part, download) => h("a.button.compact", { href: `/v1/orders/${order.id}/${part}`, download, "data-action": part }, t(`order.${part}`));
   if (order.document_url) found.push(save("document", `${order.document.filename.replace(/\.pdf$/i, "")}-bermeterai.pdf`));
   else if (order.qr_url) found.push(save("qr", `${order.serial_number}.png`));
-  found.push(h("button.plain.compact", { type: "button", "data-action": "print", on: { click: () => printTicket(order) } }, t("order.print")));
+  found.push(h("button.plain.compact", { type: "button", "data-action": "print", on: { click: () => printTicket(latest()) } }, t("order.print")));
   return found;
 }
 
@@ -386,7 +391,7 @@ function orderParts(order, on) {
       again ? button("button.primary", "again", "refused.again", on.again) : null,
       button(refused ? "button" : "button.primary", "print", "order.print", () => printTicket(order)),
       order.document_url ? link("show", "order.show", `/v1/orders/${order.id}/document?inline=1`) : null,
-      ...actions(order).slice(0, -1),
+      ...actions(order, () => order).slice(0, -1),
       link("page", "order.page", order.ticket.url),
       order.state === "queued" ? button("button", "cancel", "order.cancel", on.cancel) : null,
       button("button.plain", "close", "close", on.close)),
