@@ -139,6 +139,9 @@ async def test_the_money_of_a_refused_order_is_owed_until_a_refund_is_on_record(
     await page.get_by_role("dialog").locator("#reason").fill("dibayar kembali di loket")
     await page.keyboard.press("Enter")
     await expect(row).to_have_count(0)
+    await expect(
+        page.locator("#rejected summary, #rejected li button").and_(page.locator(":focus"))
+    ).to_have_count(1)
     [order] = await desk.orders()
     assert "dibayar kembali di loket" in order["history"][-1]["note"]
 
@@ -254,3 +257,37 @@ async def test_a_case_that_joins_folds_nothing_and_the_keyboard_goes_on_with_the
     await page.keyboard.press("Enter")
     await expect(page.locator(".case")).to_have_count(2)
     await expect(page.locator(f"[data-case='{cases[1]['id']}'] button")).to_be_focused()
+
+
+async def test_a_double_click_on_older_refusals_lists_each_once(desk: Desk) -> None:
+    refused = [await desk.submit() | {"state": "rejected", "error": None} for _ in range(3)]
+    asked: list[Route] = []
+
+    async def taken(route: Route) -> None:
+        asked.append(route)
+
+    async def counted(route: Route) -> None:
+        backlog = await (await route.fetch()).json()
+        await route.fulfill(json=backlog | {"by_state": {"rejected": 3}})
+
+    await desk.context.route("**/v1/ops/backlog", counted)
+    await desk.context.route(
+        "**/v1/orders?state=rejected*",
+        lambda route: route.fulfill(json={"orders": refused[:2], "next_cursor": "1"}),
+    )
+    await desk.context.route("**/v1/orders?state=rejected*cursor*", taken)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", "#rejected:not([hidden])")
+    await page.click("#rejected summary")
+    rows, older = page.locator("[data-rejected]"), page.locator("#rejected > button")
+    await expect(rows).to_have_count(2)
+    await older.dblclick()
+
+    async def twice() -> bool:
+        return len(asked) == 2
+
+    await desk.stack.until(twice)
+    for route in asked:
+        await route.fulfill(json={"orders": refused[2:], "next_cursor": None})
+    await expect(older).to_be_hidden()
+    await expect(rows).to_have_count(3)
