@@ -207,6 +207,7 @@ export default {
   "batch.refused": "{n} ditolak; lihat di daftar pesanan.",
   "batch.close": "Jendela ini boleh ditutup; pengiriman berjalan terus.",
   "batch.headings": "Judul kolom tidak dikenal. Yang harus ada: nomor_dokumen, tanggal, nomor_identitas, nama. Unduh contohnya.",
+  "batch.unread": "Berkas ini tidak dapat dibaca. Periksa apakah masih ada di tempatnya, lalu pilih lagi.",
   "batch.empty": "Berkas ini tidak berisi baris.",
   "batch.many": "Paling banyak 5.000 baris dalam satu berkas.",
 
