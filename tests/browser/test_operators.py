@@ -291,3 +291,27 @@ async def test_a_double_click_on_older_refusals_lists_each_once(desk: Desk) -> N
         await route.fulfill(json={"orders": refused[2:], "next_cursor": None})
     await expect(older).to_be_hidden()
     await expect(rows).to_have_count(3)
+
+
+async def test_what_is_on_its_way_can_not_be_closed_as_if_it_were_not_done(desk: Desk) -> None:
+    desk.expected = "503"
+    asked: list[Route] = []
+
+    async def taken(route: Route) -> None:
+        asked.append(route)
+
+    await desk.context.route("**/v1/ops/pause", taken)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".breaker")
+    await page.click("#pause")
+    dialog = page.get_by_role("dialog")
+    await dialog.locator("#reason").fill("stok opname")
+    await page.keyboard.press("Enter")
+    for _ in range(2):
+        await page.keyboard.press("Escape")
+    await expect(dialog.get_by_role("button", name="Batal")).to_be_disabled()
+    [route] = asked
+    await route.fulfill(status=503, json={"type": "/problems/store-unavailable"})
+    await expect(dialog.get_by_role("alert")).not_to_be_empty()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
