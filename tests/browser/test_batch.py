@@ -152,6 +152,16 @@ async def test_a_file_of_another_kind_is_refused_in_plain_words(desk: Desk) -> N
     await expect(page.locator("dialog.batch")).to_contain_text("2 baris benar")
 
 
+async def test_a_file_that_can_not_be_read_any_more_is_said_to_be_so(desk: Desk) -> None:
+    page = await desk.counter()
+    # As of a stick that was pulled out.
+    await page.evaluate(
+        "() => { Blob.prototype.arrayBuffer = async () => { throw new DOMException('', 'NotReadableError'); }; }"
+    )
+    await bring(page, payload([good(2)]))
+    await expect(page.locator("dialog.batch .notice")).to_contain_text("tidak dapat dibaca")
+
+
 async def test_cancelled_rows_that_come_again_are_named_and_ordered_when_asked_for(desk: Desk) -> None:
     await desk.outage(True)
     page = await desk.counter()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -64,7 +66,7 @@ async def test_a_list_that_the_server_does_not_renew_says_of_when_it_is(desk: De
     await page.keyboard.press("F9")
     await expect(page.locator("tr[data-order]")).to_have_count(1)
     await desk.context.route("**/v1/orders?*", lambda route: route.fulfill(status=503, body="{}"))
-    await expect(page.locator(".aged")).to_contain_text(re.compile(r"Keadaan pukul \d\d[.:]\d\d"))
+    await expect(page.locator(".aged")).to_contain_text(re.compile(r"Keadaan per \d\d[.:]\d\d"))
     await expect(page.locator("#line")).to_be_empty()
     other = await desk.open("/", ".aged:not(:empty)")
     await expect(other.locator(".aged")).to_contain_text("belum memberi daftar")
@@ -135,3 +137,62 @@ async def test_a_page_left_open_over_night_dates_the_next_paper_with_the_new_day
         await name.focus()
         today = f"{day.astimezone(ZoneInfo('Asia/Jakarta')):%d/%m/%Y}"
         await expect(date).to_have_value(written or (before if begun else today))
+
+
+async def test_who_asks_for_older_orders_sees_some_however_many_are_not_done(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.orders()
+    open_ones = [order | {"id": f"{n}", "state": "queued"} for n in range(2000)]
+
+    async def listed(route: Route) -> None:
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(route.request.url).query).items()}
+        begin = int(asked.get("cursor", 0))
+        end = begin + int(asked["limit"])
+        await route.fulfill(
+            json={"orders": open_ones[begin:end], "next_cursor": str(end) if end < 2000 else None}
+        )
+
+    await desk.context.route("**/v1/orders?*", listed)
+    page = await desk.counter()
+    rows = page.locator("tr[data-order]")
+    await expect(rows).to_have_count(1000)
+    for count in (1500, 2000):
+        await page.get_by_role("button", name="Tampilkan yang lebih lama").click()
+        await expect(rows).to_have_count(count)
+
+
+async def test_a_page_left_open_over_night_says_of_which_day_its_times_are(desk: Desk) -> None:
+    desk.expected = "ERR_FAILED"
+    await desk.outage(True)
+    page = await desk.counter()
+    await fill(page, "SK-1")
+    await page.keyboard.press("F9")
+    row, receipt = page.locator("tr[data-order] time"), page.locator(".receipt")
+    await expect(row).to_have_text(re.compile(r"^\d\d\.\d\d$"))
+    await expect(page.locator(".situation")).to_contain_text(re.compile(r"sejak \d\d\.\d\d"))
+    await expect(receipt).to_contain_text(re.compile(r"sejak \d\d\.\d\d"))
+    [order] = await desk.orders()
+    ticket = await desk.open(order["ticket"]["url"], "#share:not([hidden])")
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+
+    async def of_tomorrow(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(
+            response=answer, headers=answer.headers | {"date": format_datetime(tomorrow, usegmt=True)}
+        )
+
+    await desk.context.route("**/v1/**", of_tomorrow)
+    await desk.context.clock.set_system_time(tomorrow)
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    day = r"[A-Z][a-z]+, \d+ [A-Z][a-z]+, \d\d\.\d\d"
+    await expect(row).to_have_text(re.compile(r"^\d+ [A-Z][a-z]+, \d\d\.\d\d$"))
+    await expect(page.locator(".situation")).to_contain_text(re.compile(f"sejak {day}"))
+    await expect(receipt).to_contain_text(re.compile(f"sejak {day}"))
+    await page.locator("tr[data-order] .ticket").click()
+    await expect(page.locator("dialog.order .history time").first).to_have_text(re.compile(r"^\d+ [A-Z]"))
+    await desk.context.route("**/v1/**", lambda route: route.abort())
+    await desk.context.clock.set_system_time(tomorrow + timedelta(days=1))
+    for tab, words in ((page, ".aged"), (ticket, "#foot")):
+        await tab.evaluate("dispatchEvent(new Event('online'))")
+        await expect(tab.locator(words)).to_contain_text(re.compile(day))
+    await desk.outage(False)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from browser.desk import (
     NAME,
@@ -201,3 +201,39 @@ async def test_who_signs_in_where_nothing_is_kept_reads_why_it_does_not_work(des
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("alert")).to_contain_text("Izinkan cookie dan data situs")
     await expect(page.locator(".field.wrong")).to_be_visible()
+
+
+async def test_the_keyboard_goes_on_where_an_order_was_opened_that_moved_meanwhile(desk: Desk) -> None:
+    await desk.outage(True)
+    page = await desk.counter()
+    order = await desk.submit()
+    row = page.locator(f"tr[data-order='{order['id']}']")
+    await row.locator(".ticket").focus()
+    await page.keyboard.press("Enter")
+    await desk.outage(False)
+    await expect(page.locator("dialog.order .state")).to_have_text("Selesai")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("dialog")).to_have_count(0)
+    await expect(row.locator(".ticket")).to_be_focused()
+
+
+async def test_a_place_that_moves_draws_no_row_anew_and_the_ticket_says_the_latest(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.orders()
+    place = 5
+
+    async def listed(route: Route) -> None:
+        moved = order | {"state": "queued", "position": place}
+        await route.fulfill(json={"orders": [moved], "next_cursor": None})
+
+    await desk.context.route("**/v1/orders?*", listed)
+    page = await desk.counter()
+    outlook = page.locator("tr[data-order] .outlook")
+    await expect(outlook).to_have_text("Giliran ke-5")
+    await page.locator("tr[data-order]").evaluate("(row) => row.firstChild.classList.add('as-before')")
+    place = 4
+    await expect(outlook).to_have_text("Giliran ke-4")
+    await expect(page.locator("tr[data-order] .as-before")).to_have_count(1)
+    await page.evaluate("window.print = () => {}")
+    await page.locator("tr[data-order] [data-action=print]").click()
+    await expect(page.locator(".print-honest")).to_have_text("Giliran ke-4")

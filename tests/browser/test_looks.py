@@ -240,6 +240,30 @@ async def test_who_wants_no_motion_sees_none(desk: Desk) -> None:
     assert await page.evaluate(moving) == "0s"
 
 
+async def test_in_forced_colours_what_is_chosen_and_how_it_went_is_still_told_apart(desk: Desk) -> None:
+    grounds = "(shown) => shown.map((e) => getComputedStyle(e).background)"
+    page = await desk.counter()
+    await page.emulate_media(forced_colors="active")
+    chosen, other = await page.locator(".segments span").evaluate_all(grounds)
+    assert chosen != other
+    await desk.outage(True)
+    order = await desk.submit()
+    await page.goto(desk.base + order["ticket"]["url"])
+    await page.wait_for_selector(".steps .past")
+    past, coming, _ = await page.locator(".steps li").evaluate_all(
+        "(steps) => steps.map((step) => getComputedStyle(step, '::after').background)"
+    )
+    assert past != coming
+    await page.close()
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".band i[data-state=open]")
+    await page.emulate_media(forced_colors="active")
+    assert len(set(await page.locator(".swatch").evaluate_all(grounds))) == 3
+    length, cell = page.locator(".length").first, page.locator("td.share").first
+    assert await length.evaluate_all(grounds) != await cell.evaluate_all(grounds)
+    await desk.outage(False)
+
+
 @pytest.mark.parametrize("theme", ["dark", "auto"])
 async def test_what_is_printed_is_dark_on_white_whatever_the_theme(desk: Desk, theme: str) -> None:
     await desk.prefer(theme=theme)

@@ -139,6 +139,9 @@ async def test_the_money_of_a_refused_order_is_owed_until_a_refund_is_on_record(
     await page.get_by_role("dialog").locator("#reason").fill("dibayar kembali di loket")
     await page.keyboard.press("Enter")
     await expect(row).to_have_count(0)
+    await expect(
+        page.locator("#rejected summary, #rejected li button").and_(page.locator(":focus"))
+    ).to_have_count(1)
     [order] = await desk.orders()
     assert "dibayar kembali di loket" in order["history"][-1]["note"]
 
@@ -224,3 +227,91 @@ async def test_what_needs_a_person_is_on_top_with_evidence_and_decisions(desk: D
     await ops.keyboard.press("Enter")
     await expect(case).to_have_count(0)
     await desk.until_orders("completed", 1)
+
+
+async def test_a_case_that_joins_folds_nothing_and_the_keyboard_goes_on_with_the_next(desk: Desk) -> None:
+    cases = [await desk.submit() | {"state": "attention", "decisions": ["auto"]} for _ in range(3)]
+    shown = cases[:1]
+
+    async def listed(route: Route) -> None:
+        await route.fulfill(json={"orders": shown})
+
+    async def decided(route: Route) -> None:
+        del shown[0]
+        await route.fulfill(json={})
+
+    await desk.context.route("**/v1/ops/attention", listed)
+    await desk.context.route("**/v1/orders/*/replay", decided)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".case")
+    first = page.locator(".case").first
+    await first.locator("summary").focus()
+    await page.keyboard.press("Enter")
+    shown += cases[1:]
+    await expect(page.locator(".case")).to_have_count(3)
+    await expect(first.locator("details")).to_have_attribute("open", "")
+    await expect(first.locator("summary")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("layanan sudah diperbaiki")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".case")).to_have_count(2)
+    await expect(page.locator(f"[data-case='{cases[1]['id']}'] button")).to_be_focused()
+
+
+async def test_a_double_click_on_older_refusals_lists_each_once(desk: Desk) -> None:
+    refused = [await desk.submit() | {"state": "rejected", "error": None} for _ in range(3)]
+    asked: list[Route] = []
+
+    async def taken(route: Route) -> None:
+        asked.append(route)
+
+    async def counted(route: Route) -> None:
+        backlog = await (await route.fetch()).json()
+        await route.fulfill(json=backlog | {"by_state": {"rejected": 3}})
+
+    await desk.context.route("**/v1/ops/backlog", counted)
+    await desk.context.route(
+        "**/v1/orders?state=rejected*",
+        lambda route: route.fulfill(json={"orders": refused[:2], "next_cursor": "1"}),
+    )
+    await desk.context.route("**/v1/orders?state=rejected*cursor*", taken)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", "#rejected:not([hidden])")
+    await page.click("#rejected summary")
+    rows, older = page.locator("[data-rejected]"), page.locator("#rejected > button")
+    await expect(rows).to_have_count(2)
+    await older.dblclick()
+
+    async def twice() -> bool:
+        return len(asked) == 2
+
+    await desk.stack.until(twice)
+    for route in asked:
+        await route.fulfill(json={"orders": refused[2:], "next_cursor": None})
+    await expect(older).to_be_hidden()
+    await expect(rows).to_have_count(3)
+
+
+async def test_what_is_on_its_way_can_not_be_closed_as_if_it_were_not_done(desk: Desk) -> None:
+    desk.expected = "503"
+    asked: list[Route] = []
+
+    async def taken(route: Route) -> None:
+        asked.append(route)
+
+    await desk.context.route("**/v1/ops/pause", taken)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".breaker")
+    await page.click("#pause")
+    dialog = page.get_by_role("dialog")
+    await dialog.locator("#reason").fill("stok opname")
+    await page.keyboard.press("Enter")
+    for _ in range(2):
+        await page.keyboard.press("Escape")
+    await expect(dialog.get_by_role("button", name="Batal")).to_be_disabled()
+    [route] = asked
+    await route.fulfill(status=503, json={"type": "/problems/store-unavailable"})
+    await expect(dialog.get_by_role("alert")).not_to_be_empty()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)

@@ -60,3 +60,50 @@ async def test_a_long_number_leaves_the_state_and_the_buttons_in_sight(desk: Des
     page = await desk.counter()
     for part in (".state", "[data-action=print]"):
         await expect(page.locator(f"tr[data-order] {part}")).to_be_in_viewport(ratio=1)
+
+
+async def test_nothing_is_said_to_be_nowhere_before_all_orders_were_looked_at(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.orders()
+    cursors: list[str | None] = []
+
+    async def answer(route: Route) -> None:
+        # Of many orders a call looks at a part: a page without one has a cursor all the same.
+        cursors.append(json.loads(route.request.post_data or "")["cursor"])
+        found = [order] if len(cursors) == 3 else []
+        await route.fulfill(json={"orders": found, "next_cursor": str(len(cursors))})
+
+    await desk.context.route("**/v1/search", answer)
+    page = await desk.counter()
+    await expect(page.locator("tr[data-order]")).to_have_count(1)
+    search, summary = page.locator("#search"), page.locator(".list header [role=status]")
+    await search.fill("4711")
+    await search.press("Enter")
+    await expect(summary).to_have_text("1 ditemukan di semua pesanan+")
+    assert cursors == [None, "1", "2"]
+    # However far it looks, it ends: what was not looked at is said.
+    await search.fill("4712")
+    await search.press("Enter")
+    await expect(page.locator(".empty")).to_contain_text("yang lebih lama belum dicari")
+    assert len(cursors) == 3 + 10
+
+
+async def test_what_is_found_and_opened_moves_on_though_the_list_does_not_hold_it(desk: Desk) -> None:
+    await desk.outage(True)
+    waits = await desk.submit()
+
+    async def nothing(route: Route) -> None:
+        await route.fulfill(json={"orders": [], "next_cursor": None})
+
+    await desk.context.route("**/v1/orders?*", nothing)
+    page = await desk.counter()
+    await page.fill("#search", "SK-9")
+    await page.press("#search", "Enter")
+    row = page.locator(f"tr[data-order='{waits['id']}']")
+    await expect(row.locator(".state")).to_have_text("Ditahan, aman")
+    await row.locator(".ticket").click()
+    await desk.outage(False)
+    await expect(page.locator("dialog.order .state")).to_have_text("Selesai")
+    await expect(row.locator(".state")).to_have_text("Selesai")
+    # It goes on where the search does not find it any more.
+    await expect(page.locator("dialog.order .picture")).to_be_visible()

@@ -15,16 +15,20 @@ export function ask({ title, text, fields = [], confirm, danger = false, send })
     const made = fields.map((field) => (field.options ? own.select(field.path, field) : own.text(field.path, field)));
     const reason = own.text("reason", { label: t("ask.reason"), hint: t("ask.reason.hint"), maxlength: "128", required: true });
     const button = h(danger ? "button.danger" : "button.primary", { type: "submit" }, confirm);
+    const no = h("button.plain", { type: "button", on: { click: () => dialog.close() } }, t("ask.no"));
+    // What is on its way can not be called back: it must not look as if it were.
+    const busy = (isBusy) => { button.disabled = no.disabled = isBusy; };
+    const stay = (event) => no.disabled && (event.type === "cancel" || event.key === "Escape") && event.preventDefault();
     const heading = `ask-title-${dialogs}`;
     let done = false;
-    const dialog = h("dialog", { "aria-labelledby": heading, on: { close: () => { dialog.remove(); resolve(done); } } },
+    const dialog = h("dialog", { "aria-labelledby": heading, on: { keydown: stay, cancel: stay, close: () => { dialog.remove(); resolve(done); } } },
       h("form", { novalidate: true, on: { submit: async (event) => {
         event.preventDefault();
         const values = Object.fromEntries(own.paths.map((path) => [path, own.get(path).trim()]));
         const wrong = [...fields.filter((field) => field.fault?.(values[field.path], values)).map((field) => [field.path, field.fault(values[field.path], values)])];
         if (values.reason === "") wrong.push(["reason", ruled("missing")]);
         if (wrong.length) return own.show(wrong);
-        button.disabled = true;
+        busy(true);
         try {
           await send(values);
           done = true;
@@ -33,11 +37,11 @@ export function ask({ title, text, fields = [], confirm, danger = false, send })
           const strangers = own.show((error.errors ?? []).map((e) => [e.field, ruleWords(e)]));
           message.replaceChildren(h("div.notice.bad", {}, icon("warn"), h("p", {}, strangers.join(" ") || error.words || t("problem.unreachable"))));
         } finally {
-          button.disabled = false;
+          busy(false);
         }
       } } },
       h("h2", { id: heading }, title), text ? h("p.soft", {}, text) : null, message, ...made, reason,
-      h("div.buttons.end", {}, h("button.plain", { type: "button", on: { click: () => dialog.close() } }, t("ask.no")), button)));
+      h("div.buttons.end", {}, no, button)));
     document.body.append(dialog);
     dialog.showModal();
     (fields.length ? own.input(fields[0].path) : own.input("reason")).focus();

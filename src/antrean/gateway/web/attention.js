@@ -1,9 +1,9 @@
 // What needs a person: each order with the evidence and the decisions that are possible for it.
 import { call } from "./api.js";
 import { ask } from "./asking.js";
-import { h, icon, setText } from "./dom.js";
+import { h, icon, place, setText } from "./dom.js";
 import { errorWords, evidence, evidenceWords } from "./evidence.js";
-import { count, many, moment, t, time } from "./words.js";
+import { count, many, moment, shortMoment, t, today } from "./words.js";
 
 /** What a line of the history says beside its state, where it says more than that. */
 function noteOf({ state, note }) {
@@ -12,7 +12,7 @@ function noteOf({ state, note }) {
 }
 
 export class Attention {
-  #drawn = "";
+  #cases = new Map(); // id → {mark, element}
 
   constructor(changed) {
     this.changed = changed;
@@ -25,10 +25,15 @@ export class Attention {
   update({ orders }, all) {
     this.element.hidden = orders.length === 0;
     setText(this.title, many("attention.title", Math.max(all, orders.length)));
-    const drawing = JSON.stringify(orders.map((order) => [order.id, order.version]));
-    if (drawing === this.#drawn) return;
-    this.#drawn = drawing;
-    this.list.replaceChildren(...orders.map((order) => this.#case(order)));
+    const before = this.#cases;
+    this.#cases = new Map(orders.map((order) => [order.id, this.#drawn(order, before.get(order.id))]));
+    place(this.list, [...this.#cases.values()].map(({ element }) => element));
+  }
+
+  /** A case that did not change stays as it is, with what is unfolded in it and has the focus. */
+  #drawn(order, before) {
+    const mark = `${today()} ${order.version}`;
+    return before?.mark === mark ? before : { mark, element: this.#case(order) };
   }
 
   #case(order) {
@@ -47,7 +52,7 @@ export class Attention {
         h("p.small.soft", {}, t("attention.since", { since: moment(since) })),
         h("dl.facts", {}, ...facts.filter(([, value]) => value !== null).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
         h("details", {}, h("summary.small", {}, t("attention.history", { n: count(order.history.length) })),
-          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, time(line.at)), h("span", {}, t(`state.${line.state}`), noteOf(line))))))),
+          h("ol.history", {}, ...order.history.map((line) => h("li.small", {}, h("time.soft", { datetime: line.at }, shortMoment(line.at)), h("span", {}, t(`state.${line.state}`), noteOf(line))))))),
       h("div.buttons", {}, ...order.decisions.map((decision) => h("button.compact", { type: "button", on: { click: () => this.#decide(order, decision) } }, t(`decision.${decision}`)))));
   }
 
@@ -60,6 +65,9 @@ export class Attention {
         ? call("POST", `/v1/orders/${order.id}/${decision}`, { json: { reason } })
         : call("POST", `/v1/orders/${order.id}/replay`, { json: { reason, decision } }),
     });
-    if (done) this.changed();
+    if (!done) return;
+    await this.changed();
+    // What was decided is gone, and its button with it: the keyboard goes on with the next.
+    if (document.activeElement === document.body) this.list.querySelector("button")?.focus();
   }
 }

@@ -18,8 +18,12 @@ export function openBatch(outbox) {
   const close = () => dialog.close();
 
   async function take(file) {
-    const bytes = await file.arrayBuffer();
-    let text;
+    let bytes, text;
+    try {
+      bytes = await file.arrayBuffer();
+    } catch {
+      return refuse("batch.unread"); // Moved, deleted, too big, or on a stick that was pulled out.
+    }
     try {
       text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     } catch {
@@ -28,9 +32,11 @@ export function openBatch(outbox) {
     try {
       show(file.name, read(text));
     } catch (error) {
-      result.replaceChildren(h("div.notice.bad", {}, icon("warn"), h("p", {}, t(error.message))));
+      refuse(error.message);
     }
   }
+
+  const refuse = (why) => result.replaceChildren(h("div.notice.bad", {}, icon("warn"), h("p", {}, t(why))));
 
   function show(name, { headings, separator, rows }) {
     const bad = rows.filter((row) => Object.keys(row.faults).length > 0);

@@ -118,6 +118,7 @@ export default {
   "list.none.one": "Not the one order loaded.",
   "list.all": "Search all orders",
   "list.all.none": "Not found among all orders.",
+  "list.all.far": "Not found yet; older ones have not been looked at.",
   "list.all.count": "{n} found among all orders",
   "list.all.missing": "A search of all orders is not available yet.",
   "list.number": "Number",
@@ -217,6 +218,7 @@ export default {
   "batch.refused.one": "1 refused; see the list of orders.",
   "batch.close": "You may close this window; the sending goes on.",
   "batch.headings": "The column headings are not known. Needed are: nomor_dokumen, tanggal, nomor_identitas, nama. Download the example.",
+  "batch.unread": "This file can not be read. See whether it is still where it was, and choose it again.",
   "batch.empty": "This file has no rows.",
   "batch.many": "At most 5,000 rows in one file.",
 

@@ -12,7 +12,7 @@ import { Offices } from "./offices.js";
 import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, many, moment, rupiah, span, t, timeS } from "./words.js";
+import { count, many, moment, momentS, rupiah, span, t, today } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
 /** An answer that takes longer is none: what is shown would look as if it were of now. */
@@ -112,10 +112,9 @@ class Dashboard {
   #line(reached) {
     const at = $("#line");
     if (reached) this.knownAt = now();
-    if (at.dataset.bad === String(!reached)) return;
-    at.dataset.bad = String(!reached);
+    const words = reached ? "" : this.knownAt ? `${t("line.off")} · ${t("line.known", { time: momentS(this.knownAt) })}` : t("line.never");
+    if (at.textContent === words) return;
     this.main.classList.toggle("stale", !reached);
-    const words = this.knownAt ? `${t("line.off")} · ${t("line.known", { time: timeS(this.knownAt) })}` : t("line.never");
     at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
   }
 
@@ -127,7 +126,7 @@ class Dashboard {
       .filter(([, breaker]) => breaker.override)
       .map(([name, { override }]) =>
         t(`forced.${override.state}`, { name: t(`breaker.name.${name}`), until: moment(override.expires_at) }));
-    const mark = JSON.stringify([holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
+    const mark = JSON.stringify([today(), holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
     if (mark === this.situationMark) return;
     this.situationMark = mark;
     const notice = (kind, sign, words) => h(`div.notice.${kind}`, {}, icon(sign), h("p", {}, h("b", {}, words)));

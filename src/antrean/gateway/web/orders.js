@@ -2,13 +2,17 @@
 import { call, ruleWords } from "./api.js";
 import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
-import { $, h, icon, setText, tableHead } from "./dom.js";
+import { $, h, icon, place, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
-import { count, isToday, many, moment, shortMoment, t, time } from "./words.js";
+import { count, isToday, many, moment, shortMoment, t, today } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
 const SHOWN = 100, FOUND = 50;
+/** Of many orders a search looks at a part in one call: it goes on by itself where nothing is found, but not for ever. */
+const SEARCH_CALLS = 10;
+/** Found or opened orders, beyond the list, that are asked about in one look. */
+const FOLLOWED = 10;
 /** How often those of before, that lie beyond the list and are not done, are looked for among all orders. */
 const OLDER_MS = 60_000;
 const OLDER_PAGES = 10;
@@ -28,6 +32,8 @@ export class OrderList {
   #olderAt = -OLDER_MS;
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
+  #lookedAt = new Map(); // id → when it was asked about beside the list
+  opened = null; // The order in the dialog.
 
   /** `fix(entry)`: put a refused entry back into the form; `reuse(order)`: the same with an order's data. `names`: whether names come whole, and can be searched. */
   constructor(outbox, { names, fix, reuse, line, holding, seen }) {
@@ -115,13 +121,14 @@ export class OrderList {
       const loaded = new Set(found.map((order) => order.id));
       this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
       this.#left = cursor !== null && isOfToday(found.at(-1));
+      await this.#follow();
       this.#knownAt = now();
       this.#draw();
       this.#sayAge(false);
       this.seen(this.#orders);
       this.line(true);
       this.holding(this.#orders.find((order) => order.holding)?.holding ?? null);
-      pause = this.#orders.some((order) => !isEnded(order)) ? BUSY_MS : CALM_MS;
+      pause = [...this.#orders, ...(this.#found?.orders ?? [])].some((order) => !isEnded(order)) ? BUSY_MS : CALM_MS;
     } catch (error) {
       if (error.status === 401) return;
       this.line(error.status !== undefined);
@@ -150,9 +157,21 @@ export class OrderList {
     this.#older = older;
   }
 
+  /** What was found among all orders, or is opened, moves on too: those that wait longest for a look, a few at a time. */
+  async #follow() {
+    const listed = new Set(this.#orders.map((order) => order.id));
+    const beside = [...(this.#found?.orders ?? []), this.opened].filter((order) => order && !isEnded(order) && !listed.has(order.id));
+    const ids = [...new Set(beside.map((order) => order.id))].sort((one, other) => (this.#lookedAt.get(one) ?? 0) - (this.#lookedAt.get(other) ?? 0));
+    for (const id of this.#lookedAt.keys()) if (!ids.includes(id)) this.#lookedAt.delete(id);
+    await Promise.all(ids.slice(0, FOLLOWED).map(async (id) => {
+      this.#lookedAt.set(id, performance.now());
+      this.#renew(await call("GET", `/v1/orders/${id}`));
+    }));
+  }
+
   /** A list that does not move must not look like one that does. */
   #sayAge(old) {
-    const words = !old ? "" : this.#knownAt === null ? t("list.never") : t("list.aged", { time: time(this.#knownAt) });
+    const words = !old ? "" : this.#knownAt === null ? t("list.never") : t("list.aged", { time: moment(this.#knownAt) });
     setText(this.aged, words);
   }
 
@@ -168,8 +187,11 @@ export class OrderList {
     if (text === "") return;
     const before = cursor ? this.#found.orders : [];
     try {
-      const page = await call("POST", "/v1/search", { json: { text, cursor, limit: FOUND } });
-      if (this.search.value.trim() !== text) return; // Typed on meanwhile.
+      let page = { orders: [], next_cursor: cursor };
+      for (let calls = 0; calls === 0 || (calls < SEARCH_CALLS && page.orders.length === 0 && page.next_cursor); calls += 1) {
+        page = await call("POST", "/v1/search", { json: { text, cursor: page.next_cursor, limit: FOUND } });
+        if (this.search.value.trim() !== text) return; // Typed on meanwhile.
+      }
       this.#found = { orders: [...before, ...page.orders], cursor: page.next_cursor };
       setText(this.note, "");
     } catch (error) {
@@ -181,17 +203,28 @@ export class OrderList {
 
   #showMore() {
     if (this.#found) return this.#searchAll(this.#found.cursor);
-    this.#limit += SHOWN * 2;
+    this.#limit = this.#orders.length + SHOWN * 2; // Those of before that are not done are shown already.
     return this.refresh();
+  }
+
+  /** The dialog of an order is closed: the keyboard goes on where it was opened, though its row was drawn anew. */
+  closed(id) {
+    this.opened = null;
+    if (document.activeElement === document.body) this.#rows.get(id)?.element.querySelector("[data-action=open]").focus();
   }
 
   /** An order that changed by what was done here. */
   put(changed) {
+    this.#renew(changed);
+    this.#draw();
+  }
+
+  #renew(changed) {
     for (const orders of [this.#orders, this.#older, this.#found?.orders ?? []]) {
       const at = orders.findIndex((order) => order.id === changed.id);
       if (at >= 0) orders[at] = changed;
     }
-    this.#draw();
+    if (this.opened?.id === changed.id) this.opened = changed;
   }
 
   #draw() {
@@ -199,12 +232,14 @@ export class OrderList {
     const shown = this.#found ? this.#found.orders.map((order) => this.find(order.id)) : this.#orders.filter((order) => wanted === "" || searchable(order).includes(wanted));
     const rows = [];
     for (const order of shown) {
-      const mark = markOf(order);
+      const mark = standOf(order);
       let row = this.#rows.get(order.id);
       if (row === undefined) {
-        row = { mark: "", version: null, element: h("tr", { "data-order": order.id }) };
+        row = { mark: "", version: null, element: h("tr", { "data-order": order.id }), outlook: h("span.small.soft.outlook") };
         this.#rows.set(order.id, row);
       }
+      // While a line is worked off every place in it changes at every look: thousands of rows are not drawn anew for that.
+      setText(row.outlook, placeOf(order));
       if (row.mark !== mark) this.#fill(row, order, mark);
       rows.push(row.element);
     }
@@ -228,7 +263,7 @@ export class OrderList {
     if (all) setText(this.summary, many("list.all.count", shown) + (all.cursor ? "+" : ""));
     else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${many("list.open", open)}`);
     this.empty.hidden = shown > 0 || (this.#knownAt === null && !all);
-    setText(this.empty, all ? t("list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
+    setText(this.empty, all ? t(all.cursor ? "list.all.far" : "list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
     this.more.hidden = all ? all.cursor === null : !this.#left;
     this.all.hidden = all !== null || wanted === "" || shown > 0;
   }
@@ -242,9 +277,9 @@ export class OrderList {
     row.element.replaceChildren(
       h("th.number", { scope: "row" }, opens),
       h("td", {}, h("span.who", {}, nameOf(order)), h("span.small.soft", {}, order.kind === "affix" ? `${order.document.number} · PDF` : order.document.number)),
-      h("td", {}, stateChip(stateOf(order)), h("span.small.soft.outlook", {}, placeOf(order))),
+      h("td", {}, stateChip(stateOf(order)), row.outlook),
       h("td", {}, h("time", { datetime: order.created_at }, shortMoment(order.created_at))),
-      h("td.actions", {}, ...actions(order)),
+      h("td.actions", {}, ...actions(order, () => this.find(order.id) ?? order)),
     );
     if (row.version !== null && row.version !== order.version) {
       row.element.classList.remove("moved");
@@ -270,7 +305,7 @@ export class OrderList {
     const parts = [];
     if (waiting.length > 0) {
       parts.push(h("p", {}, stateChip("unsent"), " ", h("b", {}, many("unsent.count", waiting.length)), " ", h("span.small", {}, t("unsent.more"))));
-      const named = waiting.slice(0, 8).map(({ body, created }) => `${body.taxpayer.name} · ${body.document.number} · ${time(created)}`);
+      const named = waiting.slice(0, 8).map(({ body, created }) => `${body.taxpayer.name} · ${body.document.number} · ${shortMoment(created)}`);
       parts.push(h("ul", {}, ...named.map((words) => h("li.small", {}, words))));
     }
     for (const entry of refused.slice(0, 20)) parts.push(this.#refused(entry));
@@ -285,29 +320,23 @@ export class OrderList {
   }
 }
 
+/** Changes with all that is shown of an order but its place in line. */
+const standOf = (order) => `${today()} ${order.version} ${order.holding?.reason}`;
 /** Changes with everything that is shown of an order. */
-const markOf = (order) => `${order.version} ${order.position} ${order.holding?.reason} ${order.eta?.latest}`;
+const markOf = (order) => `${standOf(order)} ${order.position} ${order.eta?.latest}`;
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);
 /** An older one is shown as long as it is not at its end, and on the day of that: it was waited for. */
 const isOfToday = (order) => isToday(order.created_at) || !isEnded(order) || isToday(order.updated_at);
 const nameOf = (order) => order.taxpayer?.name ?? t("order.erased");
 const searchable = (order) => `${order.ticket.number} ${nameOf(order)} ${order.document.number} ${order.serial_number ?? ""} ${order.reference ?? ""}`.toLowerCase();
 
-/** Put rows in order without touching those that stand where they should: focus and reading are not disturbed. */
-function place(parent, wanted) {
-  const keep = new Set(wanted);
-  for (const child of [...parent.children]) if (!keep.has(child)) child.remove();
-  wanted.forEach((element, index) => {
-    if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] ?? null);
-  });
-}
-
-function actions(order) {
+/** `latest()`: the order as it stands when its ticket is printed. */
+function actions(order, latest) {
   const found = [];
   const save = (part, download) => h("a.button.compact", { href: `/v1/orders/${order.id}/${part}`, download, "data-action": part }, t(`order.${part}`));
   if (order.document_url) found.push(save("document", `${order.document.filename.replace(/\.pdf$/i, "")}-bermeterai.pdf`));
   else if (order.qr_url) found.push(save("qr", `${order.serial_number}.png`));
-  found.push(h("button.plain.compact", { type: "button", "data-action": "print", on: { click: () => printTicket(order) } }, t("order.print")));
+  found.push(h("button.plain.compact", { type: "button", "data-action": "print", on: { click: () => printTicket(latest()) } }, t("order.print")));
   return found;
 }
 
@@ -315,14 +344,18 @@ function actions(order) {
 function showOrder(list, id) {
   let order = null, mark = "";
   $("dialog.order")?.remove();
-  const close = () => { dialog.close(); dialog.remove(); };
+  const close = () => dialog.close();
   const options = papers.map((name) => h("option", { value: name, selected: name === paper() }, t(`paper.${name}`)));
   const chosen = h("select", { id: "paper", on: { change: (event) => choosePaper(event.target.value) } }, ...options);
   const inside = h("div.live");
-  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: () => dialog.remove() } },
+  const closed = () => {
+    dialog.remove();
+    list.closed(id);
+  };
+  const dialog = h("dialog.order", { "aria-labelledby": "order-title", on: { close: closed } },
     h("div.inside", {}, inside, h("div.field.paper", {}, h("label", { for: "paper" }, t("paper")), chosen)));
   const draw = () => {
-    order = list.find(id) ?? order; // One that fell off the list is shown as it was last.
+    order = list.opened = list.find(id) ?? list.opened; // One that fell off the list is asked about by itself.
     if (markOf(order) === mark) return;
     mark = markOf(order);
     const held = inside.contains(document.activeElement) ? document.activeElement.dataset.action : null;
@@ -352,13 +385,13 @@ function orderParts(order, on) {
     refused ? h("div.notice.bad", {}, icon("stop"), h("p", {}, refusedWords(order))) : "",
     outlook(order) ? h("p.soft", {}, refused ? t("refused.why", { why: outlook(order) }) : outlook(order)) : "",
     h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
-    h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, time(line.at)), t(`state.${line.state}`)))),
+    h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, shortMoment(line.at)), t(`state.${line.state}`)))),
     ...(order.qr_url ? [h("img.picture", { src: `/v1/orders/${order.id}/qr`, alt: t("order.picture") })] : []),
     h("div.buttons", {},
       again ? button("button.primary", "again", "refused.again", on.again) : null,
       button(refused ? "button" : "button.primary", "print", "order.print", () => printTicket(order)),
       order.document_url ? link("show", "order.show", `/v1/orders/${order.id}/document?inline=1`) : null,
-      ...actions(order).slice(0, -1),
+      ...actions(order, () => order).slice(0, -1),
       link("page", "order.page", order.ticket.url),
       order.state === "queued" ? button("button", "cancel", "order.cancel", on.cancel) : null,
       button("button.plain", "close", "close", on.close)),

@@ -2,7 +2,7 @@
 import { h, icon } from "./dom.js";
 import { honestWords, isTold, printTicket } from "./printing.js";
 import { outlook, refusedWords, stateOf, toneOf } from "./states.js";
-import { t } from "./words.js";
+import { t, today } from "./words.js";
 
 /** Longest wait for an answer before the clerk reads that the order is kept here; the answer is shown when it comes. */
 const WAIT_MS = 2500;
@@ -12,6 +12,7 @@ export class Receipt {
   #timer = 0;
   #sentAt = 0;
   #order = null;
+  #day = ""; // When it was drawn: a time of yesterday is said with its day.
 
   /** `refused(key)`: the gateway took the order that is waited for as wrong. */
   constructor(outbox, refused) {
@@ -65,6 +66,7 @@ export class Receipt {
   show(order) {
     const again = this.#order?.id === order.id;
     this.#order = order;
+    this.#day = today();
     const [headline, more] = receiptWords(order);
     const tone = isTold(order) ? toneOf(stateOf(order)) : "good";
     const focused = again && this.element.contains(document.activeElement);
@@ -85,7 +87,7 @@ export class Receipt {
   follow(orders) {
     const before = this.#order;
     const now = before && orders.find((order) => order.id === before.id);
-    if (now && (now.version !== before.version || now.position !== before.position || now.holding?.reason !== before.holding?.reason)) this.show(now);
+    if (now && (this.#day !== today() || now.version !== before.version || now.position !== before.position || now.holding?.reason !== before.holding?.reason)) this.show(now);
   }
 
   print() {

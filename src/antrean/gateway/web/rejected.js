@@ -9,6 +9,7 @@ const PAGE = 100;
 
 export class Rejected {
   #count = 0;
+  #asked = null; // The latest question: of a double click's two the first is not heard.
 
   constructor(changed) {
     this.changed = changed;
@@ -26,8 +27,10 @@ export class Rejected {
   }
 
   async #load(cursor = null) {
+    const mine = (this.#asked = {});
     try {
       const answer = await call("GET", `/v1/orders?state=rejected&limit=${PAGE}${cursor ? `&cursor=${cursor}` : ""}`);
+      if (mine !== this.#asked) return;
       const rows = answer.orders.filter((order) => moneyOf(order) === "owed").map((order) => this.#row(order));
       if (cursor === null) this.list.replaceChildren();
       this.list.append(...rows);
@@ -54,7 +57,9 @@ export class Rejected {
       send: ({ reason }) => call("POST", `/v1/orders/${order.id}/refund`, { json: { reason } }),
     });
     if (!done) return;
-    this.#load();
     this.changed();
+    await this.#load();
+    // The row is gone, and its button with it: the keyboard goes on with the next.
+    if (document.activeElement === document.body) (this.list.querySelector("button") ?? this.element.firstChild).focus();
   }
 }

@@ -2,7 +2,7 @@
 import { compare, now } from "./clock.js";
 import { $, h, setText } from "./dom.js";
 import { languageSwitch, themeSwitch } from "./tools.js";
-import { language, many, moment, range, t, timeS } from "./words.js";
+import { language, many, moment, momentS, range, t } from "./words.js";
 
 const token = location.pathname.split("/").pop();
 const ENDED = new Set(["completed", "rejected", "cancelled"]);
@@ -60,7 +60,7 @@ function show() {
     $("#steps").replaceChildren(...steps());
     drawn = state;
   }
-  const at = knownAt === null ? "" : timeS(knownAt);
+  const at = knownAt === null ? "" : momentS(knownAt);
   if (knownAt === null && failures === 0) setText($("#foot"), "");
   else if (failures > 0) setText($("#foot"), knownAt === null ? t("offline.never") : t("offline", { time: at }));
   else {

@@ -36,13 +36,19 @@ export const time = (value) => clock.format(new Date(value));
 export const timeS = (value) => clockS.format(new Date(value));
 export const date = (value) => dayYear.format(new Date(value));
 
-export function isToday(value) {
-  return new Date(value).toDateString() === new Date(now()).toDateString();
-}
+/** The day it is now, by which what was drawn with times is told from what would be drawn. */
+export const today = () => new Date(now()).toDateString();
+
+export const isToday = (value) => new Date(value).toDateString() === today();
 
 /** A moment as people say it: the time alone today, else with the day. */
 export function moment(value) {
   return isToday(value) ? time(value) : `${day.format(new Date(value))}, ${time(value)}`;
+}
+
+/** The same to the second. */
+export function momentS(value) {
+  return isToday(value) ? timeS(value) : `${day.format(new Date(value))}, ${timeS(value)}`;
 }
 
 export function shortMoment(value) {
