@@ -419,6 +419,24 @@ async def test_an_idle_half_open_breaker_closes_by_a_second_good_probe(
     assert (await breaker.status()).state is CLOSED
 
 
+async def test_a_half_open_breaker_is_not_idle_while_calls_from_before_it_opened_hang(
+    redis: Redis, clock: Clock
+) -> None:
+    """They take the room of the trial, and a free question that is answered does not show that the rest is well."""
+    breaker = make_breaker(redis, clock, limits=LimitRules(PaceBounds(limit_max=64, start=64), lease_s=60.0))
+    hanging = await admitted(breaker)
+    await half_opened(breaker, clock)
+    clock.pass_s(20)
+    assert not await breaker.claim_probe()
+    await breaker.settle(hanging, OutcomeUnknown("lost"), 30)
+    clock.pass_s(4.9)
+    assert not await breaker.claim_probe()  # an order has an interval, from when there is room for it
+    clock.pass_s(0.1)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered again")
+    assert (await breaker.status()).state is CLOSED
+
+
 async def test_a_probe_result_that_comes_after_a_change_is_ignored(redis: Redis, clock: Clock) -> None:
     slow, quick = make_breaker(redis, clock), make_breaker(redis, clock)
     await opened(quick)

@@ -77,7 +77,7 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
     set('ov_until', int(NOW + num(B, 'ov_until') - num(B, 'ov_since')))
     set('ov_since', int(NOW))
   end
-  for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial', 'good_at'}) do
+  for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial', 'room_since', 'good_at'}) do
     if num(B, field) > NOW then set(field, int(NOW)) end
   end
   for _, field in ipairs({'step_since', 'hold_until', 'cut_until', 'not_before', 'busy_at', 'next_turn', 'low_since'}) do
