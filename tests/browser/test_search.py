@@ -107,3 +107,29 @@ async def test_what_is_found_and_opened_moves_on_though_the_list_does_not_hold_i
     await expect(row.locator(".state")).to_have_text("Selesai")
     # It goes on where the search does not find it any more.
     await expect(page.locator("dialog.order .picture")).to_be_visible()
+
+
+async def test_a_found_order_that_is_gone_holds_up_no_list(desk: Desk) -> None:
+    await desk.outage(True)
+    gone = await desk.submit()
+
+    async def without(route: Route) -> None:
+        answer = await (await route.fetch()).json()
+        orders = [order for order in answer["orders"] if order["id"] != gone["id"]]
+        await route.fulfill(json=answer | {"orders": orders})
+
+    await desk.context.route("**/v1/orders?*", without)
+    page = await desk.counter()
+    await page.fill("#search", "SK-9")
+    await page.press("#search", "Enter")
+    await expect(page.locator(f"tr[data-order='{gone['id']}']")).to_be_visible()
+    desk.expected = "404"
+    problem = {"type": "https://antrean.example/not-found", "status": 404}
+    path = f"**/v1/orders/{gone['id']}"
+    await desk.context.route(path, lambda route: route.fulfill(status=404, json=problem))
+    async with page.expect_response(path):
+        pass
+    later = await desk.submit()
+    await page.fill("#search", "")
+    await expect(page.locator(f"tr[data-order='{later['id']}']")).to_be_visible()
+    await desk.outage(False)

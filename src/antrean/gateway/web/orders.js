@@ -12,7 +12,7 @@ const SHOWN = 100, FOUND = 50;
 /** Of many orders a search looks at a part in one call: it goes on by itself where nothing is found, but not for ever. */
 const SEARCH_CALLS = 10;
 /** Found or opened orders, beyond the list, that are asked about in one look. */
-const FOLLOWED = 10;
+const FOLLOWED = 4;
 /** How often those of before, that lie beyond the list and are not done, are looked for among all orders. */
 const OLDER_MS = 60_000;
 const OLDER_PAGES = 10;
@@ -165,7 +165,11 @@ export class OrderList {
     for (const id of this.#lookedAt.keys()) if (!ids.includes(id)) this.#lookedAt.delete(id);
     await Promise.all(ids.slice(0, FOLLOWED).map(async (id) => {
       this.#lookedAt.set(id, performance.now());
-      this.#renew(await call("GET", `/v1/orders/${id}`));
+      try {
+        this.#renew(await call("GET", `/v1/orders/${id}`));
+      } catch (error) {
+        if (error.status !== 404) throw error; // One that is not there any more holds up no list.
+      }
     }));
   }
 
