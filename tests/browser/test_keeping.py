@@ -223,7 +223,7 @@ async def test_a_place_that_moves_draws_no_row_anew_and_the_ticket_says_the_late
     place = 5
 
     async def listed(route: Route) -> None:
-        moved = order | {"state": "queued", "position": place}
+        moved = order | {"state": "queued", "position": place, "eta": None}
         await route.fulfill(json={"orders": [moved], "next_cursor": None})
 
     await desk.context.route("**/v1/orders?*", listed)

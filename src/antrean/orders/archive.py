@@ -72,6 +72,11 @@ class Segment:
         name = f"{self.first}-{self.last}-{self.low}-{self.high}-{self.generation}"
         return f"{ROOT}/{self.day}/{name}.jsonl.gz"
 
+    @property
+    def name(self) -> Segment:
+        """What all its generations have in common."""
+        return dataclasses.replace(self, generation=0)
+
     @classmethod
     def of(cls, path: str) -> Segment | None:
         """Read a path; None for what is no segment's."""
@@ -184,8 +189,7 @@ class Archive:
     async def _rewrite(self, segment: Segment, change: Callable[[Record], Record]) -> int:
         async with self.alone() as lease:
             # Another process may have written it anew while we waited.
-            names = {dataclasses.replace(s, generation=0): s for s in await self._segments(segment.day)}
-            found = names.get(dataclasses.replace(segment, generation=0))
+            found = await self._newest(segment)
             return await self._rewrite_alone(found, change, lease) if found else 0
 
     async def _rewrite_alone(self, segment: Segment, change: Callable[[Record], Record], lease: Lease) -> int:
@@ -244,20 +248,21 @@ class Archive:
             raise _away(error) from error
         latest: dict[Segment, Segment] = {}
         for segment in filter(None, map(Segment.of, paths)):
-            name = dataclasses.replace(segment, generation=0)
+            name = segment.name
             if name not in latest or latest[name].generation < segment.generation:
                 latest[name] = segment
         return list(latest.values())
+
+    async def _newest(self, segment: Segment) -> Segment | None:
+        """The same in its latest generation; None where it was deleted."""
+        return next((s for s in await self._segments(segment.day) if s.name == segment.name), None)
 
     async def _read_latest(self, segment: Segment) -> list[Record]:
         """Its records, though another process rewrites it meanwhile; none where it was deleted."""
         for _ in range(TRIES):
             if (records := await self._read(segment)) is not None:
                 return records
-            name = dataclasses.replace(segment, generation=0)
-            here = await self._segments(segment.day)
-            found = next((s for s in here if dataclasses.replace(s, generation=0) == name), None)
-            if found is None:
+            if (found := await self._newest(segment)) is None:
                 return []
             segment = found
         raise StoreUnavailable("a part of the archive is rewritten all the time")

@@ -109,6 +109,7 @@ export class OrderList {
     clearTimeout(this.#timer);
     let pause = FAILED_MS;
     try {
+      await this.#follow();
       const found = [];
       let cursor = null;
       do {
@@ -121,7 +122,6 @@ export class OrderList {
       const loaded = new Set(found.map((order) => order.id));
       this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
       this.#left = cursor !== null && isOfToday(found.at(-1));
-      await this.#follow();
       this.#knownAt = now();
       this.#draw();
       this.#sayAge(false);
@@ -168,7 +168,7 @@ export class OrderList {
       try {
         this.#renew(await call("GET", `/v1/orders/${id}`));
       } catch (error) {
-        if (error.status !== 404) throw error; // One that is not there any more holds up no list.
+        if (error.status === 401) throw error; // What can not be told of one holds up no list.
       }
     }));
   }
@@ -207,7 +207,7 @@ export class OrderList {
 
   #showMore() {
     if (this.#found) return this.#searchAll(this.#found.cursor);
-    this.#limit = this.#orders.length + SHOWN * 2; // Those of before that are not done are shown already.
+    this.#limit = Math.max(this.#limit, this.#orders.length) + SHOWN * 2; // Those of before that are not done are shown already.
     return this.refresh();
   }
 

@@ -38,7 +38,7 @@ export class Rejected {
       this.older.hidden = this.cursor === null;
       if (!this.list.children.length && this.cursor === null) this.list.append(h("li.small.soft", {}, t("rejected.none")));
     } catch (error) {
-      if (error.status !== 401) this.list.replaceChildren(h("li.small", { role: "alert" }, error.words ?? t("problem.unreachable")));
+      if (mine === this.#asked && error.status !== 401) this.list.replaceChildren(h("li.small", { role: "alert" }, error.words ?? t("problem.unreachable")));
     }
   }
 

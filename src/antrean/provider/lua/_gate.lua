@@ -51,6 +51,10 @@ local function forget(...)
   for _, field in ipairs({...}) do L[field] = nil end
 end
 
+local function forget_refusals()
+  forget('low_calls', 'low_busy', 'low_limit', 'all_calls', 'all_busy', 'calm')
+end
+
 local function remember(kind, from, to, reason, actor)
   keep('LPUSH', KEYS[4], cjson.encode({
     at_ms = int(NOW), kind = kind, from = from, to = to, reason = reason, actor = actor}))

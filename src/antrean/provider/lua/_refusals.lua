@@ -42,7 +42,7 @@ local function cut_for_refusals(limit, step, refused, row)
   local usual = usual_refusals()
   if usual > 0 and not refused then add('calm', 1) elseif num(L, 'calm') > 0 then put('calm', 0) end
   if row >= RULE.OUTAGE_ROW or num(L, 'calm') * usual >= RULE.REFUSALS_MISSED then
-    forget('low_calls', 'low_busy', 'low_limit', 'all_calls', 'all_busy', 'calm')
+    forget_refusals()
     return false
   end
   if usual > 0 and limit >= 2 then return more_than(usual, refused) end

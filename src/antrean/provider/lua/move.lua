@@ -20,7 +20,7 @@ else
   if fall_holds() then start = int(math.max(1, math.min(tonumber(start), num(L, 'fell_at') - 1))) end
   redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'cut_until', '0', 'not_before', '0', 'background', '0',
     'known', '0')
-  forget('low_calls', 'low_busy', 'low_limit', 'all_calls', 'all_busy', 'calm')
+  forget_refusals()
 end
 set('probes_instead', '0')
 set('state', to)
