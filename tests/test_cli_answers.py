@@ -146,6 +146,10 @@ async def test_a_notice_that_was_not_given_up_is_told_as_that(env: dict[str, str
     done = await asyncio.to_thread(antrean, "webhooks", "replay", "--all", cwd=tmp_path, **env)
     assert done.returncode == 0
     assert done.stdout.endswith("0 are sent again\n")
+    for beside in (("--all",), ("--office", "MDN-01")):
+        done = await asyncio.to_thread(antrean, "webhooks", "replay", "nope", *beside, cwd=tmp_path, **env)
+        assert done.returncode == 2
+        assert "not both" in done.stderr
 
 
 async def test_an_ops_key_has_its_article(env: dict[str, str], tmp_path: Path) -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -18,54 +13,18 @@ from structlog.testing import capture_logs
 
 from antrean.config.settings import Settings
 from antrean.orders import keys
-from antrean.orders.model import Order
 from antrean.orders.notices import DISABLE_MS, GIVE_UP_MS, PAUSE_FIRST_MS, PAUSE_MAX_MS, pause_ms
 from antrean.orders.outbox import Outbox
 from antrean.orders.states import State
 from antrean.orders.vault import Unreadable, Vault, VaultKey
-from antrean.workers.outbound import Outbound
-from antrean.workers.webhooks import APART_MS, CONCURRENCY_MAX, LEASE_MS, PER_ENDPOINT_MAX, WebhookSender
 from gateway_support import NAME, NIK, OFFICE, Gateway, running_gateway
-from orders_support import VAULT, World, note_vault
+from orders_support import VAULT, note_vault
 from receiver import Receiver, receiving, verifies
+from webhook_support import Post
 
 pytestmark = pytest.mark.usefixtures("noted")
 
 HOUR_MS = 3600 * 1000
-
-
-class Post(World):
-    """A world with an outbox and a sender."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.outbox = Outbox(self.scripts, VAULT)
-        self.sender = self.another_sender()
-
-    def another_sender(self) -> WebhookSender:
-        """As another worker has it."""
-        return WebhookSender(self.outbox, Outbound(allow_private=True), random.Random(7))
-
-    async def cancelled(self, url: str | None, **changes: Any) -> Order:
-        """An order that was withdrawn: a notice is due."""
-        order = await self.submit(webhook_url=url, **changes)
-        await self.store.cancel(order.id)
-        return await self.order(order.id)
-
-    async def send(self) -> None:
-        """All that is due now."""
-        while await self.sender.run_once():
-            await self.sender.drained()
-        await self.sender.drained()
-
-    async def send_until(self, condition: Any, step_ms: int, most: int = 2000) -> None:
-        """Let time pass until something holds."""
-        for _ in range(most):
-            if await condition():
-                return
-            self.now_ms += step_ms
-            await self.send()
-        raise AssertionError("never")
 
 
 @pytest.fixture(name="world")
@@ -280,143 +239,6 @@ async def test_a_receiver_that_is_gone_for_good_is_not_asked_again(world: Post, 
     await world.send()
     view = await world.outbox.view()
     assert (view.pending, view.given_up, view.endpoints[0].disabled_ms) == (0, 1, world.now_ms)
-
-
-# ---- at least once, and not more often than needed
-
-
-async def test_two_senders_share_the_work(world: Post, receiver: Receiver) -> None:
-    for n in range(40):
-        await world.cancelled(receiver.at("/"), office=f"O-{n}")
-    other = world.another_sender()
-    await asyncio.gather(world.sender.run_once(), other.run_once())
-    await asyncio.gather(world.sender.drained(), other.drained())
-    assert len(receiver.received) == len({r.id for r in receiver.received}) == 40
-    await other.aclose()
-
-
-async def test_a_sender_killed_between_sending_and_recording_sends_the_same_id_again(
-    world: Post, receiver: Receiver, settings: Settings
-) -> None:
-    order = await world.cancelled(receiver.at("/"))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("webhook_process.py")),
-        settings.redis_url,
-        str(world.now_ms),
-    )
-
-    async def kill() -> None:
-        os.kill(process.pid, signal.SIGKILL)
-        receiver.on_receive = None
-
-    receiver.on_receive = kill
-    assert await process.wait() == -signal.SIGKILL
-    assert len(receiver.received) == 1
-    await world.send()
-    assert len(receiver.received) == 1  # still the dead one's, for the time of its lease
-    world.now_ms += LEASE_MS + 1
-    await world.send()
-    first, again = receiver.received
-    assert (first.id, first.body) == (again.id, again.body)
-    assert again.event["data"]["order_id"] == order.id
-    assert (await world.outbox.view()).pending == 0
-
-
-async def test_many_notices_to_one_address_leave_room_for_others(world: Post, receiver: Receiver) -> None:
-    release = asyncio.Event()
-    receiver.on_receive = lambda: _wait(release)
-    for _ in range(CONCURRENCY_MAX):
-        await world.cancelled(receiver.at("/slow"))
-    await world.sender.run_once()
-    other = await world.cancelled(receiver.at("/other"), office="JKT-07")
-    await world.sender.run_once()
-    async with asyncio.timeout(5):
-        while len(receiver.received) < PER_ENDPOINT_MAX + 1:
-            await asyncio.sleep(0.01)
-    assert other.id in {r.event["data"]["order_id"] for r in receiver.received}
-    release.set()
-    await world.sender.drained()
-    while len(receiver.received) < CONCURRENCY_MAX + 1:
-        world.now_ms += 10_000
-        await world.send()
-    assert (await world.outbox.view()).pending == 0
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-async def test_an_address_that_fails_gets_one_notice_at_a_time(world: Post, receiver: Receiver) -> None:
-    receiver.always = 500
-    for _ in range(3):
-        await world.cancelled(receiver.at("/"))
-    await world.send()
-    assert len(receiver.received) == 3
-    for _ in range(20):
-        await world.cancelled(receiver.at("/"))
-    await world.send()
-    assert len(receiver.received) == 3
-    world.now_ms += 10_000
-    await world.send()
-    assert len(receiver.received) == 4
-    receiver.always = 204
-
-    async def all_told() -> bool:
-        return (await world.outbox.view()).pending == 0
-
-    await world.send_until(all_told, 60_000)
-
-
-async def test_a_long_queue_for_a_failing_address_is_not_read_all_the_time(
-    world: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waiting, seconds, looks = 300, 5, 0
-    receiver.always = 500
-    for _ in range(waiting):
-        await world.cancelled(receiver.at("/"))
-    await world.send()
-    world.now_ms += HOUR_MS
-    release = asyncio.Event()
-    receiver.on_receive = lambda: _wait(release)
-    settle = world.outbox.settle
-
-    async def counted(taken: Any, result: Any, **rest: Any) -> bool:
-        nonlocal looks
-        looks += result == "put_off"
-        return await settle(taken, result, **rest)
-
-    monkeypatch.setattr(world.outbox, "settle", counted)
-    for _ in range(seconds):
-        while await world.sender.run_once():
-            pass
-        world.now_ms += 1000
-    assert looks <= waiting + seconds * 1000 / APART_MS
-    release.set()
-
-
-async def test_a_notice_that_never_had_its_turn_at_a_failing_address_ends_after_48_hours_too(
-    world: Post, receiver: Receiver
-) -> None:
-    receiver.always = 500
-    for _ in range(60):
-        await world.cancelled(receiver.at("/"))
-    for _ in range(GIVE_UP_MS // HOUR_MS + 2):
-        world.now_ms += HOUR_MS
-        await world.send()
-    view = await world.outbox.view()
-    assert (view.pending, view.given_up) == (0, 60)
-    assert all("status 500" in n.why for n, _ in view.dead)
-
-
-async def test_a_notice_that_was_dropped_meanwhile_is_no_trouble(world: Post, receiver: Receiver) -> None:
-    await world.cancelled(receiver.at("/"))
-    _, [taken] = await world.outbox.take(10, LEASE_MS)
-    await world.redis.delete(keys.NOTICES)
-    assert await world.outbox.settle(taken, "failed", next_ms=world.now_ms, why="x") is False
-    world.now_ms += LEASE_MS + 1
-    assert (await world.outbox.take(10, LEASE_MS))[1] == []
-    assert not await world.redis.exists(keys.NOTICES_DUE)
 
 
 # ---- secrets

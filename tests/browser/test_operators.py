@@ -293,7 +293,8 @@ async def test_a_double_click_on_older_refusals_lists_each_once(desk: Desk) -> N
     await expect(rows).to_have_count(3)
 
 
-async def test_what_is_on_its_way_can_not_be_closed_as_if_it_were_not_done(desk: Desk) -> None:
+@pytest.mark.parametrize("by", ["keyboard", "mouse"])
+async def test_what_is_on_its_way_can_not_be_closed_as_if_it_were_not_done(desk: Desk, by: str) -> None:
     desk.expected = "503"
     asked: list[Route] = []
 
@@ -306,7 +307,10 @@ async def test_what_is_on_its_way_can_not_be_closed_as_if_it_were_not_done(desk:
     await page.click("#pause")
     dialog = page.get_by_role("dialog")
     await dialog.locator("#reason").fill("stok opname")
-    await page.keyboard.press("Enter")
+    if by == "mouse":
+        await dialog.locator("button[type=submit]").click()
+    else:
+        await page.keyboard.press("Enter")
     for _ in range(2):
         await page.keyboard.press("Escape")
     await expect(dialog.get_by_role("button", name="Batal")).to_be_disabled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 SUITES = (
     ("tests/test_vault.py", "tests/test_outbound.py"),
-    ("tests/test_webhooks.py", "tests/test_privacy.py"),
+    ("tests/test_webhooks.py", "tests/test_webhook_addresses.py", "tests/test_privacy.py"),
 )
 
 #: Name, file under src/antrean, what is there, what becomes of it.

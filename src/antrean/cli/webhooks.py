@@ -47,6 +47,8 @@ def replay(notice_ids: tuple[str, ...], office: str | None, everything: bool) ->
     """Send again what was given up: by id, of one office, or all."""
     if not (notice_ids or office or everything):
         raise click.UsageError("Name notices, or give --office or --all.")
+    if notice_ids and (office or everything):
+        raise click.UsageError("Name notices, or give --office or --all, not both.")
 
     async def work(settings: Settings, redis: Redis) -> tuple[int, list[str]]:
         from antrean.orders import keys

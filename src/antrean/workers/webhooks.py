@@ -40,8 +40,9 @@ class WebhookSender:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._sending: set[asyncio.Task[None]] = set()
         self._by_endpoint: Counter[str] = Counter()
-        #: When the last of those that wait for an address looks again, in ms.
-        self._last_look: dict[str, int] = {}
+        #: When the last of those that wait for an address looks again, in ms, by address and whether it rests: a rest
+        #: may end early, and what waits for others there must not wait for the end of it.
+        self._last_look: dict[tuple[str, bool], int] = {}
 
     async def run_once(self) -> bool:
         """One step; True where there may be more to send at once. Raises StoreUnavailable."""
@@ -49,7 +50,7 @@ class WebhookSender:
         if room <= 0:
             return False
         now_ms, due = await self._outbox.take(room, LEASE_MS)
-        self._last_look = {name: at_ms for name, at_ms in self._last_look.items() if at_ms > now_ms}
+        self._last_look = {line: at_ms for line, at_ms in self._last_look.items() if at_ms > now_ms}
         # What is known of an address is as old as the take, so what this step does with it is counted here.
         step: Counter[str] = Counter()
         for taken in due:
@@ -80,8 +81,9 @@ class WebhookSender:
             await self._outbox.settle(taken, "dropped", next_ms=None, why=why)
             return
         if wait_ms:
-            next_ms = max(now_ms + wait_ms, self._last_look.get(name, 0) + APART_MS)
-            self._last_look[name] = next_ms
+            line = (name, wait_ms > BUSY_MS)
+            next_ms = max(now_ms + wait_ms, self._last_look.get(line, 0) + APART_MS)
+            self._last_look[line] = next_ms
             await self._outbox.settle(taken, "put_off", next_ms=next_ms, why="")
             return
         self._by_endpoint[name] += 1

@@ -17,7 +17,11 @@ export function ask({ title, text, fields = [], confirm, danger = false, send })
     const button = h(danger ? "button.danger" : "button.primary", { type: "submit" }, confirm);
     const no = h("button.plain", { type: "button", on: { click: () => dialog.close() } }, t("ask.no"));
     // What is on its way can not be called back: it must not look as if it were.
-    const busy = (isBusy) => { button.disabled = no.disabled = isBusy; };
+    const busy = (isBusy) => {
+      button.disabled = no.disabled = isBusy;
+      // A disabled button loses the focus, and with it the dialog the keys that it has to refuse.
+      if (isBusy) own.input("reason").focus();
+    };
     const stay = (event) => no.disabled && (event.type === "cancel" || event.key === "Escape") && event.preventDefault();
     const heading = `ask-title-${dialogs}`;
     let done = false;
