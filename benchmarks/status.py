@@ -1,4 +1,4 @@
-"""Open streams: how soon a change is seen by the one who follows its order; and what readers of a ticket cost Redis."""
+"""Streams: how soon a change is seen. A ticket's readers: what they cost Redis. A page that polls: what it costs us."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ STREAMS, QUICK_STREAMS = 5000, 200
 CHANGES, QUICK_CHANGES = 500, 50
 CHANGES_PER_S = 100
 READERS, QUICK_READERS = 10_000, 500
+#: Orders that a counter's page lists, and how often it asks for them.
+LISTED = 100
+POLLS, QUICK_POLLS = 300, 30
 
 
 async def status(quick: bool) -> Answer:
@@ -32,6 +35,7 @@ async def status(quick: bool) -> Answer:
             [
                 await _streams(r, streams, changes),
                 await _readers(r, QUICK_READERS if quick else READERS),
+                await _polls(r, QUICK_POLLS if quick else POLLS),
             ]
         )
 
@@ -113,3 +117,27 @@ async def _readers(r: Rig, count: int) -> Row:
         f"{commands} commands of Redis in all",
         f"{commands / count:.3f} a reader",
     )
+
+
+async def _polls(r: Rig, count: int) -> Row:
+    async with _session(r.origin, 1) as client:
+        await _accepted(client, LISTED)
+        whole, unchanged = [await _poll_cpu_ms(r, client, count, tagged=tagged) for tagged in (False, True)]
+    return Row(
+        f"a counter's page asks for its list of {LISTED}, gateway CPU",
+        f"nothing changed: {unchanged:.1f} ms",
+        f"sent whole: {whole:.1f} ms",
+        f"{unchanged / whole:.2f}",
+    )
+
+
+async def _poll_cpu_ms(r: Rig, client: aiohttp.ClientSession, count: int, *, tagged: bool) -> float:
+    gateway, tag = psutil.Process(r.gateway.pid), ""
+    before = gateway.cpu_times()
+    for _ in range(count):
+        headers = {"If-None-Match": tag} if tagged else {}
+        async with client.get(f"/v1/orders?limit={LISTED}", headers=headers) as answer:
+            await answer.read()
+            tag = answer.headers["ETag"]
+    after = gateway.cpu_times()
+    return 1000 * (after.user + after.system - before.user - before.system) / count

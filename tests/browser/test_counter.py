@@ -293,3 +293,22 @@ async def test_a_ticket_is_printed_with_number_way_and_honest_time(
     assert len(printed.pages) == 1
     assert float(printed.pages[0].mediabox[2]) == pytest.approx(width_mm / 25.4 * 72, abs=1)
     await desk.outage(False)
+
+
+async def test_a_list_that_did_not_change_is_not_sent_again(desk: Desk) -> None:
+    await desk.submit()
+    page = await desk.counter()
+    statuses: list[int] = []
+    page.on("response", lambda r: statuses.append(r.status) if "/v1/orders?limit" in r.url else None)
+    rows = page.locator("[data-order]")
+    await expect(rows).to_have_count(1)
+
+    async def unchanged() -> bool:
+        await page.evaluate("dispatchEvent(new Event('online'))")
+        return 304 in statuses
+
+    await desk.stack.until(unchanged)
+    await expect(rows).to_have_count(1)
+    await desk.submit()
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await expect(rows).to_have_count(2)

@@ -107,8 +107,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "listOrders",
         ORDERS,
         "List orders, newest first",
-        {200: (JSON, answers.OrderPage)},
-        about="A counter's key sees its own office. A page may be short and still have a cursor.",
+        {200: (JSON, answers.OrderPage), 304: None},
+        about=(
+            "A counter's key sees its own office. A page may be short and still have a cursor. The list of one office "
+            "has an `ETag`: who asks again and again sends it as `If-None-Match`, and gets 304 while no order of it "
+            "changed and nothing began or ceased to hold orders back. Places and times may be 10 seconds old then."
+        ),
         params=(
             query(
                 "state", f"Only orders in this state; `{OPEN}`: not at their end.", enum=[*State, OPEN, ""]
@@ -117,8 +121,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             query("reference", "Only this reference.", type="string", maxLength=REFERENCE_CHARS_MAX),
             query("cursor", "`next_cursor` of the page before.", type="string", pattern="^[0-9]{0,15}$"),
             Param("limit", "query", f"{LIST_DEFAULT} by default.", LIMIT | {"maximum": LIST_MAX}),
+            header("If-None-Match", "The ETag of what you have seen."),
             LANGUAGE,
         ),
+        headers={"ETag": "Of the list of one office: names what was answered."},
         links={200: {name: (target, _OF_FIRST) for name, target in _FROM_LIST.items()}},
     ),
     ("POST", "/v1/search"): Operation(

@@ -18,6 +18,7 @@ from aiohttp import web
 from antrean.gateway import exchange, submissions
 from antrean.gateway.access import no_key, still_admitted
 from antrean.gateway.keys import Principal, Role
+from antrean.gateway.list_tag import list_tag
 from antrean.gateway.problems import Problem, invalid, invalid_fields, retry_after_s
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
@@ -206,7 +207,18 @@ async def list_orders(request: web.Request) -> web.Response:
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state and not is_open else None, reference, is_open)
-    return await _page(request, wanted, cursor, limit)
+    if office is None:
+        return await _page(request, wanted, cursor, limit)
+    # Before the page is read: it must not stand for a change that the page does not show.
+    tag = await list_tag(request, office, time.time())
+    known = exchange.known_tags(request)
+    response = (
+        web.Response(status=304)
+        if tag in known or "*" in known
+        else await _page(request, wanted, cursor, limit)
+    )
+    response.headers["ETag"] = f"W/{tag}"
+    return response
 
 
 async def search_orders(request: web.Request) -> web.Response:

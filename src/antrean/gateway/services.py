@@ -141,16 +141,15 @@ class Services:
 
     async def tell_of_holds(self) -> None:
         """Until cancelled: wake those who wait when a hold or breaker comes or goes, since no order changes then."""
-        before: object = None
+        before: tuple[tuple[str, int], ...] | None = None
         while True:
             await asyncio.sleep(HOLDS_EVERY_S)
             if not self.parts.hub.watches:
                 continue
             try:
-                outlook = (await self.seen()).outlook
+                now = (await self.seen()).outlook.stops
             except StoreUnavailable:
                 continue
-            now = (tuple(outlook.situation.holds), outlook.provider, outlook.adapter)
             if before is not None and now != before:
                 self.parts.hub.wake_all()
             before = now

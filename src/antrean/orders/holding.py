@@ -66,6 +66,15 @@ class Outlook:
         """Who goes before whom: made when first asked for, for many orders."""
         return self.situation.places()
 
+    @property
+    def stops(self) -> tuple[tuple[str, int], ...]:
+        """All that holds orders back, with the time since when (ms): it differs when one comes or goes."""
+        glances = (("provider", self.provider), ("adapter", self.adapter))
+        return (
+            *((reason, hold.since_ms) for reason, hold in sorted(self.situation.holds.items())),
+            *((name, glance.since_ms) for name, glance in glances if glance.holds),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:

@@ -49,7 +49,9 @@ ATTENTION = ROOT + "attention"  # zset: order id by the time since when it waits
 INDEX_ALL = ROOT + "index"  # zset: order id by its number in the sequence
 INDEX_OFFICE = ROOT + "index:"  # + office → the same for one office
 COUNTS = ROOT + "counts"  # hash: state → how many orders; "open" → how many not at their end
-COUNTS_OFFICE = ROOT + "counts:"  # + office → the same for one office
+COUNTS_OFFICE = (
+    ROOT + "counts:"
+)  # + office → the same for one office; "changes" → how often orders of it changed
 DONE = ROOT + "done:"  # + number of a span (eta.py) → orders completed in it, kept for some spans
 
 ARCHIVED = ROOT + "archived"  # string: greatest sequence number of an order that went to the archive

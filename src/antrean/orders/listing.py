@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from redis.asyncio import Redis
 
@@ -67,6 +68,23 @@ class Page:
 
     orders: tuple[Order, ...]
     next_cursor: int | None
+
+
+class Changes(NamedTuple):
+    """Both differ from all that they were before once an order of the office came or changed.
+
+    `made`: changes of orders after they were accepted; `open`: orders not at their end, of which each that comes is one
+    more.
+    """
+
+    made: int
+    open: int
+
+
+async def changes(redis: Redis, office: str) -> Changes:
+    """What of one office differs with every change of an order in Redis. Raises StoreUnavailable."""
+    counts = await asked(redis.hmget(keys.COUNTS_OFFICE + office, ["changes", "open"]))
+    return Changes(*(int(count or 0) for count in counts))
 
 
 async def page(

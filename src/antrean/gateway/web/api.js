@@ -32,7 +32,8 @@ export function speakFor(session) {
   owner = `${session.role}:${session.office}`;
 }
 
-/** One call. Answers JSON, or the Response where `raw`; `heard(answer)` first. Throws Problem, Unreachable. */
+/** One call. Answers JSON, null where there is none (204, 304), or the Response where `raw`; `heard(answer)` first. Throws
+ * Problem, Unreachable. */
 export async function call(method, path, { json, body, type, headers = {}, raw = false, heard, timeoutMs = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeoutMs);
@@ -51,7 +52,8 @@ export async function call(method, path, { json, body, type, headers = {}, raw =
     });
     compare(answer, sentAt);
     if (answer.ok) heard?.(answer);
-    if (answer.ok) return raw ? answer : answer.status === 204 ? null : await answer.json();
+    if (answer.status === 304 || answer.status === 204) return null;
+    if (answer.ok) return raw ? answer : await answer.json();
     const problem = new Problem(answer.status, await answer.json().catch(() => null));
     if (answer.status === 401 && path !== "/v1/session") dispatchEvent(new CustomEvent("session-ended"));
     throw problem;

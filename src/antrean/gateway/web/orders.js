@@ -27,6 +27,7 @@ export class OrderList {
   #limit = SHOWN;
   #asking = false;
   #again = false;
+  #kept = null; // {limit, tag, orders, cursor}: what the server answered last, and the name that it gave it
   #left = false; // More of them are on the server.
   #older = []; // Not done, and older than what is loaded.
   #olderAt = -OLDER_MS;
@@ -110,13 +111,7 @@ export class OrderList {
     let pause = FAILED_MS;
     try {
       await this.#follow();
-      const found = [];
-      let cursor = null;
-      do {
-        const page = await call("GET", `/v1/orders?limit=${Math.min(this.#limit, 500)}${cursor ? `&cursor=${cursor}` : ""}`);
-        found.push(...page.orders);
-        cursor = page.next_cursor;
-      } while (cursor && found.length < this.#limit && isOfToday(found.at(-1)));
+      const { orders: found, cursor } = await this.#newest();
       if (cursor === null) this.#older = [];
       else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
       const loaded = new Set(found.map((order) => order.id));
@@ -136,6 +131,25 @@ export class OrderList {
     }
     clearTimeout(this.#timer);
     if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), pause);
+  }
+
+  /** The newest orders, a page at a time; those of before where the server says that nothing changed since. */
+  async #newest() {
+    const limit = this.#limit;
+    const path = `/v1/orders?limit=${Math.min(limit, 500)}`;
+    let tag = null;
+    const heard = (answer) => { tag = answer.headers.get("ETag"); };
+    const headers = this.#kept?.limit === limit ? { "If-None-Match": this.#kept.tag } : {};
+    let page = await call("GET", path, { headers, heard });
+    if (page === null) return this.#kept;
+    const orders = [...page.orders];
+    while (page.next_cursor && orders.length < limit && isOfToday(orders.at(-1))) {
+      page = await call("GET", `${path}&cursor=${page.next_cursor}`);
+      orders.push(...page.orders);
+    }
+    const newest = { limit, tag, orders, cursor: page.next_cursor };
+    this.#kept = tag && newest; // A gateway of before this gives it no name.
+    return newest;
   }
 
   /** One that has waited for a person for days must not fall off the list behind all that was done since. */

@@ -141,6 +141,7 @@ local function write(o, state, note, set)
     args[#args + 1] = value
   end
   redis.call('HSET', o.key, unpack(args))
+  redis.call('HINCRBY', K.COUNTS_OFFICE .. o.office, 'changes', 1)
   if state ~= o.state then
     count(o.office, o.state, -1)
     count(o.office, state, 1)
