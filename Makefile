@@ -14,11 +14,15 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# uv takes a quarter of pip's time, but does not read pip's settings: an index that these name is passed on. pip takes over
-# where uv can not, as behind a proxy that only pip knows of.
+# uv takes a quarter of pip's time, but does not read pip's settings: an index and a file of certificates that these name
+# are passed on. As with pip, a variable counts for more than pip's files; uv's own counts for most. pip takes over where
+# uv can not, as behind a proxy that only pip knows of.
 pip_says = $$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.$(1)='\(.*\)'$$/\1/p" | sed 's/\\n/ /g' | tail -1)
-uv_env = UV_HTTP_RETRIES=1 UV_INDEX_STRATEGY=unsafe-best-match UV_DEFAULT_INDEX="$(call pip_says,index-url)" \
-	UV_INDEX="$(call pip_says,extra-index-url)" UV_INSECURE_HOST="$(call pip_says,trusted-host)"
+uv_env = UV_HTTP_RETRIES=1 UV_INDEX_STRATEGY=unsafe-best-match \
+	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$(call pip_says,index-url)}}}" \
+	UV_INDEX="$${UV_INDEX:-$${UV_EXTRA_INDEX_URL:-$${PIP_EXTRA_INDEX_URL:-$(call pip_says,extra-index-url)}}}" \
+	UV_INSECURE_HOST="$${UV_INSECURE_HOST:-$${PIP_TRUSTED_HOST:-$(call pip_says,trusted-host)}}" \
+	SSL_CERT_FILE="$${SSL_CERT_FILE:-$${PIP_CERT:-$(call pip_says,cert)}}"
 quick_install = awk '/^[^ \#]/ {wanted = /^uv==/} wanted' requirements.lock | $(PIP) --require-hashes -r /dev/stdin \
 	&& $(uv_env) $(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r requirements.lock
 

@@ -146,6 +146,17 @@ async def test_a_database_that_redis_does_not_have_is_told_in_a_line(redis: Redi
         assert done.stderr == "Error: Redis refused: DB index is out of range. `antrean doctor` says more.\n"
 
 
+async def test_a_wrong_password_is_told_as_one(redis: Redis, tmp_path: Path) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    url = {"ANTREAN_REDIS_URL": f"unix://nobody:wrong@{path}"}
+    for command in ("gateway", "backlog"):
+        done = await asyncio.to_thread(antrean, command, cwd=tmp_path, **url)
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: Redis refuses the user or the password of its URL.")
+    doctor = await asyncio.to_thread(antrean, "doctor", cwd=tmp_path, **url)
+    assert "Correct the user and the password in ANTREAN_REDIS_URL." in doctor.stdout
+
+
 async def test_the_doctor_finds_nothing_to_fail_where_all_is_well(redis: Redis, settings: Settings) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))  # bound, not listening: the machine's own simulator is not asked

@@ -132,6 +132,13 @@ async def test_a_data_dir_too_deep_for_a_socket_works_all_the_same(
     settings.embedded_socket.parent.rmdir()
 
 
+async def test_a_data_dir_whose_path_means_something_else_in_a_url_works_all_the_same(
+    short_dir: Path, make_settings: MakeSettings
+) -> None:
+    async with running(make_settings(data_dir=short_dir / "50%25 kantor #1?")) as (client, _):
+        assert await client.ping()
+
+
 def test_a_socket_folder_that_others_can_enter_is_refused(
     short_dir: Path, make_settings: MakeSettings
 ) -> None:

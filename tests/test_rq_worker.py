@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -13,6 +15,7 @@ from rq import Queue, SimpleWorker, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from antrean.config.embedded_valkey import EmbeddedValkey
 from antrean.config.redis_client import connect_sync
 from antrean.config.settings import Settings
 from antrean.workers import rq_worker
@@ -237,3 +240,28 @@ async def test_a_plain_rq_worker_does_no_harm(queue: Queue) -> None:
 def _burst(worker: SimpleWorker, queue: Queue) -> None:
     job, _ = queue.dequeue_any([queue], None, connection=queue.connection, serializer=JSONSerializer)  # type: ignore[misc]
     worker.execute_job(job, queue)
+
+
+async def test_a_worker_starts_where_the_path_of_its_valkey_has_a_space(
+    short_dir: Path, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(data_dir=short_dir / "kantor pos é")
+    embedded = EmbeddedValkey.of(settings)
+    embedded.prepare()
+    server = subprocess.Popen(embedded.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        await embedded.wait_ready(settings, timeout_s=10)
+        client = connect_sync(settings.effective_redis_url, settings)
+        queue = Queue("antrean", connection=client, serializer=JSONSerializer)
+        done = asyncio.Event()
+
+        async def perform(_job_id: str) -> None:
+            done.set()
+
+        async with serving(queue, perform):
+            await enqueuer(queue)([f"{1:026d}"])
+            async with asyncio.timeout(10):
+                await done.wait()
+    finally:
+        server.terminate()
+        await asyncio.to_thread(server.wait, 10)

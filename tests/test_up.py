@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+import structlog.testing
 
 from antrean.config import launch as launch_module
 from antrean.config.launch import FirstKeys, Launch, Plan, antrean_command, make_plan
@@ -197,6 +198,22 @@ async def test_an_interrupt_during_the_start_leaves_nothing_behind(up_settings: 
     await until(lambda: any(line.startswith("valkey") for line in run.said), "valkey")
     await run.end()
     assert not lives(run.pid("valkey"))
+
+
+async def test_the_same_order_to_stop_told_twice_is_no_order_to_stop_at_once(
+    up_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(one_order_s: float) -> bool:
+        monkeypatch.setattr(launch_module, "ONE_ORDER_S", one_order_s)
+        async with up(up_settings) as run:
+            run.launch.interrupt()
+            run.launch.interrupt()
+            with structlog.testing.capture_logs() as logged:
+                await run.task
+        return any(line["event"] == "child_killed" for line in logged)
+
+    assert not await killed(launch_module.ONE_ORDER_S)
+    assert await killed(0.0)
 
 
 async def test_after_a_killed_up_a_new_one_waits_for_its_orphans_and_starts(

@@ -79,7 +79,13 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 
 def _with_tls_hint(finding: Finding) -> Finding:
-    """Add a hint: a server without TLS does not answer a TLS greeting, or hangs up, and the error does not say so."""
+    """Add a hint: a server without TLS does not answer a TLS greeting, or hangs up, and the error does not say so.
+
+    Where a certificate was refused, say what would have it trusted.
+    """
+    if "certificate" in finding.seen:
+        advice = "Name its authority's file behind the URL (?ssl_ca_certs=/ca.pem), and the host as it does."
+        return dataclasses.replace(finding, advice=advice)
     if not finding.seen.startswith("no connection"):
         return finding
     hint = "Or it speaks no TLS at this port: then let the URL begin with redis instead of rediss."

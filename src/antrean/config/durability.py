@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 #: First version with WAITAOF, in Redis and in Valkey.
 WAITAOF_VERSION = (7, 2)
@@ -70,6 +70,9 @@ async def check_durability(redis: redis.asyncio.Redis, *, replicas_min: int = 0)
             config, *sections = await pipe.execute(raise_on_error=False)
     except BusyLoadingError:
         return [_loading("it is still reading its file")]
+    except AuthenticationError as error:
+        advice = "Correct the user and the password in ANTREAN_REDIS_URL."
+        return [Finding("reachable", Level.FAIL, _short(error), advice)]
     except (RedisError, OSError) as error:
         advice = "Start Redis or `antrean up`, or correct ANTREAN_REDIS_URL."
         return [Finding("reachable", Level.FAIL, _short(error), advice)]

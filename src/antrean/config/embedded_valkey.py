@@ -15,6 +15,7 @@ import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import structlog
 
@@ -130,7 +131,7 @@ class EmbeddedValkey:
 
     async def wait_ready(self, settings: Settings, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Return when it answers PING, that is, when its file is read. Raises TimeoutError."""
-        await wait_for_redis(f"unix://{self.socket}", settings, timeout_s)
+        await wait_for_redis(f"unix://{quote(str(self.socket))}", settings, timeout_s)
 
 
 def _private_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,8 @@ PORT_MAX = 65_535
 CHILD_READY_S = 60.0
 #: How long a Redis that is not ours may take to answer at the start.
 REDIS_WAIT_S = 10.0
+#: Signals that come within this time are one order: `make` passes on what its whole group was sent anyway.
+ONE_ORDER_S = 0.5
 
 #: Role, office and key of each key made at a first start.
 FirstKeys = list[tuple[str, str, str]]
@@ -164,12 +167,15 @@ class Launch:
         self._first_keys = first_keys
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
+        self._stopped_at = 0.0
 
     def interrupt(self) -> None:
         """What SIGINT, SIGTERM and SIGHUP do: stop in good order; the second time, at once."""
-        if self._stop.is_set():
+        if not self._stop.is_set():
+            self._stop.set()
+            self._stopped_at = time.monotonic()
+        elif time.monotonic() - self._stopped_at >= ONE_ORDER_S:
             self._at_once.set()
-        self._stop.set()
 
     async def run(self) -> None:
         """Start all, keep it running until interrupted, stop all.

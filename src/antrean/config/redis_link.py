@@ -11,6 +11,7 @@ not known. Transactions, WATCH and subscriptions go redis-py's own way.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -112,6 +113,10 @@ class Link:
                     _, opened = await loop.create_connection(wire, host, port, ssl=tls)
         except TimeoutError:
             raise RedisTimeoutError("no connection in time") from None
+        except ssl.SSLCertVerificationError as error:
+            raise RedisConnectionError(
+                f"no connection: its certificate is not trusted: {error.verify_message}"
+            ) from error
         except OSError as error:
             raise RedisConnectionError(f"no connection: {type(error).__name__}") from error
         for command in _greeting(given):

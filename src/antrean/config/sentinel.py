@@ -2,9 +2,10 @@
 
     redis+sentinel://[user:password@]host:port,host:port,…/service[/db]        (rediss+sentinel:// with TLS)
 
-User and password are the data servers'. The Sentinels' own password stands in `?sentinel_password=`. A server that a
-Sentinel names must say itself that it is a primary (ROLE): one that is not up to date would send us to a replica.
-Nothing is resent here either: a lost connection is an error to whoever asked, and the next one finds the primary.
+User and password are the data servers'. Behind the `?` stand the Sentinels' own password, `sentinel_password=`, and
+options of TLS, such as `ssl_ca_certs=`, which are for data servers and Sentinels alike. A server that a Sentinel names
+must say itself that it is a primary (ROLE): one that is not up to date would send us to a replica. Nothing is resent
+here either: a lost connection is an error to whoever asked, and the next one finds the primary.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlencode
 
 import redis
 import redis.asyncio
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -48,6 +50,8 @@ class SentinelUrl:
     username: str | None
     password: str | None = field(repr=False)
     sentinel_password: str | None = field(repr=False)
+    #: As a connection takes them.
+    tls_options: dict[str, Any] = field(repr=False)
 
     @classmethod
     def parse(cls, url: str) -> SentinelUrl | None:
@@ -62,6 +66,10 @@ class SentinelUrl:
         if not sentinels or not service or not (db or "0").isdigit():
             raise ValueError("the form is redis+sentinel://host:port,host:port/service")
         asked = parse_qs(parts.query)
+        sentinel_password = asked.pop("sentinel_password", [None])[0]
+        if not all(name.startswith("ssl_") for name in asked):
+            raise ValueError("behind the ? stand sentinel_password and options of TLS")
+        tls_options = dict(parse_url(f"redis://host/?{urlencode(asked, doseq=True)}"))
         return cls(
             sentinels,
             service,
@@ -69,13 +77,20 @@ class SentinelUrl:
             parts.scheme.startswith("rediss"),
             unquote(username) or None,
             unquote(password) if colon else None,
-            asked.get("sentinel_password", [None])[0],
+            sentinel_password,
+            {name: value for name, value in tls_options.items() if name in asked},
         )
 
     @property
     def server_options(self) -> dict[str, Any]:
         """Arguments of a connection to a data server."""
-        return {"db": self.db, "username": self.username, "password": self.password}
+        return {"db": self.db, "username": self.username, "password": self.password, **self.tls_options}
+
+    @property
+    def connection_options(self) -> dict[str, Any]:
+        """The same with the kind of connection, so that they can be tried."""
+        kind = redis.asyncio.SSLConnection if self.tls else redis.asyncio.Connection
+        return {"connection_class": kind, **self.server_options}
 
     @property
     def _question(self) -> tuple[str, ...]:
@@ -85,6 +100,7 @@ class SentinelUrl:
         return {
             "password": self.sentinel_password,
             "ssl": self.tls,
+            **self.tls_options,
             "protocol": 2,
             "socket_timeout": ASK_TIMEOUT_S,
             "socket_connect_timeout": ASK_TIMEOUT_S,
@@ -93,6 +109,7 @@ class SentinelUrl:
 
     async def find_primary(self) -> Address:
         """Ask one Sentinel after the other. Raises PrimaryUnknown."""
+        failed: Exception | None = None
         for host, port in self.sentinels:
             client = redis.asyncio.Redis(
                 host=host, port=port, retry=AsyncRetry(NoBackoff(), 0), **self._sentinel_options()
@@ -101,29 +118,38 @@ class SentinelUrl:
                 async with asyncio.timeout(ASK_TIMEOUT_S):
                     await look_up(host, port)
                 found = _named(await client.execute_command(*self._question))  # type: ignore[no-untyped-call]
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                failed = error
                 continue
             finally:
                 await client.aclose()
             if found:
                 return found
-        raise PrimaryUnknown(f"no Sentinel of {len(self.sentinels)} names a primary of {self.service!r}")
+        raise self._nobody(failed)
+
+    def _nobody(self, failed: Exception | None) -> PrimaryUnknown:
+        why = f"; the last that gave no answer: {failed}" if failed else ""
+        return PrimaryUnknown(
+            f"no Sentinel of {len(self.sentinels)} names a primary of {self.service!r}{why}"
+        )
 
     def find_primary_sync(self) -> Address:
         """The same, blocking."""
+        failed: Exception | None = None
         for host, port in self.sentinels:
             client = redis.Redis(
                 host=host, port=port, retry=Retry(NoBackoff(), 0), **self._sentinel_options()
             )
             try:
                 found = _named(client.execute_command(*self._question))  # type: ignore[no-untyped-call]
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                failed = error
                 continue
             finally:
                 client.close()
             if found:
                 return found
-        raise PrimaryUnknown(f"no Sentinel of {len(self.sentinels)} names a primary of {self.service!r}")
+        raise self._nobody(failed)
 
 
 async def look_up(host: str, port: int) -> None:

@@ -221,16 +221,18 @@ class Settings(BaseSettings):
         if not _url(value, "redis", "rediss", "unix", *SENTINEL_SCHEMES):
             return value
         # Not all who read settings need a client of Redis.
-        from redis.connection import parse_url
+        from redis.asyncio.connection import parse_url
 
+        from antrean.config.redis_options import try_options
         from antrean.config.sentinel import SentinelUrl
 
         try:
-            if SentinelUrl.parse(value) is None:
-                parse_url(value)  # type: ignore[no-untyped-call, unused-ignore]
+            several = SentinelUrl.parse(value)
+            options = dict(parse_url(value)) if several is None else several.connection_options
         except ValueError:
             # What it found may be a piece of the password. Neither that nor the cause is shown.
             raise ValueError(_UNREADABLE) from None
+        try_options(options)
         return value
 
     @field_validator("document_store")

@@ -24,7 +24,7 @@ async def asked(question: Awaitable[Any]) -> Any:
             raise newer from None
         if isinstance(error, ResponseError):
             raise StoreUnavailable(f"Redis refuses: {_code(error)}") from error
-        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+        raise StoreUnavailable(layout.unanswered(error)) from error
 
 
 def _code(error: ResponseError) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from antrean.orders import keys
 from antrean.orders.model import StoreUnavailable
@@ -53,12 +53,19 @@ def refusal(error: RedisError) -> NewerLayout | None:
     return NewerLayout(int(number)) if word == REFUSAL else None
 
 
+def unanswered(error: Exception) -> str:
+    """What is said where no answer came. redis-py counts a wrong password among lost connections."""
+    if isinstance(error, AuthenticationError):
+        return "Redis refuses the user or the password of its URL"
+    return f"Redis does not answer: {type(error).__name__}"
+
+
 async def layout_of(redis: Redis) -> int:
     """The layout of this database. Raises StoreUnavailable."""
     try:
         return int(await redis.get(keys.LAYOUT) or FIRST)
     except (RedisError, OSError, TimeoutError) as error:
-        raise StoreUnavailable(f"Redis does not answer: {type(error).__name__}") from error
+        raise StoreUnavailable(unanswered(error)) from error
 
 
 async def require_known_layout(redis: Redis) -> None:

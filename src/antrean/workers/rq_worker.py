@@ -88,6 +88,14 @@ class ConcurrentWorker(BaseWorker):
     def _install_signal_handlers(self) -> None:
         """Signals belong to the process, which tells us to stop."""
 
+    def _set_ip_address(self, connection: Redis) -> None:
+        """RQ shows it, and decides nothing by it."""
+        try:
+            super()._set_ip_address(connection)
+        except ValueError:
+            # redis-py splits CLIENT INFO at spaces, and the path of a unix socket may have one.
+            self.ip_address = "unknown"
+
     async def serve(self, stop: asyncio.Event, drain_s: float) -> None:
         """Work until `stop` is set, then let running jobs end within `drain_s` seconds.
 
