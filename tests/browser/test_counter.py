@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 
 import pikepdf
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from browser.desk import NAME, NIK, Desk, fill, kept, paper
 from stack import pdf_bytes
@@ -312,3 +313,35 @@ async def test_a_list_that_did_not_change_is_not_sent_again(desk: Desk) -> None:
     await desk.submit()
     await page.evaluate("dispatchEvent(new Event('online'))")
     await expect(rows).to_have_count(2)
+
+
+async def test_a_list_that_is_answered_slowly_is_asked_for_less_often(desk: Desk) -> None:
+    waits = {**await desk.submit(), "state": "queued"}
+    answer_s = 0.5
+
+    async def answered(route: Route) -> None:
+        await asyncio.sleep(answer_s)
+        await route.fulfill(json={"orders": [waits], "next_cursor": None})
+
+    await desk.context.route("**/v1/orders?limit=*", answered)
+    await desk.context.add_init_script(
+        "const set = setTimeout; window.pauses = [];"
+        "window.setTimeout = (done, ms, ...rest) => { pauses.push(ms); return set(done, ms, ...rest); };"
+    )
+    page = await desk.counter()
+
+    async def pauses() -> list[float]:
+        found: list[float] = await page.evaluate("pauses")
+        return found
+
+    async def seldom() -> bool:
+        return any(10 * answer_s * 1000 <= ms <= 10_000 for ms in await pauses())
+
+    async def often() -> bool:
+        return 2500 in await pauses()
+
+    await desk.stack.until(seldom)
+    assert not await often()
+    answer_s = 0
+    await page.evaluate("dispatchEvent(new Event('online'))")
+    await desk.stack.until(often)

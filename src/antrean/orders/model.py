@@ -216,49 +216,57 @@ class Order:
     @classmethod
     def from_hash(cls, raw: Mapping[bytes, bytes]) -> Self:
         """Read a record. Raises KeyError or ValueError on one that no version of ours has written."""
-        text = {k.decode(): v.decode() for k, v in raw.items() if k != b"pii"}
-        body = _Body.read(orjson.loads(text["body"]))
+        # A list has hundreds of them: only what is a text is decoded, numbers are read from bytes as they are.
+        get = raw.get
+        body = _Body.read(orjson.loads(raw[b"body"]))
         seen = body.taxpayer
-        personal = raw.get(b"pii") or seen
-        code, _, message = text.get("err", "").partition("\n")
+        personal = get(b"pii") or seen
+        code, _, message = get(b"err", b"").decode().partition("\n")
         return cls(
-            id=text["id"],
-            office=text["office"],
-            kind="affix" if text["kind"] == "affix" else "purchase",
-            state=State(text["state"]),
+            id=raw[b"id"].decode(),
+            office=raw[b"office"].decode(),
+            kind="affix" if raw[b"kind"] == b"affix" else "purchase",
+            state=_STATES[raw[b"state"]],
             document=body.document,
             masked=personal.masked if isinstance(personal, Taxpayer) else seen,
             personal=personal,
-            erased_ms=int(text["erased"]) if "erased" in text else None,
+            erased_ms=int(raw[b"erased"]) if b"erased" in raw else None,
             document_id=body.document_id,
             placement=body.placement,
-            webhook_url=text.get("hook"),
-            reference=text["ref"] or None,
-            purchase_order_id=text.get("purchase") or None,
-            deadline_ms=int(text["deadline"]) if text["deadline"] else None,
-            serial_number=text.get("sn") or None,
-            owns_serial=text.get("own") == "1",
-            serial_given=text.get("given") == "1",
-            fence=text["fence"],
-            owner=text.get("owner", ""),
-            stamp_tried=text.get("tried") == "1",
-            calls=int(text["calls"]),
-            forgiven=int(text.get("forgiven") or 0),
-            ticket_number=int(text["number"]),
-            ticket_token=text["token"],
-            score=float(text["score"]),
-            version=int(text["ver"]),
-            created_ms=int(text["made"]),
-            updated_ms=int(text["upd"]),
+            webhook_url=_text(get(b"hook")),
+            reference=_text(raw[b"ref"]),
+            purchase_order_id=_text(get(b"purchase")),
+            deadline_ms=int(raw[b"deadline"]) if raw[b"deadline"] else None,
+            serial_number=_text(get(b"sn")),
+            owns_serial=get(b"own") == b"1",
+            serial_given=get(b"given") == b"1",
+            fence=raw[b"fence"].decode(),
+            owner=get(b"owner", b"").decode(),
+            stamp_tried=get(b"tried") == b"1",
+            calls=int(raw[b"calls"]),
+            forgiven=int(get(b"forgiven") or 0),
+            ticket_number=int(raw[b"number"]),
+            ticket_token=raw[b"token"].decode(),
+            score=float(raw[b"score"]),
+            version=int(raw[b"ver"]),
+            created_ms=int(raw[b"made"]),
+            updated_ms=int(raw[b"upd"]),
             error=OrderError(code, message) if code else None,
-            stamped_sha256=text.get("sha") or None,
-            history=tuple(_history_line(line) for line in text["hist"].split("\n") if line),
+            stamped_sha256=_text(get(b"sha")),
+            history=tuple([_history_line(line) for line in raw[b"hist"].split(b"\n") if line]),
         )
 
 
-def _history_line(line: str) -> HistoryEntry:
-    at, state, note = line.split("|", 2)
-    return HistoryEntry(int(at), State(state), note)
+_STATES = {state.encode(): state for state in State}
+
+
+def _text(kept: bytes | None) -> str | None:
+    return kept.decode() if kept else None
+
+
+def _history_line(line: bytes) -> HistoryEntry:
+    at, state, note = line.split(b"|", 2)
+    return HistoryEntry(int(at), _STATES[state], note.decode())
 
 
 def body_json(order: NewOrder | Order, taxpayer: Taxpayer | None) -> bytes:

@@ -8,6 +8,8 @@ import { count, isToday, many, moment, shortMoment, t, today } from "./words.js"
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
+/** A gateway that takes long to answer has many who ask: the list waits so many times as long, up to CALM_MS. */
+const TIMES_ITS_ANSWER = 10;
 const SHOWN = 100, FOUND = 50;
 /** Of many orders a search looks at a part in one call: it goes on by itself where nothing is found, but not for ever. */
 const SEARCH_CALLS = 10;
@@ -111,7 +113,9 @@ export class OrderList {
     let pause = FAILED_MS;
     try {
       await this.#follow();
+      const began = performance.now();
       const { orders: found, cursor } = await this.#newest();
+      const took = performance.now() - began;
       if (cursor === null) this.#older = [];
       else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
       const loaded = new Set(found.map((order) => order.id));
@@ -123,7 +127,7 @@ export class OrderList {
       this.seen(this.#orders);
       this.line(true);
       this.holding(this.#orders.find((order) => order.holding)?.holding ?? null);
-      pause = [...this.#orders, ...(this.#found?.orders ?? [])].some((order) => !isEnded(order)) ? BUSY_MS : CALM_MS;
+      pause = [...this.#orders, ...(this.#found?.orders ?? [])].some((order) => !isEnded(order)) ? Math.min(CALM_MS, Math.max(BUSY_MS, TIMES_ITS_ANSWER * took)) : CALM_MS;
     } catch (error) {
       if (error.status === 401) return;
       this.line(error.status !== undefined);
