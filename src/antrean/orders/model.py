@@ -130,6 +130,8 @@ class Order:
     owner: str
     #: An earlier stamping of this SN on this document may have reached the adapter.
     stamp_tried: bool
+    #: One of them may have put it there: its answer was lost, or it was no sound PDF.
+    stamped_perhaps: bool
     #: Upstream calls made for it; of these, those that do not count against it.
     calls: int
     forgiven: int
@@ -200,6 +202,7 @@ class Order:
             fence="0",
             owner="",
             stamp_tried=False,
+            stamped_perhaps=False,
             calls=0,
             forgiven=0,
             ticket_number=int(number),
@@ -242,6 +245,7 @@ class Order:
             fence=text["fence"],
             owner=text.get("owner", ""),
             stamp_tried=text.get("tried") == "1",
+            stamped_perhaps=text.get("perhaps") == "1",
             calls=int(text["calls"]),
             forgiven=int(text.get("forgiven") or 0),
             ticket_number=int(text["number"]),
