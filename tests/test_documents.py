@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from aiohttp import web
@@ -242,6 +243,33 @@ async def test_an_empty_folder_under_a_disk_that_is_not_mounted_is_not_taken_for
     folder.with_name("elsewhere").rename(folder)
     await store.claim()
     assert await store.get_upload("d1") == b"%PDF-"
+
+
+async def test_nothing_is_kept_in_the_folder_under_a_disk_that_is_not_mounted(
+    mounted: tuple[Path, DocumentStore],
+) -> None:
+    """A disk that goes while a paper is being stamped: the order would be completed, and its paper be nowhere."""
+    folder, store = mounted
+    folder.rename(folder.with_name("elsewhere"))
+    for there in (False, True):
+        if there:
+            folder.mkdir()
+        with pytest.raises(DocumentStoreUnavailable, match="is its disk mounted"):
+            await store.put_stamped("o1", b"%PDF-")
+        assert not [path for path in folder.rglob("*") if path.is_file()]
+    folder.rmdir()
+    folder.with_name("elsewhere").rename(folder)
+    await store.put_stamped("o1", b"%PDF-")
+    assert await store.get_stamped("o1") == b"%PDF-"
+
+
+async def test_what_is_kept_does_not_wait_for_redis(
+    mounted: tuple[Path, DocumentStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, store = mounted
+    monkeypatch.setattr(StoreMark, "read", AsyncMock(side_effect=StoreUnavailable("away")))
+    await store.put_stamped("o1", b"%PDF-")
+    assert await store.get_stamped("o1") == b"%PDF-"
 
 
 async def test_another_folder_by_another_url_is_a_choice_and_ours_from_then_on(

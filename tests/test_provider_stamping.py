@@ -125,17 +125,21 @@ async def test_a_stamp_that_failed_leaves_files_only_where_the_adapter_may_be_at
     assert len(files_in(tmp_path)) == left
 
 
-@pytest.mark.parametrize("pdf", [None, b"", PDF[:20], b"<html>"])
-async def test_a_yes_without_a_whole_document_is_unknown(
+@pytest.mark.parametrize(
+    ("pdf", "seen"),
+    [(None, "not there"), (b"", "no whole PDF"), (PDF[:20], "no whole PDF"), (b"<html>", "no whole PDF")],
+)
+async def test_a_yes_without_a_whole_document_is_unknown_and_says_which(
     redis: Redis,
     upstream: ScriptedUpstream,
     tmp_path: Path,
     pdf: bytes | None,
+    seen: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("antrean.provider.onpremise.APPEAR_S", 0.1)
     signer(tmp_path, upstream, {"errorCode": "00", "status": "True"}, pdf)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown, match=seen):
         await scripted_adapter(redis, upstream, shared_dir=tmp_path).stamp(stamp_request(), CallMeter())
 
 

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from redis.asyncio import Redis
@@ -18,6 +18,7 @@ from antrean.orders.ledger import Ledger
 from antrean.orders.model import IllegalMove, Order, SubmitRefused
 from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
+from antrean.provider.errors import OutcomeUnknown, Rejected, Unavailable
 from antrean.provider.protocol import SerialPage
 from gateway_support import running_gateway
 from orders_support import World
@@ -160,6 +161,53 @@ async def test_an_affix_whose_own_sn_can_not_be_used_can_be_given_up_and_the_sn_
     bought = await needs_a_person(world)
     with pytest.raises(IllegalMove):
         await world.store.cancel(bought.id)
+
+
+async def stamped_perhaps(world: World, how: str) -> Order:
+    """An affix in line again that brought SERIAL; the adapter may have stamped it."""
+    world.upstream.sold.append(Sold(SERIAL, "another.pdf"))
+    order = await world.affix(serial_number=SERIAL)
+    if how == "worker gone":
+        await world.beat("w1")
+        claim = await world.store.claim(order.id, "w1", "op")
+        assert claim is not None
+        assert await world.store.begin(claim.order, "op2", State.STAMPING, "being stamped", 1)
+        world.now_ms += 60_000
+        await world.sweep()
+        return await world.order(order.id)
+    if how == "answer lost":
+        world.upstream.faults["stamp"] = [OutcomeUnknown("no answer")]
+    worker = world.worker()
+    if how == "unsound":
+        worker._verify = AsyncMock(side_effect=ValueError("nothing was added to page 1"))
+    await worker.run(order.id)
+    return await world.order(order.id)
+
+
+@pytest.mark.parametrize("how", ["answer lost", "unsound", "worker gone"])
+async def test_one_that_may_be_stamped_already_is_for_no_other_paper(world: World, how: str) -> None:
+    order = await stamped_perhaps(world, how)
+    assert (order.state, order.stamped_perhaps) == (State.QUEUED, True)
+    with pytest.raises(IllegalMove):
+        await world.store.cancel(order.id)
+    world.now_ms += 60_000
+    await world.sweep()
+    # What the adapter says of an SN that it has stamped is no proof that it did not do so for this order.
+    world.upstream.faults["stamp"] = [Rejected("91", "stamped already")]
+    await world.worker("w2").run(order.id)
+    assert (await world.order(order.id)).state is State.ATTENTION
+    with pytest.raises(SubmitRefused, match="used by another"):
+        await world.affix(serial_number=SERIAL)
+
+
+async def test_one_whose_stamping_did_not_happen_is_free_as_soon_as_its_affix_is_withdrawn(
+    world: World,
+) -> None:
+    order = await world.affix(serial_number=SERIAL)
+    world.upstream.faults["stamp"] = [Unavailable("too busy", sent=True)]
+    await world.worker().run(order.id)
+    await world.store.cancel(order.id)
+    assert (await world.affix(serial_number=SERIAL)).state is State.QUEUED
 
 
 async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk(

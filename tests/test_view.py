@@ -63,6 +63,7 @@ ORDER = Order(
     fence="0",
     owner="",
     stamp_tried=False,
+    stamped_perhaps=False,
     calls=0,
     forgiven=0,
     ticket_number=7,

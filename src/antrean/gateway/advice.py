@@ -23,8 +23,8 @@ ADVICE: dict[str, str] = {
     "method-not-allowed": "The Allow header says which methods this path knows.",
     "timeout": "The body came too slowly and was cut off. Look at the line, then send it again; an order with the "
     "same Idempotency-Key.",
-    "not-cancellable": "The stamp is being bought, was bought, or the order is at its end. Let it go on, or hand it "
-    "to ops.",
+    "not-cancellable": "The stamp is being bought, was bought, may be on the paper already, or the order is at its "
+    "end. Let it go on, or hand it to ops.",
     "not-replayable": "Only an order in attention can be put back, and only with a decision that "
     "GET /v1/ops/attention lists for it. Read the order again.",
     "not-refundable": "Only an order that came to nothing can be refunded, and only once. The ledger shows where its "

@@ -265,7 +265,9 @@ async def cancel(request: web.Request) -> web.Response:
     try:
         await request.app[SERVICES].parts.store.cancel(order.id, f"{request[PRINCIPAL].actor}: {reason}")
     except IllegalMove:
-        raise Problem("not-cancellable", "It is being bought, or was, or is at its end.") from None
+        raise Problem(
+            "not-cancellable", "It is being bought, or was, or may be stamped already, or is at its end."
+        ) from None
     return exchange.json_response(await shown_order(request, await own_order(request)))
 
 

@@ -46,6 +46,8 @@ class DocumentStore:
         self._folder = folder
         self._mark = mark if folder is not None else None
         self._holds = False
+        #: The id that lay in the folder when it was last known to be ours.
+        self._ours: str | None = None
         self._folders: dict[Path, _Folder] = {}
         #: One name for the life of this process: if its delete is refused, only one object is left behind.
         self._probe = f"probe/{secrets.token_hex(10)}"
@@ -179,8 +181,20 @@ class DocumentStore:
         if known is not None and await self._found_mark() != known.id:
             raise _another_store(known, self._mark.url)
 
+    async def _require_mounted(self) -> None:
+        """As `require_ours`, and Redis is asked only where the folder's id is another than before: what was stamped is
+        kept while Redis is away."""
+        if self._mark is None:
+            return
+        found = await self._found_mark()
+        if found is None or found != self._ours:
+            await self.require_ours()
+            self._ours = found
+
     async def put(self, path: str, data: bytes) -> None:
-        """Keep an object by its path."""
+        """Keep an object by its path. A folder that lost its disk is none to keep it in: nobody would find it again."""
+        if path != MARK_PATH:
+            await self._require_mounted()
         try:
             if self._folder is None:
                 await obstore.put_async(self._store, path, data)

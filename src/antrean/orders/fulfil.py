@@ -345,7 +345,9 @@ class Fulfiller:
         except SerialUnusable as error:
             return await self._refuse(turn, "attend", error.code, error.message)
         except Rejected as error:
-            verb = "reject" if order.serial_given and turn.sent else "attend"
+            # An earlier call whose answer was lost may have stamped it: then this no does not set its SN free.
+            ended = order.serial_given and turn.sent and not order.stamped_perhaps
+            verb = "reject" if ended else "attend"
             return await self._refuse(turn, verb, error.code, error.message)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
             if (
@@ -404,10 +406,14 @@ class Fulfiller:
         log.warning("order refused", verb=verb, code=code)
         return Outcome.REFUSED
 
-    async def _release(self, turn: Turn, note: str, wait_s: float = 0) -> Outcome:
+    async def _release(
+        self, turn: Turn, note: str, wait_s: float = 0, *, stamped_perhaps: bool = True
+    ) -> Outcome:
         op = self._op()
         await self._record(
-            lambda: self._store.release(turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven)
+            lambda: self._store.release(
+                turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven, stamped_perhaps
+            )
         )
         return Outcome.RELEASED
 
@@ -420,19 +426,21 @@ class Fulfiller:
         `dispatcher_waits` False says that it was that one.
         """
         refused = isinstance(error, Unavailable) and error.refused_by_breaker
+        unclear = isinstance(error, OutcomeUnknown)
         if refused and dispatcher_waits:
             turn.forgive()
-            return await self._release(turn, "")
+            return await self._release(turn, "", stamped_perhaps=False)
         if error.trial_every_s:
             turn.unsay()
-        elif not isinstance(error, OutcomeUnknown):
+        elif not unclear:
             turn.forgive()
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
         least_s = RETRY_WAIT_S
         if error.trial_every_s and turn.order.needs_purchase:
             least_s = TRIAL_WAIT * error.trial_every_s
         wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
-        return await self._release(turn, error.message if error.tried else "", wait_s)
+        note = error.message if error.tried else ""
+        return await self._release(turn, note, wait_s, stamped_perhaps=unclear)
 
     async def _store_trouble(self, turn: Turn, error: OSError) -> Outcome:
         log.error("document store", why=str(error))

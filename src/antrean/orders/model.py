@@ -130,6 +130,8 @@ class Order:
     owner: str
     #: An earlier stamping of this SN on this document may have reached the adapter.
     stamp_tried: bool
+    #: One of them may have put it there: its answer was lost, or it was no sound PDF.
+    stamped_perhaps: bool
     #: Upstream calls made for it; of these, those that do not count against it.
     calls: int
     forgiven: int
@@ -200,6 +202,7 @@ class Order:
             fence="0",
             owner="",
             stamp_tried=False,
+            stamped_perhaps=False,
             calls=0,
             forgiven=0,
             ticket_number=int(number),
@@ -243,6 +246,7 @@ class Order:
             fence=raw[b"fence"].decode(),
             owner=get(b"owner", b"").decode(),
             stamp_tried=get(b"tried") == b"1",
+            stamped_perhaps=get(b"perhaps") == b"1",
             calls=int(raw[b"calls"]),
             forgiven=int(get(b"forgiven") or 0),
             ticket_number=int(raw[b"number"]),

@@ -370,13 +370,22 @@ class OrderStore:
         await self._fenced("complete", order, op, calls, sha256)
 
     async def release(
-        self, order: Order, op: str, note: str, calls: int, wait_s: float = 0, forgiven: int = 0
+        self,
+        order: Order,
+        op: str,
+        note: str,
+        calls: int,
+        wait_s: float = 0,
+        forgiven: int = 0,
+        stamped_perhaps: bool = True,
     ) -> None:
         """Give the claim up; the order takes its place in line again, not before `wait_s` seconds.
 
         `forgiven`: of the calls, those that do not count against the order; 0 leaves that number as it is.
+        `stamped_perhaps`: False where the stamping that was begun, if any, was certainly not done.
         """
-        await self._fenced("release", order, op, note, calls, int(wait_s * 1000), forgiven)
+        wait_ms = int(wait_s * 1000)
+        await self._fenced("release", order, op, note, calls, wait_ms, forgiven, int(stamped_perhaps))
 
     async def doubt(self, order: Order, op: str, note: str, calls: int) -> None:
         """Generate's outcome is not known: over to the resolver."""

@@ -109,19 +109,23 @@ class OnPremiseStamper:
 
     async def _signed(self, path: Path) -> bytes:
         size, since = -1, 0
+        seen = "not there"
         for look in range(int(APPEAR_S / APPEAR_LOOK_S)):
             if look:
                 await asyncio.sleep(APPEAR_LOOK_S)
             try:
                 pdf = check_pdf(await asyncio.to_thread(_read, path))
-            except (OSError, OutcomeUnknown):
+            except OSError:
+                continue
+            except OutcomeUnknown:
+                seen = "no whole PDF"
                 continue
             if len(pdf) != size:
                 size, since = len(pdf), look
             # A signer that appends to the original may still be writing: the original's end mark is in it already.
             if ends(pdf) or look - since >= STILL_LOOKS:
                 return pdf
-        raise lost(Effect.STAMPS, "the signing adapter said yes, but the stamped document is not there")
+        raise lost(Effect.STAMPS, f"the signing adapter said yes, but the stamped document is {seen}")
 
     async def tidy(self) -> bool:
         """Remove what old attempts with an unknown end have left; True where there is more."""

@@ -1,8 +1,9 @@
 -- Gives a claim up: the order goes back to its lane, at once or not before a time.
 -- ARGV: now, id, fence, op, note ('' leaves no trace where the state stays), upstream calls made, wait (ms), how many
---       of the calls do not count against the order (made before ops put it back, or that said nothing of it; 0: as before)
+--       of the calls do not count against the order (made before ops put it back, or that said nothing of it; 0: as before),
+--       1 where a stamping that was begun may have been done
 -- Answer: {OK, state} · {ALREADY, state} · {MISSING} · {STATE} · {FENCED}
-local _, id, fence, op, note, calls, wait, forgiven = unpack(ARGV)
+local _, id, fence, op, note, calls, wait, forgiven, perhaps = unpack(ARGV)
 local o = load(id)
 if not o then return {CODE.MISSING} end
 local target = o.state
@@ -13,6 +14,7 @@ if code ~= CODE.OK then return {code, o.state} end
 local not_before = NOW + tonumber(wait)
 local set = {last = op, calls = calls}
 if tonumber(forgiven) > 0 then set.forgiven = forgiven end
+if o.state == S.STAMPING and perhaps == '1' then set.perhaps = '1' end
 if target == o.state and note == '' then
   leave_all(o)
   set.owner = ''

@@ -34,7 +34,9 @@ for i = 1, #claims, 2 do
       if o.state == S.STAMPING then target = o.own == '1' and S.BOUGHT or S.QUEUED end
       if check(o, 'expire', target, '', '') == CODE.OK then
         -- A new token shuts the old holder out even before somebody else claims.
-        settle(o, target, 'its worker went away', {fence = int(tonumber(o.fence) + 1), last = ''})
+        local set = {fence = int(tonumber(o.fence) + 1), last = ''}
+        if o.state == S.STAMPING then set.perhaps = '1' end
+        settle(o, target, 'its worker went away', set)
         expired = expired + 1
       end
     end
