@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from antrean.config import checkup
 from antrean.config.checkup import check_document_store, examine, judge_clock
 from antrean.config.durability import Level
 from antrean.config.settings import Settings
-from antrean.orders import keys
+from antrean.orders import ids, keys
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.store_mark import StoreMark
 from antrean.orders.view import rfc3339
@@ -390,3 +391,23 @@ async def test_days_and_times_say_of_which_zone_they_are(
     shown = await asyncio.to_thread(antrean, "orders", "show", order.id, cwd=tmp_path, **env)
     assert "deadline        2027-01-15 16:00:00 WITA\n" in shown.stdout
     assert "  2027-01-15 16:00:00 WITA  queued " in shown.stdout
+
+
+async def test_a_damaged_part_of_the_archive_is_told_and_no_traceback(
+    redis: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    order = await World(redis).submit()
+    env = {"ANTREAN_REDIS_URL": settings.effective_redis_url, "ANTREAN_DATA_DIR": str(tmp_path / "data")}
+    await redis.delete(keys.ORDER + order.id)
+    await redis.delete(keys.INDEX_ALL)
+    day = datetime.fromtimestamp(ids.time_ms(order.id) / 1000, UTC).strftime("%Y-%m-%d")
+    path = f"archive/orders/{day}/{order.id}-{order.id}-1-1-0.jsonl.gz"
+    segment = tmp_path / "data" / "documents" / path
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(b"\x1f\x8b spoilt")
+    told = f"a part of the archive is damaged: {path}. Restore it from a copy"
+    for words, out in (("check",), 0), (("show", order.id), 1):
+        done = await asyncio.to_thread(antrean, "orders", *words, cwd=tmp_path, **env)
+        assert done.returncode == 1
+        assert (done.stdout, done.stderr)[out].startswith(("", "Error: ")[out] + told)
+        assert "Traceback" not in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,13 @@ async def test_books_with_a_hole_are_an_error_and_never_a_file_that_looks_whole(
         answer = await gateway.call("GET", path, role="ops")
         assert answer.status == 500
         assert "ledger" in (await answer.json())["detail"]
+    first_id = (await gateway.order())["id"]
+    segment = f"archive/orders/{datetime.now(UTC):%Y-%m-%d}/{first_id}-{first_id}-1-1-0.jsonl.gz"
+    await store.scripts.redis.delete(keys.ORDER + first_id)
+    await objects.put(segment, b"")
+    answer = await gateway.call("GET", f"/v1/orders/{first_id}", role="ops")
+    assert answer.status == 500
+    assert "part of the archive is damaged" in (await answer.json())["detail"]
 
 
 async def test_days_are_told_up_to_the_one_that_is_asked_for(gateway: Gateway) -> None:

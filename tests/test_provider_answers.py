@@ -155,7 +155,11 @@ def test_retry_after_is_read_as_seconds_or_date_and_bounded() -> None:
     assert retry_after_s(None, now) is None
 
 
-@pytest.mark.parametrize("saldo", [1234, "1234", " 1234 ", 1234.0, "1234.00", "1234.0", "1.234", "1.234.00"])
+#: A thousand and some, with marks between thousands and before decimals, in Indonesian and in English.
+THOUSANDS = ("1.234", "1.234.00", "1.234,00", "1,234", "1,234.00")
+
+
+@pytest.mark.parametrize("saldo", [1234, "1234", " 1234 ", 1234.0, "1234.00", "1234.0", *THOUSANDS])
 def test_the_balance_is_read_in_every_shape(saldo: Any) -> None:
     assert read_balance({"result": {"saldo": saldo}}) == 1234
 

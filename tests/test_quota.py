@@ -6,7 +6,7 @@ import pytest
 
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.holding import BALANCE, QUOTA
-from antrean.provider.errors import QuotaExhausted
+from antrean.provider.errors import QuotaExhausted, Unavailable
 from antrean.workers.prober import QuotaProbe, QuotaTrial
 from orders_support import World
 from test_dispatcher import Line
@@ -74,6 +74,36 @@ async def test_where_the_account_has_stamps_and_says_it_has_none_one_order_tries
     assert await holds(world) == set()
     await line.step()
     assert (await world.store.account.read()).bought == 6
+
+
+async def test_where_the_balance_can_not_be_read_one_order_tries_at_each_look_and_a_sale_lifts_the_hold(
+    world: World,
+) -> None:
+    trial = QuotaTrial()
+    probe, line = QuotaProbe(world.store, world.upstream, trial), Line(world, 8, trial)
+    await held(world)
+    await world.submit()
+    world.upstream.faults["balance"] = [Unavailable("no balance", sent=True) for _ in range(3)]
+    world.upstream.faults["generate"] = [QuotaExhausted("kuota habis")]
+    await probe.run_once()
+    await line.step()
+    assert len(line.handed_out) == 1
+    assert await holds(world) == {QUOTA}
+    await probe.run_once()
+    await line.step()
+    assert (await world.store.account.read()).bought == 1
+    await probe.run_once()
+    assert await holds(world) == set()
+
+
+async def test_a_look_that_our_own_breaker_refused_lets_nobody_try(world: World) -> None:
+    trial = QuotaTrial()
+    probe = QuotaProbe(world.store, world.upstream, trial)
+    await held(world)
+    world.upstream.faults["balance"] = [Unavailable("the breaker is open", refused_by_breaker=True)]
+    with pytest.raises(Unavailable):
+        await probe.run_once()
+    assert not trial.granted
 
 
 async def test_a_refill_lifts_the_hold_at_the_next_look_and_a_new_hold_begins_anew(world: World) -> None:

@@ -28,6 +28,7 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     from redis.exceptions import ResponseError
 
     from antrean.config.redis_client import connect
+    from antrean.orders.archive import ArchiveDamaged
     from antrean.orders.layout import NewerLayout, require_known_layout
     from antrean.orders.model import StoreUnavailable
 
@@ -45,6 +46,8 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
         return asyncio.run(main())
     except NewerLayout as error:
         raise TooOld(str(error)) from error
+    except ArchiveDamaged as error:
+        raise click.ClickException(f"{error}. Restore it from a copy.") from error
     except StoreUnavailable as error:
         if isinstance(error.__cause__, ResponseError):
             raise  # it answered; `main` tells what

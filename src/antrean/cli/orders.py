@@ -128,6 +128,8 @@ def check() -> None:
         from antrean.orders.completeness import find_gaps
 
         found = await find_gaps(build_store(settings, redis))
+        for damage in found.damaged:
+            click.echo(f"{damage}. Restore it from a copy")
         for gap in found.gaps:
             click.echo(
                 f"number {gap.first} to {gap.last}: {counted(gap.orders, 'order is', 'orders are')} "
@@ -137,7 +139,7 @@ def check() -> None:
         click.echo(
             f"{counted(found.accepted, 'order', 'orders')} accepted, {f'{gone:,} gone' if gone else 'none is gone'}"
         )
-        return gone
+        return gone + len(found.damaged)
 
     if with_redis(work):
         raise SystemExit(1)

@@ -36,8 +36,8 @@ from antrean.gateway.problems import Problem
 from antrean.gateway.reference import Reference
 from antrean.gateway.routes import ALLOWANCE, PRINCIPAL, REQUEST_ID, Route
 from antrean.gateway.services import SERVICES, Services
+from antrean.orders.archive import ArchiveDamaged
 from antrean.orders.documents import DocumentStoreUnavailable
-from antrean.orders.ledger_archive import LedgerDamaged
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.vault import Unreadable
 
@@ -176,12 +176,9 @@ async def _answer(
     except web.HTTPException as error:
         name = "bad-request" if error.status < 500 else "internal-error"
         raise Problem(name, "The request can not be read.") from None
-    except LedgerDamaged as error:
-        log.error("the books have a hole", why=str(error))
-        raise Problem(
-            "internal-error",
-            "A part of the ledger is gone or damaged; the log says which. Restore it from a copy.",
-        ) from None
+    except ArchiveDamaged as error:
+        log.error("the archive has a hole", why=str(error))
+        raise Problem("internal-error", error.advice) from None
     except StoreUnavailable as error:
         log.warning("the order store is away", why=str(error))
         services.store_is_away()

@@ -19,6 +19,7 @@ import dataclasses
 import gzip
 import heapq
 import re
+import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -42,6 +43,13 @@ TRIES = 3
 _NAME = re.compile(r"(\w{26})-(\w{26})-(\d+)-(\d+)-(\d+)\.jsonl\.gz")
 #: The one field that is no text: it is sealed.
 _SEALED = b"pii"
+
+
+class ArchiveDamaged(StoreUnavailable):
+    """A part of the archive is not what was written. It does not heal by itself: somebody has to look for a copy."""
+
+    #: What ops are told.
+    advice = "A part of the archive is damaged; the log says which. Restore it from a copy."
 
 
 class Objects(Protocol):
@@ -88,7 +96,8 @@ class Segment:
 
 
 class Archive:
-    """Reads and writes segments. Every method raises StoreUnavailable where the object store can not be reached."""
+    """Reads and writes segments. Every method raises StoreUnavailable where the object store can not be reached, and
+    ArchiveDamaged where a segment that it needs can not be read."""
 
     def __init__(self, objects: Objects, alone: Callable[[], AbstractAsyncContextManager[Lease]]) -> None:
         """`alone`: a block in which no other process changes the archive."""
@@ -137,14 +146,20 @@ class Archive:
                 else:
                     break
 
-    async def numbers(self) -> AsyncIterator[int]:
+    async def numbers(self, damaged: list[str]) -> AsyncIterator[int]:
         """The sequence numbers of all archived orders, in no order, some of them twice.
 
-        `newest` passes over an order whose id was made by a clock that was set back by days.
+        `newest` passes over an order whose id was made by a clock that was set back by days. What is wrong with
+        segments that can not be read is put into `damaged`.
         """
         for day in await self._days():
             for segment in await self._segments(day):
-                for record in await self._read_latest(segment):
+                try:
+                    records = await self._read_latest(segment)
+                except ArchiveDamaged as error:
+                    damaged.append(str(error))
+                    continue
+                for record in records:
                     yield int(record[b"seq"])
 
     # ---- writing
@@ -277,7 +292,15 @@ class Archive:
         if data is None:
             return None
         # It takes some ms, so it is done on a thread: nobody else served by this process waits for it.
-        records = self._kept[segment.path] = await asyncio.to_thread(_records_in, data)
+        try:
+            records = await asyncio.to_thread(_records_in, data)
+        except (OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
+            raise ArchiveDamaged(f"a part of the archive is damaged: {segment.path}") from error
+        # An object that lost its content to a power cut can be read, too.
+        ends = [record.get(b"id", b"").decode() for record in (*records[:1], *records[-1:])]
+        if ends != [segment.first, segment.last]:
+            raise ArchiveDamaged(f"a part of the archive is not what was written: {segment.path}")
+        self._kept[segment.path] = records
         if len(self._kept) > SEGMENTS_KEPT:
             self._kept.popitem(last=False)
         return records

@@ -6,7 +6,7 @@ A segment that was lost shows nowhere else: what is counted by state is not coun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
@@ -32,10 +32,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """Of `accepted` orders all are there but those in `gaps`."""
+    """Of `accepted` orders all are there but those in `gaps`. `damaged`: parts of the archive that can not be read."""
 
     accepted: int
     gaps: list[Gap]
+    damaged: list[str] = field(default_factory=list)
 
 
 async def find_gaps(store: OrderStore) -> Completeness:
@@ -48,8 +49,9 @@ async def find_gaps(store: OrderStore) -> Completeness:
     accepted = int(await asked(redis.get(keys.SEQUENCE)) or 0)
     there = bytearray(accepted + 1)
     await _mark_held(store, there)
+    damaged: list[str] = []
     if store.archive is not None:
-        async for number in store.archive.numbers():
+        async for number in store.archive.numbers(damaged):
             if number <= accepted:
                 there[number] = 1
     await _mark_held(store, there)
@@ -60,7 +62,7 @@ async def find_gaps(store: OrderStore) -> Completeness:
         last = accepted if end == -1 else end - 1
         gaps.append(Gap(begin, last))
         begin = -1 if end == -1 else there.find(0, end)
-    return Completeness(accepted, gaps)
+    return Completeness(accepted, gaps, damaged)
 
 
 async def _mark_held(store: OrderStore, there: bytearray) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from antrean.orders import keys
+from antrean.orders.archive import ArchiveDamaged
 from antrean.orders.asking import asked
 from antrean.orders.model import IllegalMove, Order, body_json
 from antrean.orders.pictures import PictureFiles, Pictures
@@ -52,7 +53,10 @@ class Eraser:
         self._retention_ms = int(retention_days * DAY_MS)
 
     async def run_once(self) -> bool:
-        """One step; True where there may be more. What the document store does not delete is tried at the next."""
+        """One step; True where there may be more. What the document store does not delete is tried at the next.
+
+        An order in a damaged part of the archive is tried again in a day: it would stand before all others for ever.
+        """
         now_ms = (await self._store.situation()).now_ms
         orders = await self._due(keys.ERASE, now_ms - self._retention_ms)
         uploads = await self._due(keys.UPLOADS, now_ms)
@@ -63,6 +67,10 @@ class Eraser:
             try:
                 await work(item)
                 erased += 1
+            except ArchiveDamaged as error:
+                log.error("not erased", item=item, why=str(error))
+                due_ms = now_ms - self._retention_ms + DAY_MS
+                await asked(self._redis.zadd(keys.ERASE, {item: due_ms}, xx=True))
             except OSError as error:
                 # One file that stays must not keep the others; a store that is away keeps them all.
                 log.error("a document is not deleted", item=item, why=str(error))

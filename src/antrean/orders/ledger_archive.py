@@ -18,7 +18,7 @@ import orjson
 import structlog
 
 from antrean.orders import keys
-from antrean.orders.archive import Objects, fetched, kept
+from antrean.orders.archive import ArchiveDamaged, Objects, fetched, kept
 from antrean.orders.asking import asked
 from antrean.orders.codes import Code
 from antrean.orders.model import StoreUnavailable
@@ -46,8 +46,10 @@ def newest_of(name: str) -> str:
     return f"{int(ms)}-{int(number)}"
 
 
-class LedgerDamaged(StoreUnavailable):
-    """A part of the books is gone or damaged. It does not come back by itself: somebody has to look for a copy."""
+class LedgerDamaged(ArchiveDamaged):
+    """A part of the books is gone or damaged."""
+
+    advice = "A part of the ledger is gone or damaged; the log says which. Restore it from a copy."
 
 
 class LedgerArchive:
@@ -62,13 +64,9 @@ class LedgerArchive:
         if data is None:
             raise LedgerDamaged(f"a part of the ledger is missing in the document store: {_path(name)}")
         try:
-            lines = [orjson.loads(line) for line in gzip.decompress(data).splitlines()]
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+            rows = [_row(orjson.loads(line)) for line in gzip.decompress(data).splitlines()]
+        except (OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
             raise LedgerDamaged(f"a part of the ledger is damaged: {_path(name)}") from error
-        rows = [
-            (line.pop("id").encode(), {field.encode(): value.encode() for field, value in line.items()})
-            for line in lines
-        ]
         # An object that lost its content to a power cut can be read, too.
         if len(rows) != SEGMENT_ENTRIES or _name(rows) != name:
             raise LedgerDamaged(f"a part of the ledger is not what was written: {_path(name)}")
@@ -111,6 +109,11 @@ class LedgerArchiver:
         if code == Code.OK:
             log.info("ledger archived", entries=len(rows))
         return bool(code == Code.OK)
+
+
+def _row(line: dict[str, str]) -> Row:
+    fields = {field.encode(): value.encode() for field, value in line.items()}
+    return fields.pop(b"id", b""), fields
 
 
 def _name(rows: list[Row]) -> str:

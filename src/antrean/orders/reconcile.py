@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from antrean.orders import keys
 from antrean.orders.account import POOLED, spellings
 from antrean.orders.account_list import PAGE_SIZE, ZERO_FAILED_MAX, AccountList, Reading, Take, order_id_of
+from antrean.orders.archive import ArchiveDamaged
 from antrean.orders.asking import asked
 from antrean.orders.ledger import PAGE_MAX, Ledger
 from antrean.orders.ledger_archive import LedgerDamaged
@@ -115,7 +116,12 @@ class _Comparison:
                     Difference(serial, None, "in the pool, and stamped upstream")
                 )
         elif user is not None and row.status == "NOTSTAMP":
-            order = await self._store.get(user)
+            try:
+                order = await self._store.get(user)
+            except ArchiveDamaged:
+                what = "its order can not be read: a part of the archive is damaged"
+                self._stamped_differently.append(Difference(serial, user, what))
+                return
             if order is not None and _stamped_before(order, serial, self._started_ms):
                 what = "stamped by us, NOTSTAMP upstream"
                 self._stamped_differently.append(Difference(serial, user, what))

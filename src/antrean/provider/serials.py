@@ -14,8 +14,10 @@ from antrean.provider.protocol import SerialPage, SerialRecord
 
 #: A serial number as seen (22 capitals and digits), with room for other lengths.
 SERIAL = re.compile(r"[A-Za-z0-9]{8,64}")
-#: A count as text: plain, with a decimal point and zeros, or with Indonesian points between thousands.
-_COUNT = re.compile(r"\s*(-?(?:\d{1,15}|\d{1,3}(?:\.\d{3}){1,4}))(?:\.0{1,2})?\s*", re.ASCII)
+#: A count as text: plain, or with points (Indonesian) or commas (English) between thousands; with zeros as decimals.
+_COUNT = re.compile(
+    r"\s*(-?(?:\d{1,15}|\d{1,3}(?:\.\d{3}){1,4}|\d{1,3}(?:,\d{3}){1,4}))(?:[.,]0{1,2})?\s*", re.ASCII
+)
 
 
 def is_serial(value: object) -> bool:
@@ -60,7 +62,7 @@ def read_balance(answer: dict[str, Any]) -> int:
     result = answer.get("result")
     value = result.get("saldo") if isinstance(result, dict) else result
     if isinstance(value, str) and (count := _COUNT.fullmatch(value)):
-        return int(count[1].replace(".", ""))
+        return int(re.sub("[.,]", "", count[1]))
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float) and value.is_integer():

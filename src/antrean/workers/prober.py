@@ -71,7 +71,8 @@ class QuotaProbe:
     """Lifts the quota hold by itself once the balance has risen, or something could be bought.
 
     Sometimes the account has stamps and the upstream still says that they are used up. To lift the hold would then
-    cost a call for every order in flight. So the hold stays on, and one order may try at each look.
+    cost a call for every order in flight. So the hold stays on, and one order may try at each look. The same where the
+    balance can not be read: nothing else would ever show that the account was refilled.
     """
 
     def __init__(self, store: OrderStore, provider: Provider, trial: QuotaTrial) -> None:
@@ -91,13 +92,28 @@ class QuotaProbe:
         if QUOTA not in (await self._store.situation()).holds:
             self._begin()
             return False
-        balance, bought = await self._provider.balance(), (await self._store.account.read()).bought
-        bears_more = balance > self._least or self._bought not in (None, bought)
-        self._least, self._bought = min(self._least, balance), bought
-        if balance > 0 and bears_more:
+        balance = await self._balance()
+        bought = (await self._store.account.read()).bought
+        sold = self._bought not in (None, bought)
+        self._bought = bought
+        if balance is None:
+            has_stamps, bears_more = True, sold
+        else:
+            has_stamps, bears_more = balance > 0, sold or balance > self._least
+            self._least = min(self._least, balance)
+        if has_stamps and bears_more:
             self._begin()
             await self._store.unhold(QUOTA, "quota probe")
             log.info("quota is back")
         else:
-            self._trial.granted = balance > 0
+            self._trial.granted = has_stamps
         return False
+
+    async def _balance(self) -> int | None:
+        """Stamps left; None where the upstream was asked and what it answered is no balance."""
+        try:
+            return await self._provider.balance()
+        except ProviderError as error:
+            if not error.tried:
+                raise
+            return None
