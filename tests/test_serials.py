@@ -198,6 +198,11 @@ async def test_one_that_may_be_stamped_already_is_for_no_other_paper(world: Worl
     assert (await world.order(order.id)).state is State.ATTENTION
     with pytest.raises(SubmitRefused, match="used by another"):
         await world.affix(serial_number=SERIAL)
+    # Whether the paper bears it is for somebody who can look, and not for the counter.
+    with pytest.raises(IllegalMove):
+        await world.store.cancel(order.id)
+    await world.store.cancel(order.id, by_ops=True)
+    assert (await world.affix(serial_number=SERIAL)).state is State.QUEUED
 
 
 async def test_one_whose_stamping_did_not_happen_is_free_as_soon_as_its_affix_is_withdrawn(

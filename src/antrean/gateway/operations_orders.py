@@ -175,7 +175,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: (JSON, answers.Order)},
         about=(
             "Works while provably nothing was bought for it, and for an affix in `attention` that brought its own SN, "
-            "which is free again then. Who did it, and why where that is said, is kept in the history."
+            "which is free again then; one that may be stamped already is withdrawn by ops alone. Who did it, and why "
+            "where that is said, is kept in the history."
         ),
         body={JSON: submissions.CancelIn},
         body_required=False,

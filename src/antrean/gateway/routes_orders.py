@@ -262,8 +262,9 @@ async def cancel(request: web.Request) -> web.Response:
     order = await own_order(request)
     body = await exchange.read_json(request) if request.can_read_body else {}
     reason = submissions.parse(submissions.CancelIn, body).reason
+    principal, store = request[PRINCIPAL], request.app[SERVICES].parts.store
     try:
-        await request.app[SERVICES].parts.store.cancel(order.id, f"{request[PRINCIPAL].actor}: {reason}")
+        await store.cancel(order.id, f"{principal.actor}: {reason}", by_ops=principal.role is Role.OPS)
     except IllegalMove:
         raise Problem(
             "not-cancellable", "It is being bought, or was, or may be stamped already, or is at its end."

@@ -243,10 +243,11 @@ class OrderStore:
         """The archived order that a ticket token stands for, or None. This costs some ms, for any token."""
         return await self.archive.find_by_ticket(token) if self.archive else None
 
-    async def cancel(self, order_id: str, note: str = "withdrawn") -> None:
-        """Withdraw an order; `note` says who did. Raises IllegalMove once something was or may have been bought."""
+    async def cancel(self, order_id: str, note: str = "withdrawn", *, by_ops: bool = False) -> None:
+        """Withdraw an order; `note` says who did. Raises IllegalMove once something was or may have been bought, or may
+        be stamped: of that ops decide."""
         try:
-            await self._step("cancel", order_id, note)
+            await self._step("cancel", order_id, note, int(by_ops))
         except IllegalMove as error:
             # One that was withdrawn before is in the archive: a repeat gets the answer that it got while it was here.
             if error.state is not State.CANCELLED:
