@@ -15,6 +15,7 @@ from pathlib import Path
 
 import old_orders
 import pace
+import papers
 import personal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,6 +202,7 @@ MUTANTS += (
 MUTANTS += tuple(Mutant(*fault, suites=personal.SUITES) for fault in personal.FAULTS)
 MUTANTS += tuple(Mutant(*fault, suites=old_orders.SUITES) for fault in old_orders.FAULTS)
 MUTANTS += tuple(Mutant(*fault, suites=pace.SUITES) for fault in pace.FAULTS)
+MUTANTS += tuple(Mutant(*fault, suites=papers.SUITES) for fault in papers.FAULTS)
 
 
 #: Changes nothing: what "catches" this would catch anything.
