@@ -103,6 +103,8 @@ async def test_a_tag_ends_by_itself_sooner_where_orders_move(
     assert await lasts() == 60
     await gateway.order()
     assert await lasts() == 10
+    gateway.adapter.state = "open"
+    assert await lasts() == 10
     await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "stok opname"})
     assert await lasts() == 60
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from antrean.config.settings import Settings
+from antrean.orders import keys
 from gateway_support import OFFICE, OTHER, Gateway, affix, day_from_now, purchase, running_gateway
 
 
@@ -122,6 +123,10 @@ async def test_an_order_that_waits_for_a_person_says_why_and_what_may_be_decided
         ["auto", "new_serial", "refund"],
         ["ask", "not_bought", "refund"],
     ]
+    assert [o["stamped_perhaps"] for o in waiting["orders"]] == [False, False]
+    await gateway.parts.redis.hset(keys.ORDER + bought["id"], "perhaps", "1")
+    waiting = await gateway.as_ops("GET", "/v1/ops/attention")
+    assert [o["stamped_perhaps"] for o in waiting["orders"]] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.holding import BALANCE, QUOTA
-from antrean.provider.errors import QuotaExhausted, Unavailable
+from antrean.provider.errors import QuotaExhausted, Rejected, Unavailable
+from antrean.provider.serials import BalanceUnreadable
+from antrean.provider.translate import NotServed
 from antrean.workers.prober import QuotaProbe, QuotaTrial
 from orders_support import World
 from test_dispatcher import Line
@@ -83,7 +85,11 @@ async def test_where_the_balance_can_not_be_read_one_order_tries_at_each_look_an
     probe, line = QuotaProbe(world.store, world.upstream, trial), Line(world, 8, trial)
     await held(world)
     await world.submit()
-    world.upstream.faults["balance"] = [Unavailable("no balance", sent=True) for _ in range(3)]
+    world.upstream.faults["balance"] = [
+        BalanceUnreadable("no balance", sent=True),
+        NotServed("status 404", page=False),
+        Rejected("77", "no"),
+    ]
     world.upstream.faults["generate"] = [QuotaExhausted("kuota habis")]
     await probe.run_once()
     await line.step()
@@ -96,11 +102,19 @@ async def test_where_the_balance_can_not_be_read_one_order_tries_at_each_look_an
     assert await holds(world) == set()
 
 
-async def test_a_look_that_our_own_breaker_refused_lets_nobody_try(world: World) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Unavailable("the breaker is open", refused_by_breaker=True),
+        Unavailable("status 503", sent=True),
+        NotServed("a page of a proxy's", page=True),
+    ],
+)
+async def test_an_outage_lets_nobody_try_whether_it_is_over(world: World, trouble: Unavailable) -> None:
     trial = QuotaTrial()
     probe = QuotaProbe(world.store, world.upstream, trial)
     await held(world)
-    world.upstream.faults["balance"] = [Unavailable("the breaker is open", refused_by_breaker=True)]
+    world.upstream.faults["balance"] = [trouble]
     with pytest.raises(Unavailable):
         await probe.run_once()
     assert not trial.granted

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -15,7 +16,7 @@ from antrean.config.settings import Settings
 from antrean.orders import ids, keys
 from antrean.orders.codes import Code
 from antrean.orders.ledger import Ledger
-from antrean.orders.model import IllegalMove, Order, SubmitRefused
+from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
 from antrean.provider.errors import OutcomeUnknown, Rejected, Unavailable
@@ -213,6 +214,23 @@ async def test_one_whose_stamping_did_not_happen_is_free_as_soon_as_its_affix_is
     await world.worker().run(order.id)
     await world.store.cancel(order.id)
     assert (await world.affix(serial_number=SERIAL)).state is State.QUEUED
+
+
+async def test_a_stamping_of_which_only_the_intent_was_written_did_not_happen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await world.affix(serial_number=SERIAL)
+    begin = world.store.begin
+
+    async def unanswered(*args: Any, **more: Any) -> Any:
+        await begin(*args, **more)
+        raise StoreUnavailable("the answer is lost")
+
+    monkeypatch.setattr(world.store, "begin", unanswered)
+    await world.worker().run(order.id)
+    put_back = await world.order(order.id)
+    assert (put_back.state, put_back.stamp_tried, put_back.stamped_perhaps) == (State.QUEUED, True, False)
+    await world.store.cancel(order.id)
 
 
 async def test_one_whose_order_can_not_be_looked_up_just_now_is_for_a_later_walk(

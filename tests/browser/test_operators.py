@@ -77,6 +77,18 @@ async def test_all_that_wait_for_a_person_are_counted_also_those_that_are_not_li
     await expect(page.locator("#attention-title")).to_contain_text("812 pesanan")
 
 
+async def test_who_gives_up_what_may_be_stamped_already_is_told_so(desk: Desk) -> None:
+    order = await desk.submit() | {"state": "attention", "decisions": ["auto", "cancel"]}
+    orders = [order | {"stamped_perhaps": perhaps, "id": str(perhaps)} for perhaps in (True, False)]
+    await desk.context.route("**/v1/ops/attention", lambda route: route.fulfill(json={"orders": orders}))
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".case")
+    for words, case in (("mungkin sudah memuat", "True"), ("Tidak ada yang dibayar", "False")):
+        await page.locator(f"[data-case='{case}']").get_by_role("button", name="Akhiri pesanan").click()
+        await expect(page.get_by_role("dialog")).to_contain_text(words)
+        await page.keyboard.press("Escape")
+
+
 async def test_figures_that_are_no_longer_asked_for_are_said_to_be_old(desk: Desk) -> None:
     await desk.sign_in("ops")
     page = await desk.context.new_page()

@@ -133,3 +133,19 @@ async def test_a_found_order_that_is_gone_holds_up_no_list(desk: Desk) -> None:
     await page.fill("#search", "")
     await expect(page.locator(f"tr[data-order='{later['id']}']")).to_be_visible()
     await desk.outage(False)
+
+
+async def test_an_office_whose_orders_lie_far_back_in_the_archive_has_an_empty_list_and_a_line(
+    desk: Desk,
+) -> None:
+    asked: list[str] = []
+
+    async def far(route: Route) -> None:
+        asked.append(route.request.url)
+        await route.fulfill(json={"orders": [], "next_cursor": "5000"})
+
+    await desk.context.route("**/v1/orders?limit=*", far)
+    page = await desk.counter()
+    await expect(page.locator(".list .empty")).to_be_visible()
+    await expect(page.locator(".list .aged")).to_be_empty()
+    assert not [url for url in asked if "cursor" in url]

@@ -197,9 +197,10 @@ class Ledger(Answer):
 
 
 class AttentionOrder(Order):
-    """An order that waits for a person, and what may be decided."""
+    """An order that waits for a person, and what may be decided. `stamped_perhaps`: its SN may be on the paper."""
 
     decisions: list[Literal["auto", "ask", "not_bought", "new_serial", "refund", "cancel"]]
+    stamped_perhaps: bool
 
 
 class Attention(Answer):

@@ -17,7 +17,7 @@ from antrean.gateway.services import SERVICES
 from antrean.orders import listing
 
 #: A tag ends after this time, in seconds: places in line, and times, change without a change of the office's own
-#: orders. The longer one is for an office whose orders stand still, or are all at their end.
+#: orders. The longer one is for an office whose orders are all at their end, or all stand still.
 MOVING_S, STILL_S = 10, 60
 
 
@@ -26,7 +26,7 @@ async def list_tag(request: web.Request, office: str, now_s: float) -> str:
     services, principal = request.app[SERVICES], request[PRINCIPAL]
     changes = await listing.changes(services.parts.redis, office)
     outlook = (await services.seen()).outlook
-    span_s = MOVING_S if changes.open and not outlook.stops else STILL_S
+    span_s = MOVING_S if changes.open and not outlook.all_stand_still else STILL_S
     # The tags of all offices must not end at the same moment.
     shifted_s = now_s + zlib.crc32(office.encode()) % span_s
     said = (

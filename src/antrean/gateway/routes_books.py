@@ -131,7 +131,11 @@ async def attention(request: web.Request) -> web.Response:
     """`GET /v1/ops/attention`: the orders that wait for a person, the longest first, with the evidence."""
     services = request.app[SERVICES]
     orders = await services.parts.store.waiting_for_a_person(ATTENTION_MAX)
-    shown = [await shown_order(request, order) | {"decisions": order.decisions} for order in orders]
+    shown = [
+        await shown_order(request, order)
+        | {"decisions": order.decisions, "stamped_perhaps": order.stamped_perhaps}
+        for order in orders
+    ]
     return exchange.json_response(
         {"orders": shown, "unknown": (await services.seen()).outlook.situation.unknown}
     )

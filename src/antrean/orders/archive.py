@@ -294,7 +294,7 @@ class Archive:
         # It takes some ms, so it is done on a thread: nobody else served by this process waits for it.
         try:
             records = await asyncio.to_thread(_records_in, data)
-        except (OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, TypeError, AttributeError, zlib.error) as error:
             raise ArchiveDamaged(f"a part of the archive is damaged: {segment.path}") from error
         # An object that lost its content to a power cut can be read, too.
         ends = [record.get(b"id", b"").decode() for record in (*records[:1], *records[-1:])]

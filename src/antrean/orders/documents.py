@@ -183,7 +183,7 @@ class DocumentStore:
 
     async def _require_mounted(self) -> None:
         """As `require_ours`, and Redis is asked only where the folder's id is another than before: what was stamped is
-        kept while Redis is away."""
+        kept while Redis is away. So that another address became ours meanwhile is not seen here."""
         if self._mark is None:
             return
         found = await self._found_mark()

@@ -10,6 +10,7 @@ so that a repetition after a lost answer changes nothing. What the worker can no
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import random
 from collections.abc import Awaitable, Callable
@@ -142,7 +143,8 @@ class Fulfiller:
         Without this the order would wait until the claim is too old. Another worker's claim is not touched.
         """
         note, calls = "the record stands otherwise than its worker left it", turn.meter.calls
-        for step in (self._store.doubt, self._store.release):
+        release = functools.partial(self._store.release, stamped_perhaps=turn.sent)
+        for step in (self._store.doubt, release):
             op = self._op()
             try:
                 await self._record(lambda step=step, op=op: step(turn.order, op, note, calls))  # type: ignore[misc]
@@ -407,12 +409,14 @@ class Fulfiller:
         return Outcome.REFUSED
 
     async def _release(
-        self, turn: Turn, note: str, wait_s: float = 0, *, stamped_perhaps: bool = True
+        self, turn: Turn, note: str, wait_s: float = 0, *, stamped_perhaps: bool | None = None
     ) -> Outcome:
+        """Give the claim up. `stamped_perhaps` None: as the last call may have left, or not."""
         op = self._op()
+        perhaps = turn.sent if stamped_perhaps is None else stamped_perhaps
         await self._record(
             lambda: self._store.release(
-                turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven, stamped_perhaps
+                turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven, perhaps
             )
         )
         return Outcome.RELEASED

@@ -75,6 +75,11 @@ class Outlook:
             *((name, glance.since_ms) for name, glance in glances if glance.holds),
         )
 
+    @property
+    def all_stand_still(self) -> bool:
+        """Whether no order moves on in its line: other holds, and one breaker alone, stop a part of them."""
+        return PAUSED in self.situation.holds or (self.provider.holds and self.adapter.holds)
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:

@@ -71,7 +71,7 @@ class Page:
 
 
 class Changes(NamedTuple):
-    """Both differ from all that they were before once an order of the office came or changed.
+    """What differs once an order of the office came, or changed in what it is (its version).
 
     `made`: changes of orders after they were accepted; `open`: orders not at their end, of which each that comes is one
     more.
@@ -82,7 +82,10 @@ class Changes(NamedTuple):
 
 
 async def changes(redis: Redis, office: str) -> Changes:
-    """What of one office differs with every change of an order in Redis. Raises StoreUnavailable."""
+    """How often orders of one office changed. Raises StoreUnavailable.
+
+    Not told: a place in line, a worker's claim, and what workers of a release before this count changed.
+    """
     counts = await asked(redis.hmget(keys.COUNTS_OFFICE + office, ["changes", "open"]))
     return Changes(*(int(count or 0) for count in counts))
 

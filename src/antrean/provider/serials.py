@@ -20,6 +20,10 @@ _COUNT = re.compile(
 )
 
 
+class BalanceUnreadable(Unavailable):
+    """The upstream answered, and not with a balance in a form that we know: it will not do so by itself later."""
+
+
 def is_serial(value: object) -> bool:
     """Whether `value` has the form of a serial number."""
     return isinstance(value, str) and SERIAL.fullmatch(value) is not None
@@ -58,7 +62,7 @@ def read_page(answer: dict[str, Any]) -> SerialPage:
 
 
 def read_balance(answer: dict[str, Any]) -> int:
-    """Stamps left. Raises Unavailable."""
+    """Stamps left. Raises BalanceUnreadable."""
     result = answer.get("result")
     value = result.get("saldo") if isinstance(result, dict) else result
     if isinstance(value, str) and (count := _COUNT.fullmatch(value)):
@@ -67,7 +71,7 @@ def read_balance(answer: dict[str, Any]) -> int:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    raise Unavailable("the upstream's balance can not be read", sent=True)
+    raise BalanceUnreadable("the upstream's balance can not be read", sent=True)
 
 
 def _record(row: object) -> SerialRecord:

@@ -12,8 +12,10 @@ import structlog
 from antrean.orders.holding import QUOTA
 from antrean.orders.store import OrderStore
 from antrean.provider.breaker import REDIS_TROUBLE, Probe
-from antrean.provider.errors import OutcomeUnknown, ProviderError, Unavailable
+from antrean.provider.errors import OutcomeUnknown, ProviderError, Rejected, Unavailable
 from antrean.provider.protocol import Provider
+from antrean.provider.serials import BalanceUnreadable
+from antrean.provider.translate import NotServed
 
 log = structlog.get_logger(__name__)
 
@@ -110,10 +112,15 @@ class QuotaProbe:
         return False
 
     async def _balance(self) -> int | None:
-        """Stamps left; None where the upstream was asked and what it answered is no balance."""
+        """Stamps left; None where the upstream is there and what it answers is no balance. Raises ProviderError.
+
+        An outage is no such answer: nothing is bought to find out whether it is over.
+        """
         try:
             return await self._provider.balance()
-        except ProviderError as error:
-            if not error.tried:
+        except (BalanceUnreadable, Rejected):
+            return None
+        except NotServed as error:
+            if error.page:
                 raise
             return None

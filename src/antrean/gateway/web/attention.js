@@ -59,7 +59,7 @@ export class Attention {
   async #decide(order, decision) {
     const done = await ask({
       title: `${t(`decision.${decision}`)}: ${t("order.title", { number: order.ticket.number })}, ${order.office}`,
-      text: t(`decision.${decision}.more`),
+      text: t(`decision.${decision}.${decision === "cancel" && order.stamped_perhaps ? "perhaps" : "more"}`),
       confirm: t(`decision.${decision}`),
       send: ({ reason }) => decision === "refund" || decision === "cancel"
         ? call("POST", `/v1/orders/${order.id}/${decision}`, { json: { reason } })

@@ -120,7 +120,7 @@ export class OrderList {
       else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
       const loaded = new Set(found.map((order) => order.id));
       this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
-      this.#left = cursor !== null && isOfToday(found.at(-1));
+      this.#left = cursor !== null && found.length > 0 && isOfToday(found.at(-1));
       this.#knownAt = now();
       this.#draw();
       this.#sayAge(false);
@@ -147,7 +147,8 @@ export class OrderList {
     let page = await call("GET", path, { headers, heard });
     if (page === null) return this.#kept;
     const orders = [...page.orders];
-    while (page.next_cursor && orders.length < limit && isOfToday(orders.at(-1))) {
+    // A page may bring nothing and have others behind it: of an archive of all offices a part is looked at in one call.
+    while (page.next_cursor && page.orders.length > 0 && orders.length < limit && isOfToday(orders.at(-1))) {
       page = await call("GET", `${path}&cursor=${page.next_cursor}`);
       orders.push(...page.orders);
     }
