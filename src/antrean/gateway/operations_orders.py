@@ -111,7 +111,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         about=(
             "A counter's key sees its own office. A page may be short and still have a cursor. The list of one office "
             "has an `ETag`: who asks again and again sends it as `If-None-Match`, and gets 304 while no order of it "
-            "changed and nothing began or ceased to hold orders back. Places and times may be 10 seconds old then."
+            "changed and nothing began or ceased to hold orders back. Places and times may be 10 seconds old then, and "
+            "60 while all orders stand still."
         ),
         params=(
             query(
