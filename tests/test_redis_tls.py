@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import hiredis
 import pytest
 from redis.asyncio import Redis
+from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from antrean.config import checkup
@@ -56,10 +59,14 @@ class Servers:
         self.tasks.add(asyncio.get_running_loop().create_task(self._name(reader, writer)))
 
     async def _name(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-            await reader.readuntil(b"antrean\r\n")
-            writer.write(b"*2\r\n$9\r\nlocalhost\r\n$%d\r\n%d\r\n" % (len(str(self.port)), self.port))
-            await writer.drain()
+        primary = b"*2\r\n$9\r\nlocalhost\r\n$%d\r\n%d\r\n" % (len(str(self.port)), self.port)
+        asked = hiredis.Reader()
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                asked.feed(data)
+                while (command := asked.gets()) is not False:
+                    writer.write(primary if command[0] == b"SENTINEL" else b"+OK\r\n")
+                await writer.drain()
         writer.close()
 
 
@@ -113,3 +120,23 @@ async def test_a_certificate_that_nobody_vouches_for_is_told_as_such(
         found = next(f for f in await checkup.examine(settings) if f.check == "reachable")
         assert "certificate" in found.seen
         assert "?ssl_ca_certs=" in found.advice
+
+
+async def test_tickets_that_a_server_sends_after_its_greeting_are_no_answer_to_nobody(
+    servers: Servers, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    can_read = AbstractConnection.can_read
+
+    def when_there(connection: AbstractConnection, timeout: float = 0) -> bool:
+        # They come a moment after the greeting: the pool is given time to see them.
+        assert connection._sock is not None
+        select.select([connection._sock], [], [], 0.2)
+        return bool(can_read(connection, timeout))
+
+    monkeypatch.setattr(AbstractConnection, "can_read", when_there)
+    for url in urls(servers):
+        client = connect_sync(f"{url}?ssl_ca_certs={tmp_path / 'authority.pem'}", settings)
+        try:
+            assert await asyncio.to_thread(client.ping)
+        finally:
+            client.close()

@@ -80,6 +80,10 @@ def connect_sync(url: str, settings: Settings) -> redis.Redis:
         "timeout": settings.redis_timeout_s,
         **_options(settings),
     }
+    if url.lower().startswith("rediss"):
+        # With TLS 1.3 a server sends tickets after its greeting. Unread they look like an answer to nobody, and the
+        # pool throws the connection away for it. So something is asked: tickets are read with the first answer.
+        del options["driver_info"]
     several = SentinelUrl.parse(url)
     if several is None:
         return redis.Redis.from_pool(redis.BlockingConnectionPool.from_url(url, **options))

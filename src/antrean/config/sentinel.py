@@ -104,7 +104,8 @@ class SentinelUrl:
             "protocol": 2,
             "socket_timeout": ASK_TIMEOUT_S,
             "socket_connect_timeout": ASK_TIMEOUT_S,
-            "driver_info": None,
+            # Over TLS something is asked at once, as in `connect_sync`.
+            **({} if self.tls else {"driver_info": None}),
         }
 
     async def find_primary(self) -> Address:
