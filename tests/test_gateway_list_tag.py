@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from types import SimpleNamespace
@@ -12,6 +13,8 @@ from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.gateway import list_tag, routes_orders
+from antrean.gateway.problems import Problem
+from antrean.gateway.shared_lists import KEPT_MAX, SharedLists
 from antrean.orders.erasure import Eraser
 from gateway_support import OFFICE, OTHER, Gateway, purchase, running_gateway
 
@@ -120,6 +123,50 @@ async def test_an_unchanged_list_reads_no_order(gateway: Gateway, redis: Redis) 
     commands: dict[str, Any] = await redis.info("commandstats")
     assert "cmdstat_hgetall" not in commands or commands["cmdstat_hgetall"]["calls"] < 10
     assert commands["cmdstat_hmget"]["calls"] >= 10
+
+
+async def test_pages_of_one_office_that_see_a_change_share_its_list_and_others_read_their_own(
+    gateway: Gateway, redis: Redis
+) -> None:
+    pages = [Page(gateway) for _ in range(4)]
+    for _ in range(5):
+        order = await gateway.order()
+    for page in pages:
+        await page.sees_change()
+    await gateway.call("POST", f"/v1/orders/{order['id']}/cancel")
+
+    async def orders_read(*asking: Page) -> int:
+        await redis.config_resetstat()
+        assert all(await asyncio.gather(*(page.sees_change() for page in asking)))
+        commands: dict[str, Any] = await redis.info("commandstats")
+        return int(commands.get("cmdstat_hgetall", {"calls": 0})["calls"])
+
+    assert 5 <= await orders_read(*pages[:3]) < 10
+    assert await orders_read(pages[3]) < 5
+    # A place may change without a change of the office's: who sends no tag is told of it at once.
+    assert await orders_read(Page(gateway)) >= 5
+    assert await orders_read(Page(gateway, role="supervisor")) >= 5
+
+
+async def test_an_error_is_shared_and_not_kept() -> None:
+    lists = SharedLists()
+    release = asyncio.Event()
+
+    async def failing() -> bytes:
+        await release.wait()
+        raise Problem("unavailable", "away")
+
+    async def good() -> bytes:
+        return b"[]"
+
+    first, second = (asyncio.create_task(lists.of("tag", failing())) for _ in range(2))
+    await asyncio.sleep(0)
+    release.set()
+    assert [type(e) for e in await asyncio.gather(first, second, return_exceptions=True)] == [Problem] * 2
+    assert await lists.of("tag", good()) == b"[]"
+    for number in range(KEPT_MAX):
+        assert await lists.of(str(number), good()) == b"[]"
+    assert len(lists._kept) == KEPT_MAX
 
 
 @pytest.mark.parametrize("who", [{"office": OTHER}, {"role": "supervisor"}])

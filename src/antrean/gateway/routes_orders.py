@@ -208,17 +208,18 @@ async def list_orders(request: web.Request) -> web.Response:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state and not is_open else None, reference, is_open)
     if office is None:
-        return await _page(request, wanted, cursor, limit)
+        return exchange.json_response(await _page(request, wanted, cursor, limit))
     # Before the page is read: it must not stand for a change that the page does not show.
     tag = await list_tag(request, office, time.time())
+    headers = {"ETag": f"W/{tag}"}
     known = exchange.known_tags(request)
-    response = (
-        web.Response(status=304)
-        if tag in known or "*" in known
-        else await _page(request, wanted, cursor, limit)
-    )
-    response.headers["ETag"] = f"W/{tag}"
-    return response
+    if tag in known or "*" in known:
+        return web.Response(status=304, headers=headers)
+    made = _page_bytes(request, wanted, cursor, limit)
+    # Who sends a tag takes places and times as old as it may be. Whoever sees names in full is noted with each.
+    shared = bool(known) and principal.role is Role.TERMINAL
+    body = await (request.app[SERVICES].lists.of(tag, made) if shared else made)
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 async def search_orders(request: web.Request) -> web.Response:
@@ -234,10 +235,16 @@ async def search_orders(request: web.Request) -> web.Response:
 
     office = None if principal.role is Role.OPS else principal.office
     wanted = listing.Filter(office, test=search.finder(asked_for.text, opened))
-    return await _page(request, wanted, asked_for.cursor, asked_for.limit)
+    return exchange.json_response(await _page(request, wanted, asked_for.cursor, asked_for.limit))
 
 
-async def _page(request: web.Request, wanted: listing.Filter, cursor: str | None, limit: int) -> web.Response:
+async def _page_bytes(request: web.Request, wanted: listing.Filter, cursor: str | None, limit: int) -> bytes:
+    return orjson.dumps(await _page(request, wanted, cursor, limit))
+
+
+async def _page(
+    request: web.Request, wanted: listing.Filter, cursor: str | None, limit: int
+) -> dict[str, Any]:
     services = request.app[SERVICES]
     parts = services.parts
     is_long = limit > LIST_DEFAULT or wanted.looks_far
@@ -254,7 +261,7 @@ async def _page(request: web.Request, wanted: listing.Filter, cursor: str | None
             if len(shown) % RENDER_PART == 0:
                 await asyncio.sleep(0)
     following = None if page.next_cursor is None else str(page.next_cursor)
-    return exchange.json_response({"orders": shown, "next_cursor": following})
+    return {"orders": shown, "next_cursor": following}
 
 
 async def cancel(request: web.Request) -> web.Response:

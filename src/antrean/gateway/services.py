@@ -27,6 +27,7 @@ from antrean.gateway.ratelimit import (
     Buckets,
 )
 from antrean.gateway.sessions import Sessions
+from antrean.gateway.shared_lists import SharedLists
 from antrean.gateway.tickets import Tickets
 from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta, lateness
@@ -79,6 +80,7 @@ class Services:
         self.old_tickets = Buckets(OLD_TICKETS_PER_S, OLD_TICKETS_BURST)
         self.sign_ins = Buckets(SIGN_INS_PER_S, SIGN_INS_BURST)
         self.long_reads = LongReads()
+        self.lists = SharedLists()
         self.uploads_slots = asyncio.Semaphore(UPLOADS_MAX)
         self.promises = Promises(parts.redis)
         self._pace_reader = PaceReader(parts.store, self.promises, CourseLog(parts.redis), parts.throughput)
