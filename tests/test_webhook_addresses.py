@@ -6,12 +6,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.orders import keys
@@ -23,25 +21,12 @@ from antrean.workers.webhooks import (
     LEASE_MS,
     PER_ENDPOINT_MAX,
 )
-from receiver import Receiver, receiving
-from webhook_support import Post
+from receiver import Receiver
+from webhook_support import Post, post_world, webhook_receiver  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.usefixtures("noted")
 
 HOUR_MS = 3600 * 1000
-
-
-@pytest.fixture(name="world")
-async def _world(redis: Redis) -> AsyncIterator[Post]:
-    world = Post(redis)
-    yield world
-    await world.sender.aclose()
-
-
-@pytest.fixture(name="receiver")
-async def _receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 # ---- at least once, and not more often than needed

@@ -19,25 +19,12 @@ from antrean.orders.states import State
 from antrean.orders.vault import Unreadable, Vault, VaultKey
 from gateway_support import NAME, NIK, OFFICE, Gateway, running_gateway
 from orders_support import VAULT, note_vault
-from receiver import Receiver, receiving, verifies
-from webhook_support import Post
+from receiver import Receiver, verifies
+from webhook_support import Post, post_world, webhook_receiver  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.usefixtures("noted")
 
 HOUR_MS = 3600 * 1000
-
-
-@pytest.fixture(name="world")
-async def _world(redis: Redis) -> AsyncIterator[Post]:
-    world = Post(redis)
-    yield world
-    await world.sender.aclose()
-
-
-@pytest.fixture(name="receiver")
-async def _receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
-        yield receiver
 
 
 # ---- what is told

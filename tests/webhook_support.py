@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
+from redis.asyncio import Redis
 
 from antrean.orders.model import Order
 from antrean.orders.outbox import Outbox
 from antrean.workers.outbound import Outbound
 from antrean.workers.webhooks import WebhookSender
 from orders_support import VAULT, World
+from receiver import Receiver, receiving
 
 
 class Post(World):
@@ -44,3 +49,18 @@ class Post(World):
             self.now_ms += step_ms
             await self.send()
         raise AssertionError("never")
+
+
+@pytest.fixture(name="world")
+async def post_world(redis: Redis) -> AsyncIterator[Post]:
+    """For a test file that imports it."""
+    world = Post(redis)
+    yield world
+    await world.sender.aclose()
+
+
+@pytest.fixture(name="receiver")
+async def webhook_receiver() -> AsyncIterator[Receiver]:
+    """The same."""
+    async with receiving() as receiver:
+        yield receiver

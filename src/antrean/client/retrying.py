@@ -83,7 +83,7 @@ def problem_of(response: httpx.Response) -> Problem:
     except ValueError:
         body = None
     if isinstance(body, dict) and {"type", "title", "status", "detail"} <= body.keys():
-        problem: Problem = body  # type: ignore[assignment]
+        problem: Problem = body  # type: ignore[assignment] # its keys were looked at
         return problem
     return {
         "type": "about:blank",
