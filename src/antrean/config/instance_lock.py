@@ -40,7 +40,8 @@ class InstanceLock:
             await _take(fd, path, patience_s)
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        except BaseException:  # a cancelled wait too: nobody else would close the file, and with it let go of the lock
+        except BaseException:
+            # A cancelled wait too: nobody else would close the file, and with it let go of the lock.
             os.close(fd)
             raise
         return cls(fd)
