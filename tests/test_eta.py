@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import random
+import warnings
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -261,6 +264,27 @@ async def test_a_course_is_forgotten_after_a_day(redis: Redis) -> None:
         await log.note(NOW_MS + 1000 * second, held=second == 1, waiting=True)
     assert (await log.read(NOW_MS + 3000)).stops_s == (1.0,)
     assert (await log.read(NOW_MS + 2 * MEMORY_MS)).stops_s == ()
+
+
+async def test_a_reading_given_up_at_once_leaves_no_question_that_nobody_awaits(redis: Redis) -> None:
+    asked = []
+
+    async def throughput() -> Throughput:
+        asked.append(1)
+        return Throughput(4)
+
+    reader = PaceReader(World(redis).store, Promises(redis), CourseLog(redis), throughput)
+    reading = asyncio.create_task(reader.read(NOW_MS))
+    # One turn of the loop: the reading has begun, and none of those that it asks beside each other.
+    await asyncio.sleep(0)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        gc.collect()
+    assert [str(warning.message) for warning in seen] == []
+    assert asked == []
 
 
 async def test_promises_are_made_closed_and_learnt_from(redis: Redis) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from antrean.gateway import exchange
 from antrean.gateway.metrics import Facts
 from antrean.gateway.routes import Access, Route
 from antrean.gateway.services import SERVICES, Seen, Services
-from antrean.orders.asking import asked
+from antrean.orders.asking import asked_beside
 from antrean.orders.books import difference_idr
 from antrean.orders.calls import read_calls
 from antrean.orders.ledger import Ledger
@@ -70,11 +71,11 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         Ledger(parts.store).totals(),
         read_calls(parts.redis),
         parts.store.lanes.oldest_ms(),
-        asked(parts.throughput()),
-        asked(parts.redis.info("replication")),
+        asked_beside(parts.throughput),
+        asked_beside(partial(parts.redis.info, "replication")),
         parts.store.alive(now_ms),
         parts.store.account.pooled(),
-        *(asked(breaker.retry_budget()) for breaker in parts.breakers.values()),
+        *(asked_beside(breaker.retry_budget) for breaker in parts.breakers.values()),
     )
     return Facts(
         ledger_idr=totals,

@@ -31,7 +31,7 @@ from antrean.gateway.shared_lists import SharedLists
 from antrean.gateway.tickets import Tickets
 from antrean.gateway.trend import Sample, Trend
 from antrean.orders import eta, lateness
-from antrean.orders.asking import asked
+from antrean.orders.asking import asked_beside
 from antrean.orders.course import CourseLog
 from antrean.orders.holding import Glance, Outlook
 from antrean.orders.lateness import Miss
@@ -159,7 +159,7 @@ class Services:
     async def _look(self) -> Seen:
         breakers = self.parts.breakers
         situation, *statuses = await asyncio.gather(
-            self.parts.store.situation(), *(asked(b.status()) for b in breakers.values())
+            self.parts.store.situation(), *(asked_beside(b.status) for b in breakers.values())
         )
         by_name = dict(zip(breakers, statuses, strict=True))
         return Seen(Outlook(situation, _glance(by_name["provider"]), _glance(by_name["adapter"])), by_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -25,6 +25,12 @@ async def asked(question: Awaitable[Any]) -> Any:
         if isinstance(error, ResponseError):
             raise StoreUnavailable(f"Redis refuses: {_code(error)}") from error
         raise StoreUnavailable(layout.unanswered(error)) from error
+
+
+async def asked_beside(question: Callable[[], Awaitable[Any]]) -> Any:
+    """As `asked`, for a task of its own: where that is cancelled before its first step, nothing was asked yet, and no
+    coroutine is left that nobody awaits."""
+    return await asked(question())
 
 
 def _code(error: ResponseError) -> str:

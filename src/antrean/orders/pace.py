@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from antrean.orders import eta
-from antrean.orders.asking import asked
+from antrean.orders.asking import asked_beside
 from antrean.orders.course import CourseLog
 from antrean.orders.promises import Promises
 from antrean.orders.store import OrderStore
@@ -32,7 +32,7 @@ class PaceReader:
         """The pace at `now_ms` by the server's clock. Raises StoreUnavailable."""
         completed, throughput, course, ratios = await asyncio.gather(
             self._store.completions(now_ms, eta.SPANS),
-            asked(self._throughput()),
+            asked_beside(self._throughput),
             self._course.read(now_ms),
             self._promises.ratios(),
         )
