@@ -15,7 +15,7 @@ from antrean.orders.holding import BALANCE, PAUSED
 from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.states import State
 from antrean.provider.breaker import NotAdmitted
-from antrean.provider.errors import OutcomeUnknown, Rejected, SerialUnusable, Unavailable
+from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, StampRequest
 from orders_support import World
 
@@ -109,6 +109,27 @@ async def test_one_that_is_handed_out_to_be_stamped_is_next_and_does_not_wait_fo
     await world.worker().run(order.id)
     assert await world.store.dispatch([("stamp", 1)], None) == [order.id]
     assert await world.rank(await world.order(order.id)) == 0
+
+
+@pytest.mark.parametrize("call", ["stamp", "qr_image"])
+async def test_a_quota_used_up_for_a_free_call_is_not_asked_after_each_second(
+    world: World, call: str
+) -> None:
+    """No hold stops these calls, and paying in takes people minutes at least."""
+    order = await bought_without_picture(world)
+    world.upstream.faults[call] = [QuotaExhausted("kuota habis")] * 100
+    for second in range(90):
+        if await world.rank(await world.order(order.id)) is not None:
+            await world.worker(f"w{second}").run(order.id)
+        world.now_ms += 1000
+        await world.sweep()
+    assert 4 <= world.upstream.calls[call] <= 12
+    del world.upstream.faults[call]
+    world.now_ms += 23_000
+    await world.sweep()
+    await world.worker("again").run(order.id)
+    ended = await world.order(order.id)
+    assert (ended.state, len(world.upstream.sold)) == (State.COMPLETED, 1)
 
 
 async def test_a_login_that_can_not_be_had_for_long_leaves_the_history_as_it_was(world: World) -> None:

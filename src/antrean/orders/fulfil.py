@@ -61,8 +61,11 @@ STAMP_CALLS_MAX = 40
 #: two of them, in seconds. Together that is about five minutes.
 PICTURE_CALLS_MAX = 10
 PICTURE_WAIT_MAX_S = 60.0
-#: After a call that did not happen, an order waits for about this many seconds before its next turn.
+#: After a call that did not happen, an order waits for about this many seconds before its next turn; and where the
+#: upstream said that the quota is used up for a stamp or a picture. No hold stops those, and a balance is paid in by
+#: people, so to ask each second would keep the upstream busy with nothing.
 RETRY_WAIT_S = 1.0
+QUOTA_WAIT_S = 15.0
 #: The same after the trial of a half-open breaker with a purchase, counted in times between two trials: another order
 #: makes the next one. All others take turns in trials anyway (`dispatch.lua`).
 TRIAL_WAIT = 2.0
@@ -439,7 +442,7 @@ class Fulfiller:
         elif not unclear:
             turn.forgive()
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
-        least_s = RETRY_WAIT_S
+        least_s = QUOTA_WAIT_S if isinstance(error, QuotaExhausted) else RETRY_WAIT_S
         if error.trial_every_s and turn.order.needs_purchase:
             least_s = TRIAL_WAIT * error.trial_every_s
         wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
