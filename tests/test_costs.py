@@ -21,8 +21,9 @@ from antrean.config.redis_link import PART, LinkedRedis
 from antrean.config.settings import Settings
 from antrean.config.store import build_store
 from antrean.config.upstream import build_adapter, build_breakers, build_provider
-from antrean.orders.fulfil import Fulfiller, Outcome
+from antrean.orders.fulfil import Fulfiller
 from antrean.orders.store import OrderStore
+from antrean.orders.turn_ends import Outcome
 from orders_support import VAULT, new_order, note_vault
 from simulated_upstream import PASSWORD, USER, Upstream, simulated
 from upstream_model import verify

@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from antrean.orders import intent as intents
 from antrean.orders.commit import Durability
-from antrean.orders.fulfil import Fulfiller, Outcome
+from antrean.orders.fulfil import Fulfiller
 from antrean.orders.intent import Intent
 from antrean.orders.model import ClaimLost, Order, StoreUnavailable
 from antrean.orders.states import State
+from antrean.orders.turn_ends import Outcome
 from antrean.provider.errors import Unavailable
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds

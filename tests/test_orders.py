@@ -12,13 +12,14 @@ from antrean.config.settings import Settings
 from antrean.orders import fulfil, keys
 from antrean.orders.books import PAID, PARTS
 from antrean.orders.commit import GroupCommit
-from antrean.orders.fulfil import STAMP_CALLS_MAX, Outcome
+from antrean.orders.fulfil import STAMP_CALLS_MAX
 from antrean.orders.lateness import SAMPLES_OF_ALL
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
 from antrean.orders.pictures import Pictures
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
 from antrean.orders.store import Limits, OrderStore
+from antrean.orders.turn_ends import Outcome
 from antrean.provider.errors import (
     OutcomeUnknown,
     QuotaExhausted,

@@ -13,11 +13,11 @@ from antrean.orders.archive import Archive
 from antrean.orders.archiver import Archiver
 from antrean.orders.documents import DocumentStore
 from antrean.orders.erasure import Eraser
-from antrean.orders.fulfil import Outcome
 from antrean.orders.lease import alone
 from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.pictures import BESIDE_MAX, Pictures
 from antrean.orders.states import State
+from antrean.orders.turn_ends import Outcome
 from antrean.provider.errors import SerialUnusable
 from antrean.provider.protocol import Generated
 from orders_support import World

@@ -15,11 +15,11 @@ from antrean.gateway.keys import Principal, Role
 from antrean.orders import accesses, ids, keys
 from antrean.orders.commit import GroupCommit
 from antrean.orders.erasure import DAY_MS, Eraser
-from antrean.orders.fulfil import Outcome
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.resealing import reseal
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
+from antrean.orders.turn_ends import Outcome
 from antrean.orders.vault import Unreadable, Vault, VaultKey, sealing_key
 from gateway_support import NAME, NIK, OTHER, Gateway, affix, running_gateway
 from orders_support import DIGEST_KEY, VAULT, World, new_order, note_vault

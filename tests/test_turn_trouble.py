@@ -10,10 +10,11 @@ from unittest.mock import AsyncMock
 import pytest
 
 from antrean.orders import keys
-from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX, Outcome
+from antrean.orders.fulfil import PICTURE_CALLS_MAX, STAMP_CALLS_MAX
 from antrean.orders.holding import BALANCE, PAUSED
 from antrean.orders.model import Order, StoreUnavailable
 from antrean.orders.states import State
+from antrean.orders.turn_ends import Outcome
 from antrean.provider.breaker import NotAdmitted
 from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import CallMeter, Generated, GenerateRequest, StampRequest

@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 import layout
-from antrean.orders.fulfil import Outcome
 from antrean.orders.states import State
+from antrean.orders.turn_ends import Outcome
 from orders_support import SETTLE_S, World, new_order
 from upstream_model import Sold
 

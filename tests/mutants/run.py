@@ -50,7 +50,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "generate is repeated after a lost answer",
         "orders/fulfil.py",
         "        except OutcomeUnknown as error:\n            return await self._doubt(turn, error)",
-        "        except OutcomeUnknown as error:\n            return await self._unavailable(turn, error)",
+        "        except OutcomeUnknown as error:\n            return await self._ends.unavailable(turn, error)",
     ),
     Mutant(
         "the fencing token is not checked",

@@ -3,34 +3,30 @@
     claim ─▶ begin (intent on disk) ─▶ generate ─▶ bought ─▶ picture ─▶ complete
                                   └─▶ stamp ─▶ verify ─▶ complete
 
-Writing a result of the upstream is repeated until Redis has it or RECORD_MAX_S is over. Each write has a name (`op`),
-so that a repetition after a lost answer changes nothing. What the worker can not write any more, the resolver finds.
+Writing a result of the upstream is repeated until Redis has it (`turn_ends.py`). What the worker can not write any
+more, the resolver finds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
 import random
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
 from antrean.orders.holding import QUOTA
 from antrean.orders.insist import insist
-from antrean.orders.intent import Intent, looked_at
-from antrean.orders.layout import NewerLayout
+from antrean.orders.intent import Intent
 from antrean.orders.model import ClaimLost, Order, Placement, PurchasesHeld, StoreUnavailable, Taxpayer
 from antrean.orders.pictures import PictureFiles, Pictures, beside
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.turn import Turn
+from antrean.orders.turn_ends import RETRY_WAIT_S, Outcome, TurnEnds
 from antrean.orders.vault import Unreadable
 from antrean.provider.errors import (
-    ASKED_WAIT_MAX_S,
     OutcomeUnknown,
     ProviderError,
     QuotaExhausted,
@@ -42,17 +38,9 @@ from antrean.provider.protocol import Generated, GenerateRequest, Provider, Stam
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
-
-#: How long a result is held in memory while Redis is away, in seconds. Longer than a claim may last: a worker that gave
-#: up earlier and lived on would leave an order that nobody moves until its claim is too old.
-RECORD_MAX_S = 3600.0
 #: How long a stamped PDF is held while the document store is away, in seconds. Then it is given up, and after a wait
 #: the order is stamped again.
 KEEP_MAX_S = 60.0
-STAMPED_WAIT_S = 30.0
-#: The wait of an order whose document could not be read, in seconds.
-STORE_WAIT_S = 5.0
 #: After this many stampings of unknown or unsound outcome an order is given to a person. Stampings that did not happen,
 #: and trials of a half-open breaker, do not count: an outage must send no order to a person. Well above the number of
 #: failures that opens a breaker (`ANTREAN_BREAKER_MIN_CALLS`), since a single order may have to produce them all.
@@ -61,31 +49,9 @@ STAMP_CALLS_MAX = 40
 #: two of them, in seconds. Together that is about five minutes.
 PICTURE_CALLS_MAX = 10
 PICTURE_WAIT_MAX_S = 60.0
-#: After a call that did not happen, an order waits for about this many seconds before its next turn; and where the
-#: upstream said that the quota is used up for a stamp or a picture. No hold stops those, and a balance is paid in by
-#: people, so to ask each second would keep the upstream busy with nothing.
-RETRY_WAIT_S = 1.0
-QUOTA_WAIT_S = 15.0
-#: The same after the trial of a half-open breaker with a purchase, counted in times between two trials: another order
-#: makes the next one. All others take turns in trials anyway (`dispatch.lua`).
-TRIAL_WAIT = 2.0
-#: Longest such wait, in seconds. The sweeper takes a longer one for the sign of a clock that was set back.
-WAIT_MAX_S = 100.0
 #: A worker that can not decrypt an order puts it back for this long, in seconds: another worker may have the right
 #: keys.
 UNREADABLE_WAIT_S = 15.0
-
-
-class Outcome(StrEnum):
-    """What became of one turn."""
-
-    COMPLETED = "completed"
-    BOUGHT = "bought"
-    RELEASED = "released"
-    UNKNOWN = "unknown"
-    REFUSED = "refused"
-    LOST = "lost"
-    SKIPPED = "skipped"
 
 
 class Documents(PictureFiles, Protocol):
@@ -118,7 +84,7 @@ class Fulfiller:
         self._verify = verify
         self._worker = worker
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._ops = itertools.count(1)
+        self._ends = TurnEnds(store, worker, self._rng)
         self._late: set[asyncio.Task[None]] = set()
         #: How many stamped PDFs are in memory because the document store does not take them.
         self._unkept = 0
@@ -126,8 +92,8 @@ class Fulfiller:
     async def run(self, order_id: str) -> Outcome:
         """One turn. Raises StoreUnavailable only where Redis stays away; the sweeper then takes over."""
         with structlog.contextvars.bound_contextvars(order_id=order_id):
-            op = self._op()
-            claim = await self._record(lambda: self._store.claim(order_id, self._worker, op))
+            op = self._ends.op()
+            claim = await self._ends.record(lambda: self._store.claim(order_id, self._worker, op))
             if claim is None:
                 return Outcome.SKIPPED
             turn = Turn(claim.order)
@@ -135,25 +101,10 @@ class Fulfiller:
                 outcome = await self._go_on(turn, claim.pool)
             except ClaimLost as lost:
                 log.warning("claim lost", why=str(lost))
-                await self._let_go(turn)
+                await self._ends.let_go(turn)
                 outcome = Outcome.LOST
             log.debug("turn ended", outcome=outcome.value, calls=turn.meter.calls)
             return outcome
-
-    async def _let_go(self, turn: Turn) -> None:
-        """Give up a claim that may still be ours: after a failover the record may be a few steps behind.
-
-        Without this the order would wait until the claim is too old. Another worker's claim is not touched.
-        """
-        note, calls = "the record stands otherwise than its worker left it", turn.meter.calls
-        release = functools.partial(self._store.release, stamped_perhaps=turn.sent)
-        for step in (self._store.doubt, release):
-            op = self._op()
-            try:
-                await self._record(lambda step=step, op=op: step(turn.order, op, note, calls))  # type: ignore[misc]
-            except ClaimLost:
-                continue
-            return
 
     async def _go_on(self, turn: Turn, pool: int) -> Outcome:
         try:
@@ -165,57 +116,57 @@ class Fulfiller:
         except StoreUnavailable:
             if turn.sent:
                 raise
-            return await self._release(turn, "")
+            return await self._ends.release(turn, "")
 
     # ---- buying
 
     async def _buy(self, turn: Turn, pool: int) -> Outcome:
         order = turn.order
         if pool:
-            op = self._op()
-            serial = await self._record(lambda: self._store.take_from_pool(order, op))
+            op = self._ends.op()
+            serial = await self._ends.record(lambda: self._store.take_from_pool(order, op))
             if serial is not None:
                 return await self._after_purchase(turn, Generated(serial, None))
         try:
             taxpayer = self._store.personal.taxpayer_of(order)
         except Unreadable as error:
             log.error("who pays can not be read", why=str(error))
-            return await self._release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
+            return await self._ends.release(turn, "its personal data can not be decrypted", UNREADABLE_WAIT_S)
         self._intend(turn, State.BUYING, "asking for a serial number")
         try:
             generated = await self._provider.generate(_generate_request(order, taxpayer), turn.meter)
         except PurchasesHeld:
-            return await self._release(turn, "")
+            return await self._ends.release(turn, "")
         except QuotaExhausted:
-            if await self._record(lambda: self._store.hold(QUOTA, "", "upstream")):
+            if await self._ends.record(lambda: self._store.hold(QUOTA, "", "upstream")):
                 turn.forgive()
             else:
                 turn.unsay()  # the hold was on before: this call was the fleet's question whether it still must be
-            return await self._release(turn, "the upstream's quota is used up")
+            return await self._ends.release(turn, "the upstream's quota is used up")
         except Rejected as error:
-            return await self._refuse(turn, "reject", error.code, error.message)
+            return await self._ends.refuse(turn, "reject", error.code, error.message)
         except SerialUnusable as error:
-            return await self._refuse(turn, "attend", error.code, error.message)
+            return await self._ends.refuse(turn, "attend", error.code, error.message)
         except Unavailable as error:
-            return await self._unavailable(turn, error)
+            return await self._ends.unavailable(turn, error)
         except OutcomeUnknown as error:
             return await self._doubt(turn, error)
         return await self._record_purchase(turn, generated)
 
     async def _record_purchase(self, turn: Turn, generated: Generated) -> Outcome:
         """Write down the SN that generate answered with. It is paid for, so it is never dropped."""
-        order, op = turn.order, self._op()
+        order, op = turn.order, self._ends.op()
         if order.kind == "purchase" and beside(generated.qr_png):
             # Nothing else is left to do: `complete` leaves in one write with `bought`, and only succeeds after it.
-            turn.ending = self._end(turn)
+            self._ends.complete_ahead(turn)
         try:
-            ours = await self._record(
+            ours = await self._ends.record(
                 lambda: self._store.bought(
                     order, op, generated.serial_number, turn.meter.calls, beside(generated.qr_png)
                 )
             )
         except ClaimLost:
-            if await self._has_ended(turn):
+            if await self._ends.has_ended(turn):
                 return Outcome.COMPLETED
             log.warning("bought under a claim that is lost", serial_number=generated.serial_number)
             await self._found(order.id, generated)
@@ -243,14 +194,16 @@ class Fulfiller:
             return
         serial, png = generated.serial_number, generated.qr_png
         try:
-            await self._record(lambda: self._pictures.keep(order_id, serial, png))
+            await self._ends.record(lambda: self._pictures.keep(order_id, serial, png))
         except (OSError, StoreUnavailable) as error:
             log.error("picture not stored", order_id=order_id, error=type(error).__name__)
 
     async def _doubt(self, turn: Turn, error: OutcomeUnknown) -> Outcome:
-        op = self._op()
+        op = self._ends.op()
         try:
-            await self._record(lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls))
+            await self._ends.record(
+                lambda: self._store.doubt(turn.order, op, error.message, turn.meter.calls)
+            )
         finally:
             # Not before: an SN that came for an order which is not in doubt yet would go to the pool.
             if error.late is not None:
@@ -276,8 +229,8 @@ class Fulfiller:
         task.add_done_callback(self._late.discard)
 
     async def _found(self, order_id: str, generated: Generated) -> None:
-        await self._record(lambda: self._store.found(order_id, generated.serial_number, "answered late"))
-        order = await self._record(lambda: self._store.get(order_id))
+        await self._ends.record(lambda: self._store.found(order_id, generated.serial_number, "answered late"))
+        order = await self._ends.record(lambda: self._store.get(order_id))
         if order is not None and order.serial_number == generated.serial_number and order.erased_ms is None:
             await self._keep_picture(order_id, generated)
 
@@ -290,11 +243,11 @@ class Fulfiller:
             if beside(png):  # `bought` has kept it
                 return png
         else:
-            if (stored := await self._record(lambda: self._pictures.get(order))) is not None:
+            if (stored := await self._ends.record(lambda: self._pictures.get(order))) is not None:
                 return stored
             turn.meter.intent = None
             png = await self._provider.qr_image(serial_number, turn.meter)
-        await self._record(lambda: self._pictures.keep(order.id, serial_number, png))
+        await self._ends.record(lambda: self._pictures.keep(order.id, serial_number, png))
         return png
 
     async def _finish(self, turn: Turn, generated: Generated | None) -> Outcome:
@@ -303,12 +256,12 @@ class Fulfiller:
         try:
             await self._picture(turn, serial, generated)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
-            return await self._unavailable(turn, error)
+            return await self._ends.unavailable(turn, error)
         except (Rejected, SerialUnusable) as error:
             return await self._no_picture(turn, error)
         except OSError as error:
-            return await self._store_trouble(turn, error)
-        return await self._complete(turn, "")
+            return await self._ends.store_trouble(turn, error)
+        return await self._ends.complete(turn, "")
 
     async def _no_picture(self, turn: Turn, error: Rejected | SerialUnusable) -> Outcome:
         """Ask again, with a longer pause each time, and then let a person decide.
@@ -318,8 +271,8 @@ class Fulfiller:
         """
         hopeless = turn.order.serial_given and isinstance(error, SerialUnusable)
         if hopeless or turn.tries >= PICTURE_CALLS_MAX:
-            return await self._refuse(turn, "attend", error.code, error.message)
-        return await self._release(turn, error.message, min(2.0**turn.tries, PICTURE_WAIT_MAX_S))
+            return await self._ends.refuse(turn, "attend", error.code, error.message)
+        return await self._ends.release(turn, error.message, min(2.0**turn.tries, PICTURE_WAIT_MAX_S))
 
     # ---- stamping
 
@@ -331,7 +284,9 @@ class Fulfiller:
         try:
             pdf = await self._documents.get_upload(order.document_id)
             if pdf is None:
-                return await self._refuse(turn, "attend", "document-missing", "The uploaded PDF is gone.")
+                return await self._ends.refuse(
+                    turn, "attend", "document-missing", "The uploaded PDF is gone."
+                )
             if self._unkept:
                 raise OSError("stamped PDFs wait for the document store already")
             try:
@@ -339,7 +294,7 @@ class Fulfiller:
             except (Rejected, SerialUnusable) as error:
                 return await self._no_picture(turn, error)
             except Unavailable as error:
-                return await self._unavailable(turn, error, dispatcher_waits=False)
+                return await self._ends.unavailable(turn, error, dispatcher_waits=False)
             self._intend(turn, State.STAMPING, "being stamped")
             at = order.placement
             stamped = await self._provider.stamp(
@@ -348,113 +303,34 @@ class Fulfiller:
             sha256 = await self._verify(pdf, stamped, at.page)
             await self._keep_stamped(order.id, stamped)
         except SerialUnusable as error:
-            return await self._refuse(turn, "attend", error.code, error.message)
+            return await self._ends.refuse(turn, "attend", error.code, error.message)
         except Rejected as error:
             # An earlier call whose answer was lost may have stamped it: then this no does not set its SN free.
             ended = order.serial_given and turn.sent and not order.stamped_perhaps
             verb = "reject" if ended else "attend"
-            return await self._refuse(turn, verb, error.code, error.message)
+            return await self._ends.refuse(turn, verb, error.code, error.message)
         except (Unavailable, OutcomeUnknown, QuotaExhausted) as error:
             if (
                 isinstance(error, OutcomeUnknown)
                 and not error.trial_every_s
                 and turn.tries >= STAMP_CALLS_MAX
             ):
-                return await self._refuse(turn, "attend", "stamping-failed", error.message)
-            return await self._unavailable(turn, error)
+                return await self._ends.refuse(turn, "attend", "stamping-failed", error.message)
+            return await self._ends.unavailable(turn, error)
         except ValueError as error:
             if turn.tries >= STAMP_CALLS_MAX:
-                return await self._refuse(turn, "attend", "stamped-pdf-unsound", str(error))
+                return await self._ends.refuse(turn, "attend", "stamped-pdf-unsound", str(error))
             log.warning("stamped PDF is not in order", why=str(error))
-            return await self._release(turn, "the stamped PDF was not in order", RETRY_WAIT_S)
+            return await self._ends.release(turn, "the stamped PDF was not in order", RETRY_WAIT_S)
         except OSError as error:
-            return await self._store_trouble(turn, error)
-        return await self._complete(turn, sha256)
-
-    # ---- ends of a turn
+            return await self._ends.store_trouble(turn, error)
+        return await self._ends.complete(turn, sha256)
 
     def _intend(self, turn: Turn, target: State, note: str) -> None:
         """From now on every call of this turn writes its intent down before it leaves."""
         turn.intent = turn.meter.intent = Intent(
-            self._store, turn.order, self._op, target, note, lambda: turn.meter.calls + 1
+            self._store, turn.order, self._ends.op, target, note, lambda: turn.meter.calls + 1
         )
-
-    def _end(self, turn: Turn) -> tuple[str, asyncio.Future[None]]:
-        op = self._op()
-        ending = asyncio.ensure_future(self._store.complete(turn.order, op, turn.meter.calls))
-        ending.add_done_callback(looked_at)
-        return op, ending
-
-    async def _has_ended(self, turn: Turn) -> bool:
-        """Whether `bought` was refused only because both writes had been made and their answers were lost."""
-        if turn.ending is None:
-            return False
-        try:
-            await self._complete(turn, "")
-        except ClaimLost:
-            return False
-        return True
-
-    async def _complete(self, turn: Turn, sha256: str) -> Outcome:
-        op, ending = turn.ending or (self._op(), None)
-        if ending is not None:
-            # Whatever came of it: under the same name the write can not happen twice.
-            await asyncio.wait((ending,))
-            if not ending.cancelled() and ending.exception() is None:
-                return Outcome.COMPLETED
-        await self._record(lambda: self._store.complete(turn.order, op, turn.meter.calls, sha256))
-        return Outcome.COMPLETED
-
-    async def _refuse(self, turn: Turn, verb: str, code: str, message: str) -> Outcome:
-        op = self._op()
-        await self._record(lambda: self._store.refuse(turn.order, op, verb, code, message, turn.meter.calls))
-        log.warning("order refused", verb=verb, code=code)
-        return Outcome.REFUSED
-
-    async def _release(
-        self, turn: Turn, note: str, wait_s: float = 0, *, stamped_perhaps: bool | None = None
-    ) -> Outcome:
-        """Give the claim up. `stamped_perhaps` None: as the last call may have left, or not."""
-        op = self._op()
-        perhaps = turn.sent if stamped_perhaps is None else stamped_perhaps
-        await self._record(
-            lambda: self._store.release(
-                turn.order, op, note, turn.meter.calls, wait_s, turn.forgiven, perhaps
-            )
-        )
-        return Outcome.RELEASED
-
-    async def _unavailable(
-        self, turn: Turn, error: ProviderError, *, dispatcher_waits: bool = True
-    ) -> Outcome:
-        """Put the order back in line: at once where its own breaker refused the call, else after a short wait.
-
-        The dispatcher waits for the breaker of the order's lane. An order to be stamped may need the other one as well;
-        `dispatcher_waits` False says that it was that one.
-        """
-        refused = isinstance(error, Unavailable) and error.refused_by_breaker
-        unclear = isinstance(error, OutcomeUnknown)
-        if refused and dispatcher_waits:
-            turn.forgive()
-            return await self._release(turn, "", stamped_perhaps=False)
-        if error.trial_every_s:
-            turn.unsay()
-        elif not unclear:
-            turn.forgive()
-        asked_s = min(getattr(error, "retry_after_s", None) or 0.0, ASKED_WAIT_MAX_S)
-        least_s = QUOTA_WAIT_S if isinstance(error, QuotaExhausted) else RETRY_WAIT_S
-        if error.trial_every_s and turn.order.needs_purchase:
-            least_s = TRIAL_WAIT * error.trial_every_s
-        wait_s = min(max(asked_s, least_s) * self._rng.uniform(0.5, 1.5), WAIT_MAX_S)
-        note = error.message if error.tried else ""
-        return await self._release(turn, note, wait_s, stamped_perhaps=unclear)
-
-    async def _store_trouble(self, turn: Turn, error: OSError) -> Outcome:
-        log.error("document store", why=str(error))
-        turn.forgive()  # it is our fault, not the order's
-        called = turn.meter.calls > turn.order.calls
-        wait_s = (STAMPED_WAIT_S if called else STORE_WAIT_S) * self._rng.uniform(0.5, 1.5)
-        return await self._release(turn, "the document store is not available", wait_s)
 
     async def _keep_stamped(self, order_id: str, pdf: bytes) -> None:
         """Keep a stamped PDF. To give it up means to stamp again, so it is held for a while. Raises OSError.
@@ -477,16 +353,6 @@ class Fulfiller:
             )
         finally:
             self._unkept -= 1
-
-    async def _record(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a write, which has a name of its own, until Redis answers.
-
-        Raises StoreUnavailable after RECORD_MAX_S.
-        """
-        return await insist(write, RECORD_MAX_S, _is_away, self._rng)
-
-    def _op(self) -> str:
-        return f"{self._worker}.{next(self._ops)}"
 
     async def aclose(self) -> None:
         """Give up on late answers."""
@@ -521,7 +387,3 @@ def _stamp_request(order: Order, serial_number: str, at: Placement, qr: bytes, p
         ury=at.y + at.height,
         retry=order.stamp_tried,
     )
-
-
-def _is_away(error: Exception) -> bool:
-    return isinstance(error, StoreUnavailable) and not isinstance(error, NewerLayout)
