@@ -25,7 +25,8 @@ from antrean.orders.codes import Code
 from antrean.orders.commit import GroupCommit
 from antrean.orders.model import Document, NewOrder, StoreUnavailable, Taxpayer
 from antrean.orders.scripts import Arg
-from antrean.orders.store import Limits, OrderStore, key_digest
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits, key_digest
 from antrean.orders.vault import Vault
 from benchmarks.measure import Answer, Row
 from benchmarks.picture import curves

@@ -29,7 +29,8 @@ from antrean.orders.pdf import PdfChecker
 from antrean.orders.pictures import Pictures
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
-from antrean.orders.store import Limits, OrderStore
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits
 from antrean.orders.uploads import Uploads
 from contract import assert_fits
 from orders_support import VAULT, note_vault

@@ -15,7 +15,8 @@ from antrean.orders.ledger import Ledger
 from antrean.orders.model import Document, NewOrder, Order, Placement, Taxpayer
 from antrean.orders.resolve import Resolver
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import Limits, OrderStore
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits
 from antrean.orders.vault import Vault, VaultKey
 from upstream_model import MemoryDocuments, UpstreamModel, verify
 

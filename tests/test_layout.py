@@ -20,7 +20,8 @@ from antrean.orders.commit import GroupCommit
 from antrean.orders.layout import NewerLayout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import Limits, OrderStore
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits
 from layout import dump
 from orders_support import VAULT, World, new_order
 from stack import Stack, free_ports, purchase, running_stack

@@ -18,7 +18,8 @@ from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
 from antrean.orders.pictures import Pictures
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
-from antrean.orders.store import Limits, OrderStore
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits
 from antrean.orders.turn_ends import Outcome
 from antrean.provider.errors import (
     OutcomeUnknown,

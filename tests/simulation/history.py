@@ -20,7 +20,8 @@ from antrean.orders.record import whole
 from antrean.orders.resolve import Resolver
 from antrean.orders.scripts import SOURCES, Scripts
 from antrean.orders.states import State
-from antrean.orders.store import Limits, OrderStore
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits
 from antrean.provider.errors import ProviderError
 from antrean.workers.dispatcher import Capacity, Dispatcher, Room
 from antrean.workers.sweeper import Sweeper

@@ -14,7 +14,8 @@ from antrean.orders.commit import Durability, GroupCommit
 from antrean.orders.lease import alone
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
-from antrean.orders.store import Limits, OrderStore
+from antrean.orders.store import OrderStore
+from antrean.orders.submitting import Limits
 from antrean.orders.vault import Vault
 
 log = structlog.get_logger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from antrean.orders.model import (
     PurchasesHeld,
     StoreUnavailable,
     SubmitRefused,
-    body_json,
 )
 from antrean.orders.personal import Personal
 from antrean.orders.record import whole
@@ -33,51 +31,11 @@ from antrean.orders.score import AGE_BITS, EPOCH_MIN, score_minute
 from antrean.orders.scripts import Arg, Scripts
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
+from antrean.orders.submitting import REFUSALS, Limits, submit_args
 from antrean.orders.vault import Vault
 
 #: Orders given a new deadline in one step.
 POSTPONE_MAX = 500
-IDEMPOTENCY_S = 60 * 24 * 3600
-#: Kept of the digest of an idempotency key and its office, and of the body's fingerprint.
-KEY_BYTES, FINGERPRINT_BYTES = 12, 8
-
-_REFUSALS: dict[Code, tuple[str, str]] = {
-    Code.KEY_REUSED: (
-        "idempotency-key-reused",
-        "This Idempotency-Key was used with another body. Use a new key.",
-    ),
-    Code.FULL: ("backlog-full", "The backlog is full. Try again later with the same Idempotency-Key."),
-    Code.OFFICE_FULL: (
-        "office-backlog-full",
-        "This office has too many open orders. Try again when some are done.",
-    ),
-    Code.NO_DOCUMENT: (
-        "document-not-found",
-        "document_id: no such document in this office. Upload it first.",
-    ),
-    Code.NO_PURCHASE: ("purchase-not-found", "purchase_order_id: no such purchase order in this office."),
-    Code.PURCHASE_OPEN: (
-        "purchase-not-completed",
-        "The purchase of that serial number is not completed yet.",
-    ),
-    Code.SERIAL_TAKEN: (
-        "serial-in-use",
-        "That serial number is used by another affix order already, was replaced, or its money was given back.",
-    ),
-    Code.RETIRED: (
-        "not-ready",
-        "Orders can not be encrypted just now. Try again with the same Idempotency-Key.",
-    ),
-    Code.SERIAL_FOREIGN: ("serial-not-found", "serial_number: not one of this office."),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of the backlog, counted in open orders."""
-
-    backlog_max: int = 1_000_000
-    office_backlog_max: int = 100_000
 
 
 class Accepted(NamedTuple):
@@ -106,11 +64,6 @@ class Claim:
 
     order: Order
     pool: int
-
-
-def key_digest(office: str, idempotency_key: str) -> bytes:
-    """What is kept of an office's idempotency key."""
-    return hashlib.sha256(f"{office}:{idempotency_key}".encode()).digest()[:KEY_BYTES]
 
 
 class OrderStore:
@@ -170,43 +123,16 @@ class OrderStore:
 
         Raises SubmitRefused where a rule forbids it, StoreUnavailable where durability cannot be had.
         """
-        order_id, packed, token = self._new_names()
+        named = self._new_names()
+        order_id, _, token = named
         masked, sealed = new.taxpayer.masked, self.personal.seal(order_id, new.taxpayer)
         digest = self.personal.vault.digest(new.fingerprint)
-
-        def args(archived_serial: str) -> tuple[Arg, ...]:
-            return (
-                order_id,
-                packed,
-                new.office,
-                key_digest(new.office, new.idempotency_key),
-                hashlib.sha256(new.idempotency_key.encode()).hexdigest()[:32],
-                IDEMPOTENCY_S,
-                digest[:FINGERPRINT_BYTES],
-                # Repeats of before fingerprints were keyed are known as well.
-                f"{digest.hex()[:32]} {new.fingerprint}",
-                new.kind,
-                body_json(new, masked),
-                new.reference or "",
-                "" if new.deadline_ms is None else new.deadline_ms,
-                score_minute(new.deadline_ms),
-                token,
-                new.document_id or "",
-                new.serial_number or "",
-                new.purchase_order_id or "",
-                self._limits.backlog_max,
-                self._limits.office_backlog_max,
-                sealed,
-                new.webhook_url or "",
-                self.personal.vault.mark,
-                archived_serial,
-            )
-
-        code, *rest = await self._commit.run(args(""))
+        args = submit_args(new, named, masked, sealed, digest, self.personal.vault.mark, self._limits)
+        code, *rest = await self._commit.run((*args, ""))
         if code == Code.NO_PURCHASE and (serial := await self._archived_purchase(new)):
-            code, *rest = await self._commit.run(args(serial))
-        if code in _REFUSALS:
-            raise SubmitRefused(*_REFUSALS[Code(code)])
+            code, *rest = await self._commit.run((*args, serial))
+        if code in REFUSALS:
+            raise SubmitRefused(*REFUSALS[Code(code)])
         if code == Code.REPLAYED:
             (first,) = rest
             replayed = await self.get(
