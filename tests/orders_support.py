@@ -9,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from antrean.orders import keys
+from antrean.orders.books import PAID, PARTS
 from antrean.orders.commit import GroupCommit
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.ledger import Ledger
@@ -24,6 +25,8 @@ _numbers = itertools.count(1)
 DIGEST_KEY = bytes(range(32))
 VAULT = Vault([VaultKey("test", bytes(32))], DIGEST_KEY)
 SETTLE_S = 120.0
+#: The totals of books in which nothing was written.
+NO_MONEY = dict.fromkeys((PAID, *PARTS), 0)
 
 
 async def note_vault(redis: Redis, vault: Vault = VAULT) -> None:

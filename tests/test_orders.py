@@ -1,4 +1,4 @@
-"""The way of an order through the store, on a real Valkey: submit, claim, buy, stamp, cancel, sweep, resolve."""
+"""The way of an order through the store, on a real Valkey: submit, claim, buy, cancel, sweep, resolve."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from redis.asyncio import Redis
 
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
-from antrean.orders import fulfil, keys
-from antrean.orders.books import PAID, PARTS
+from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
-from antrean.orders.fulfil import STAMP_CALLS_MAX
-from antrean.orders.lateness import SAMPLES_OF_ALL
 from antrean.orders.model import ClaimLost, IllegalMove, SubmitRefused
 from antrean.orders.pictures import Pictures
 from antrean.orders.scripts import Scripts
@@ -21,17 +18,9 @@ from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.submitting import Limits
 from antrean.orders.turn_ends import Outcome
-from antrean.provider.errors import (
-    OutcomeUnknown,
-    QuotaExhausted,
-    Rejected,
-    SerialUnusable,
-    Unavailable,
-)
-from orders_support import SETTLE_S, World, new_order
+from antrean.provider.errors import OutcomeUnknown, QuotaExhausted, Rejected, Unavailable
+from orders_support import NO_MONEY, SETTLE_S, World, new_order
 from upstream_model import PNG
-
-EMPTY = dict.fromkeys((PAID, *PARTS), 0)
 
 
 def states(order: object) -> list[str]:
@@ -44,7 +33,7 @@ async def test_a_purchase_is_bought_once_and_completed(world: World) -> None:
     done = await world.order(order.id)
     assert states(done) == ["queued", "buying", "bought", "completed"]
     assert [s.serial_number for s in world.upstream.of(order.id)] == [done.serial_number]
-    assert await world.totals() == EMPTY | {"paid": 10000, "bought_unused": 10000}
+    assert await world.totals() == NO_MONEY | {"paid": 10000, "bought_unused": 10000}
     assert await Pictures(world.scripts, world.documents).get(done) == PNG
     assert world.documents.kept == {}
     assert done.calls == 1
@@ -358,19 +347,6 @@ async def test_every_write_of_a_worker_can_be_repeated_after_a_lost_answer(world
     assert (await world.store.situation()).by_state[State.COMPLETED] == 1
 
 
-async def test_an_adapter_that_is_away_for_long_sends_no_order_to_a_person(world: World) -> None:
-    order = await world.affix()
-    await world.worker().run(order.id)
-    for number in range(30):
-        world.upstream.faults["stamp"] = [Unavailable("busy", sent=True)]
-        await world.worker(f"w{number}").run(order.id)
-        world.now_ms += 60_000
-        await world.sweep()
-    assert (await world.order(order.id)).state is State.BOUGHT
-    await world.worker("last").run(order.id)
-    assert (await world.order(order.id)).state is State.COMPLETED
-
-
 async def test_a_list_whose_pages_count_from_0_is_read_whole(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,22 +361,6 @@ async def test_a_list_whose_pages_count_from_0_is_read_whole(
     assert (await world.order(order.id)).state is State.BOUGHT
 
 
-async def test_a_dead_worker_s_stamping_goes_back_to_the_front_with_the_same_sn(world: World) -> None:
-    order = await world.affix()
-    await world.worker().run(order.id)
-    claim = await world.store.claim(order.id, "w1", "a")
-    assert claim is not None
-    await world.store.begin(claim.order, "b", State.STAMPING, "", 2)
-    world.now_ms += 60_000
-    await world.beat("w2")
-    assert (await world.sweep()).expired == 1
-    back = await world.order(order.id)
-    assert (back.state, back.serial_number) == (State.BOUGHT, world.upstream.sold[0].serial_number)
-    assert back.stamp_tried
-    assert await world.worker("w2").run(order.id) is Outcome.COMPLETED
-    assert len(world.upstream.sold) == 1
-
-
 async def test_a_dispatched_order_without_a_job_is_back_in_seconds(world: World) -> None:
     order = await world.submit()
     assert await world.store.dispatch([("buy:MDN-01", 1)], {}) == [order.id]
@@ -409,37 +369,6 @@ async def test_a_dispatched_order_without_a_job_is_back_in_seconds(world: World)
     assert (await world.sweep(jobs=(order.id,))).restored == 0
     assert (await world.sweep()).restored == 1
     assert await world.rank(order) == 0
-
-
-async def test_an_unusable_sn_waits_for_a_person_and_replay_may_take_one_from_the_pool(world: World) -> None:
-    order = await world.affix()
-    await world.worker().run(order.id)
-    world.upstream.faults["stamp"] = [SerialUnusable("97", "SN tidak dapat digunakan")]
-    assert await world.worker().run(order.id) is Outcome.REFUSED
-    waiting = await world.order(order.id)
-    assert (waiting.state, waiting.error and waiting.error.code) == (State.ATTENTION, "97")
-    spare = world.upstream.sell("x.pdf")
-    await world.redis.hset(keys.POOL, spare.serial_number, "found")
-    assert await world.store.replay(order.id, "auto", "ops: another one") is State.BOUGHT
-    assert (await world.order(order.id)).serial_number == spare.serial_number
-    assert await world.worker().run(order.id) is Outcome.COMPLETED
-    assert await world.totals() == EMPTY | {"paid": 10000, "stamped": 10000}
-
-
-async def test_an_affix_may_use_the_sn_of_a_purchase_once(world: World) -> None:
-    purchase = await world.submit()
-    with pytest.raises(SubmitRefused, match="not completed"):
-        await world.affix(purchase_order_id=purchase.id)
-    await world.worker().run(purchase.id)
-    affix = await world.affix(purchase_order_id=purchase.id)
-    with pytest.raises(SubmitRefused, match="used by another"):
-        await world.affix(purchase_order_id=purchase.id)
-    with pytest.raises(SubmitRefused, match="no such purchase"):
-        await world.affix(purchase_order_id=purchase.id, office="JKT-02")
-    assert await world.worker().run(affix.id) is Outcome.COMPLETED
-    assert (await world.order(affix.id)).serial_number == (await world.order(purchase.id)).serial_number
-    assert await world.totals() == EMPTY | {"paid": 10000, "stamped": 10000}
-    assert len(world.upstream.sold) == 1
 
 
 async def test_cancel_gives_the_money_back_while_nothing_is_bought_and_never_after(world: World) -> None:
@@ -456,135 +385,3 @@ async def test_cancel_gives_the_money_back_while_nothing_is_bought_and_never_aft
     await world.worker().run(bought.id)
     with pytest.raises(IllegalMove):
         await world.store.cancel(bought.id)
-
-
-async def test_a_stamped_pdf_is_held_for_a_store_that_is_away_for_a_while(world: World) -> None:
-    order = await world.affix()
-    await world.worker().run(order.id)
-    keep, away = world.documents.put_stamped, iter([True, True])
-
-    async def put_stamped(order_id: str, pdf: bytes) -> None:
-        if next(away, False):
-            raise OSError("503")
-        await keep(order_id, pdf)
-
-    world.documents.put_stamped = put_stamped  # type: ignore[method-assign]
-    assert await world.worker().run(order.id) is Outcome.COMPLETED
-    assert world.upstream.calls["stamp"] == 1
-
-
-async def test_while_a_stamped_pdf_is_held_no_more_are_stamped_and_purchases_go_on(world: World) -> None:
-    worker, held, purchase = world.worker(), await world.affix(), await world.submit()
-    other = await world.affix()
-    for order in (held, other):
-        await worker.run(order.id)
-    refused, back = asyncio.Event(), asyncio.Event()
-    keep = world.documents.put_stamped
-
-    async def put_stamped(order_id: str, pdf: bytes) -> None:
-        if not back.is_set():
-            refused.set()
-            raise OSError("503")
-        await keep(order_id, pdf)
-
-    world.documents.put_stamped = put_stamped  # type: ignore[method-assign]
-    holding = asyncio.create_task(worker.run(held.id))
-    await refused.wait()
-    assert await worker.run(other.id) is Outcome.RELEASED
-    assert await worker.run(purchase.id) is Outcome.COMPLETED
-    back.set()
-    assert await holding is Outcome.COMPLETED
-    assert world.upstream.calls["stamp"] == 1
-
-
-async def test_a_store_that_stays_away_costs_the_order_none_of_its_attempts(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fulfil, "KEEP_MAX_S", 0.0)
-    order = await world.affix()
-    await world.worker().run(order.id)
-
-    async def put_stamped(order_id: str, pdf: bytes) -> None:
-        raise OSError("503")
-
-    keep, world.documents.put_stamped = world.documents.put_stamped, put_stamped  # type: ignore[method-assign]
-    for number in range(STAMP_CALLS_MAX + 1):
-        assert await world.worker(f"w{number}").run(order.id) is Outcome.RELEASED
-        world.now_ms += 60_000
-        await world.sweep()
-    world.documents.put_stamped = keep  # type: ignore[method-assign]
-    world.upstream.faults["stamp"] = ["lost"]
-    assert await world.worker("w").run(order.id) is Outcome.RELEASED
-    world.now_ms += 60_000
-    await world.sweep()
-    assert await world.worker("x").run(order.id) is Outcome.COMPLETED
-
-
-async def test_a_broken_document_store_holds_the_stamp_and_the_sn_is_not_lost(world: World) -> None:
-    order, purchase = await world.affix(), await world.submit()
-    world.documents.broken = True
-    assert await world.worker().run(purchase.id) is Outcome.COMPLETED  # needs none
-    assert await world.worker().run(order.id) is Outcome.BOUGHT
-    assert await world.worker().run(order.id) is Outcome.RELEASED
-    assert (await world.order(order.id)).state is State.BOUGHT
-    world.documents.broken = False
-    world.now_ms += 10_000
-    await world.beat("w1")
-    await world.sweep()
-    assert await world.worker().run(order.id) is Outcome.COMPLETED
-    assert world.upstream.calls == {"generate": 2, "stamp": 1}
-
-
-async def test_deadlines_move_in_bulk_and_the_line_with_them(world: World) -> None:
-    day_ms = 86_400_000
-    due = world.now_ms + day_ms
-    first = [await world.submit(deadline_ms=due) for _ in range(3)]
-    other = await world.submit(deadline_ms=due, office="JKT-02")
-    later = await world.submit(deadline_ms=due + 2 * day_ms)
-    free = await world.submit()
-    stamping = await world.affix(deadline_ms=due)
-    await world.worker().run(stamping.id)
-    assert await world.store.postpone(due, due + 1, due + 4 * day_ms, "MDN-01", "ops: moved to the 10th") == 4
-    assert [await world.rank(await world.order(o.id)) for o in (later, *first, free)] == [0, 1, 2, 3, 4]
-    assert (await world.order(first[0].id)).deadline_ms == due + 4 * day_ms
-    assert (await world.order(stamping.id)).deadline_ms == due + 4 * day_ms
-    assert (await world.order(other.id)).deadline_ms == due
-    assert (await world.order(free.id)).deadline_ms is None
-    assert await world.store.postpone(due, due + 1, due + 4 * day_ms, None, "ops: all") == 1
-
-
-async def test_a_thousand_deadlines_move_in_steps(world: World) -> None:
-    due = world.now_ms + 86_400_000
-    await asyncio.gather(*(world.store.submit(new_order(deadline_ms=due)) for _ in range(1200)))
-    assert await world.store.postpone(due, due + 1, due + 86_400_000, None, "ops") == 1200
-    assert await world.store.postpone(due, due + 1, due + 86_400_000, None, "ops") == 0
-
-
-@pytest.mark.parametrize("to_minute", [0, 300, 1439])
-async def test_deadlines_of_a_day_move_to_one_of_its_minutes_and_none_is_left_behind(
-    world: World, to_minute: int
-) -> None:
-    day = world.now_ms + 86_400_000
-    to = day + to_minute * 60_000
-    orders = await asyncio.gather(
-        *(world.store.submit(new_order(deadline_ms=day + n * 60_000)) for n in range(1200))
-    )
-    assert await world.store.postpone(day, day + 86_400_000, to, None, "ops") == 1200 - (to_minute < 1200)
-    assert {(await world.order(o.order.id)).deadline_ms for o in orders} == {to}
-
-
-async def test_a_look_at_deadlines_costs_the_same_with_many_offices_and_misses_none_of_them(
-    world: World,
-) -> None:
-    offices, each = 300, 8
-    for office in range(offices):
-        await asyncio.gather(
-            *(
-                world.store.submit(new_order(office=f"O-{office}", deadline_ms=world.now_ms + n * 60_000))
-                for n in range(each)
-            )
-        )
-    dues = await world.store.lanes.dues()
-    assert len(dues) <= SAMPLES_OF_ALL
-    assert {due.office for due in dues if due.rank == 0} == {f"O-{office}" for office in range(offices)}
-    assert sum(due.orders for due in dues) == pytest.approx(offices * each, rel=0.15)

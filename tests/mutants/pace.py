@@ -4,7 +4,13 @@ from __future__ import annotations
 
 #: Cheapest first.
 SUITES = (
-    ("tests/test_breaker.py", "tests/test_limiter.py", "tests/test_pacing.py", "tests/test_breaker_races.py"),
+    (
+        "tests/test_breaker.py",
+        "tests/test_breaker_trials.py",
+        "tests/test_limiter.py",
+        "tests/test_pacing.py",
+        "tests/test_breaker_races.py",
+    ),
     ("tests/test_turns.py", "tests/test_chance.py", "tests/test_provider_resilience.py"),
     ("tests/test_falls.py", "tests/test_pacing_blur.py"),
 )

@@ -24,6 +24,8 @@ SUITES = (
     (
         "tests/test_states.py",
         "tests/test_orders.py",
+        "tests/test_turn_stamping.py",
+        "tests/test_deadlines.py",
         "tests/test_commit.py",
         "tests/test_resolve.py",
         "tests/test_walk.py",
