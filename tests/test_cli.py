@@ -261,6 +261,40 @@ async def test_the_doctor_asks_the_account_a_free_question(
     assert told in found.seen
 
 
+@pytest.mark.parametrize(
+    ("left", "level", "told"),
+    [
+        (1985, Level.OK, "1,985 stamps left"),
+        (0, Level.WARN, "no stamp is left"),
+        (None, Level.WARN, "too busy"),
+    ],
+)
+async def test_the_doctor_says_what_is_left_to_buy(
+    redis: Redis,
+    settings: Settings,
+    make_settings: Callable[..., Settings],
+    left: int | None,
+    level: Level,
+    told: str,
+) -> None:
+    async with simulated() as upstream:
+        if left is None:
+            await upstream.fault("down", scope=["balance"])
+        else:
+            await upstream.call("PUT", f"{upstream.origin}/_sim/quota", json={"quota": left})
+        asked = make_settings(
+            redis_url=settings.redis_url,
+            data_dir=settings.data_dir,
+            upstream_user=USER,
+            upstream_password=PASSWORD,
+            **{f"upstream_{name}_url": upstream.urls[name] for name in ("backend", "stampv2", "adapter")},
+        )
+        found = {f.check: f for f in await examine(asked)}
+    assert found["upstream account"].level is Level.OK
+    assert found["upstream quota"].level is level
+    assert told in found["upstream quota"].seen
+
+
 async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "a b" / "documents").mkdir(parents=True)
     finding = await check_document_store((tmp_path / "a b" / "documents").as_uri())

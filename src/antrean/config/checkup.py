@@ -29,6 +29,7 @@ from antrean.orders.books import PAID, accounts_of, difference_idr
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.model import StoreUnavailable
 from antrean.provider.errors import ProviderError
+from antrean.provider.peruri import PeruriAdapter
 
 #: Deadlines, tokens and leases are compared with other machines' clocks; a `Date` header tells whole seconds.
 CLOCK_WARN_S = 3.0
@@ -191,12 +192,13 @@ async def _upstream(settings: Settings) -> list[Finding]:
         advice = "Set ANTREAN_UPSTREAM_USER and ANTREAN_UPSTREAM_PASSWORD."
         findings.append(Finding("upstream account", Level.FAIL, "user or password is not set", advice))
     if all(found.level is not Level.FAIL for found in findings):
-        findings.append(await _account(settings))
+        findings += await _account(settings)
     return findings
 
 
-async def _account(settings: Settings) -> Finding:
-    """A free question that needs all that a purchase needs: host, path, account, and an upstream that is at work."""
+async def _account(settings: Settings) -> list[Finding]:
+    """Free questions: one that needs all that a purchase needs (host, path, account, an upstream that is at work), and
+    whether there is anything left to buy."""
     check = "upstream account"
     advice = "It may be away. Else check ANTREAN_UPSTREAM_USER, ANTREAN_UPSTREAM_PASSWORD, and the paths in its URLs."
     client = connect(settings.effective_redis_url, settings)
@@ -204,14 +206,31 @@ async def _account(settings: Settings) -> Finding:
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):
             await adapter.serial_page(1, 1)
+        return [Finding(check, Level.OK, "its list of serial numbers answers"), await _quota(adapter)]
     except TimeoutError:
-        return Finding(check, Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)
+        return [Finding(check, Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)]
     except ProviderError as error:
-        return Finding(check, Level.FAIL, str(error), advice)
+        return [Finding(check, Level.FAIL, str(error), advice)]
     finally:
         await adapter.aclose()
         await client.aclose()
-    return Finding(check, Level.OK, "its list of serial numbers answers")
+
+
+async def _quota(adapter: PeruriAdapter) -> Finding:
+    check = "upstream quota"
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            left = await adapter.balance()
+    except (TimeoutError, ProviderError) as error:
+        seen = str(error) or f"no answer within {ASK_TIMEOUT_S:g} s"
+        advice = (
+            "Orders go on without it; a quota that is used up then shows when the first of them is refused."
+        )
+        return Finding(check, Level.WARN, seen, advice)
+    if left <= 0:
+        advice = "Have the account's quota refilled: purchases are held until then, and go on by themselves."
+        return Finding(check, Level.WARN, "no stamp is left to buy", advice)
+    return Finding(check, Level.OK, f"{left:,} stamps left")
 
 
 async def _ask(check: str, url: str, advice: str) -> list[Finding]:
