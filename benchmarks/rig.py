@@ -18,10 +18,9 @@ from pathlib import Path
 import aiohttp
 
 from antrean.config.embedded_valkey import EmbeddedValkey
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
-from antrean.simulator.addresses import base_urls
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 
 KEY = "bench-terminal-key-0123456789abcdefghij"
 #: Longest that a process may take to end when asked to, in seconds.

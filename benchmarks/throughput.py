@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import psutil
 
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
 from antrean.config.redis_client import connect
 from antrean.orders import keys
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER
 from benchmarks.accept import fill
 from benchmarks.measure import timed
 from benchmarks.peers.call import body

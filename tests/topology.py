@@ -20,9 +20,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from antrean.config.embedded_valkey import find_server
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
 from antrean.config.settings import Settings
-from antrean.simulator.addresses import base_urls
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 from stack import Stack, free_ports
 
 DEPLOY = Path(__file__).parent.parent / "deploy"

@@ -16,8 +16,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
-from antrean.simulator.addresses import base_urls
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 from benchmarks.replay.outcome import OrderOutcome, Outcome, Sample
 from benchmarks.replay.processes import Family, free_ports
 from benchmarks.replay.script import OFFICES, Arrival, Script

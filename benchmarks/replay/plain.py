@@ -18,8 +18,7 @@ from redis.exceptions import RedisError
 from rq import Queue, Retry
 
 from antrean.config.embedded_valkey import find_server
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
-from antrean.simulator.addresses import base_urls
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 from benchmarks.replay import plain_job
 from benchmarks.replay.by_hand import count_books, due_s, generate_body, plain_outcome
 from benchmarks.replay.outcome import OrderOutcome, Outcome, Sample

@@ -10,8 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
-from antrean.simulator.addresses import base_urls
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 from benchmarks.replay.processes import Family
 from benchmarks.replay.script import Script
 

@@ -43,7 +43,7 @@ def command(file: Path, url: str | None, key: str, wait: bool) -> None:
 
 
 def _here() -> str:
-    from antrean.config.launch import origin
+    from antrean.config.urls import origin
 
     settings = read_settings()
     return origin(settings.http_host, settings.http_port)

@@ -20,7 +20,7 @@ from antrean.cli._process import announcer, ready_fd_option, start_process
 def command(host: str, port: int | None, seed: int, quota: int, ready_fd: int | None) -> None:
     """Run a simulated upstream, with faults to switch on. Nothing real is bought."""
     settings = start_process()
-    from antrean.config.launch import SIMULATOR_PASSWORD, SIMULATOR_USER
+    from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER
     from antrean.simulator.app import SimulatorConfig, run
 
     config = SimulatorConfig(

@@ -26,16 +26,12 @@ from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from antrean.config.start_checks import StartError, check_port_free, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
-from antrean.config.urls import url_parts
+from antrean.config.urls import origin, url_parts
 from antrean.orders.holding import PAUSED
 from antrean.orders.layout import NewerLayout, require_known_layout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
-from antrean.simulator.addresses import base_urls
-
-#: The account that the simulator is started with; it guards nothing.
-SIMULATOR_USER = "antrean"
-SIMULATOR_PASSWORD = "simulated"  # noqa: S105 - see above
+from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 
 #: A process drains within `drain_s`; this much longer before SIGKILL, so that it can say goodbye itself.
 STOP_GRACE_S = 2.0
@@ -352,12 +348,6 @@ async def _all(steps: Iterable[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def origin(host: str, port: int) -> str:
-    """Where a browser on this machine reaches a listener."""
-    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://{f'[{reached}]' if ':' in reached and not reached.startswith('[') else reached}:{port}"
 
 
 def _shown(settings: Settings) -> str:

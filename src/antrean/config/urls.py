@@ -16,3 +16,9 @@ def url_parts(url: str) -> SplitResult:
         return urlsplit(url)
     hosts = re.split("[/?#]", rest, maxsplit=1)[0]
     return urlsplit(f"{scheme}{separator}hosts{rest.removeprefix(hosts)}")._replace(netloc=hosts)
+
+
+def origin(host: str, port: int) -> str:
+    """Where a browser on this machine reaches a listener."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://{f'[{reached}]' if ':' in reached and not reached.startswith('[') else reached}:{port}"

@@ -33,11 +33,12 @@ def _sources() -> dict[str, str]:
     values: dict[str, str] = {}
     for module in (keys, codes, states, layout, holding, books, score, eta):
         values |= module.lua_names()
-    common = texts.pop("_common")
-    return {
-        name: _NAME.sub(lambda found: values[found[0]], states.lua_table(_verbs(text)) + common + text)
-        for name, text in texts.items()
-    }
+
+    def named(text: str) -> str:
+        return _NAME.sub(lambda found: values[found[0]], text)
+
+    common = named(texts.pop("_common"))
+    return {name: states.lua_table(_verbs(text)) + common + named(text) for name, text in texts.items()}
 
 
 def _verbs(text: str) -> set[str]:

@@ -1,8 +1,12 @@
-"""Where each part of the upstream is at a simulator. By itself, since `antrean up` needs no more of it than this."""
+"""Where each part of the upstream is at a simulator, and its account. By itself: `antrean up` needs no more of it."""
 
 from __future__ import annotations
 
 from typing import Final
+
+#: The account that a simulator has where no other is given; it guards nothing.
+SIMULATOR_USER: Final = "antrean"
+SIMULATOR_PASSWORD: Final = "simulated"  # noqa: S105 - see above
 
 _PREFIXES: Final = {
     "backend": "/backend",
