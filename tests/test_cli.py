@@ -147,6 +147,22 @@ async def test_a_database_that_redis_does_not_have_is_told_in_a_line(redis: Redi
         assert done.stderr == "Error: Redis refused: DB index is out of range. `antrean doctor` says more.\n"
 
 
+@pytest.mark.parametrize("words", [("ledger", "check"), ("ledger", "reconcile"), ("orders", "check")])
+async def test_an_outage_of_redis_is_not_the_exit_code_of_a_finding(
+    redis: Redis, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    upstream = {f"ANTREAN_UPSTREAM_{part}_URL": "http://127.0.0.1:1" for part in ("BACKEND", "STAMPV2")}
+    for url, said in (
+        ("redis://127.0.0.1:1/0", "Error: Redis does not answer"),
+        (f"unix://{path}?db=99", "Error: Redis refused: DB index is out of range."),
+    ):
+        done = await asyncio.to_thread(antrean, *words, cwd=tmp_path, ANTREAN_REDIS_URL=url, **upstream)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert done.stderr.startswith(said)
+        assert len(done.stderr.splitlines()) == 1
+
+
 async def test_a_wrong_password_is_told_as_one(redis: Redis, tmp_path: Path) -> None:
     path = redis.connection_pool.connection_kwargs["path"]
     url = {"ANTREAN_REDIS_URL": f"unix://nobody:wrong@{path}"}
