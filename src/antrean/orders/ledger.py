@@ -20,6 +20,7 @@ from antrean.orders.books import EPOCH, PAID, PARTS, Entry, accounts_of, wib_day
 from antrean.orders.codes import Code
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, Row, sortable
 from antrean.orders.model import IllegalMove, StoreUnavailable
+from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 
 #: Days whose totals are told, and most amounts in them; the latest is told whole.
@@ -138,7 +139,7 @@ class Ledger:
     async def refund(self, order_id: str, note: str) -> str:
         """Record that the money was given back; answers the account it came from. Raises IllegalMove."""
         answer = await asked(self._store.scripts.run("refund", order_id, note))
-        if answer[0] == Code.REFUNDED:
+        if answer[0] == Code.REFUNDED or (answer[0] == Code.MISSING and await self._refunded(order_id)):
             raise IllegalMove("the money was given back before", None)
         if answer[0] == Code.SERIAL_TAKEN:
             raise IllegalMove("its serial number is used by another order", None)
@@ -149,6 +150,11 @@ class Ledger:
                 None,
             )
         return str(answer[1].decode())
+
+    async def _refunded(self, order_id: str) -> bool:
+        """Of an archived order: a refused one stays in Redis until its money was given back, if it paid here."""
+        order = await self._store.get(order_id)
+        return order is not None and order.state is State.REJECTED and not order.serial_given
 
 
 def _ask_for_entries(pipe: Pipeline, after: str | None, limit: int) -> None:
