@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -400,6 +401,10 @@ async def test_days_and_times_say_of_which_zone_they_are(
     *_, heading, day = books.stdout.splitlines()
     assert heading == "changes by day (Jakarta) and office"
     assert day.startswith("2027-01-15  MDN-01 ")
+    rows: Any = await redis.xrange(keys.LEDGER)
+    [(entry_id, entry)] = rows
+    await redis.xdel(keys.LEDGER, entry_id)
+    await redis.xadd(keys.LEDGER, entry, id=f"{world.now_ms}-0")  # as Valkey names it at that time
     for first, entries in (("2027-01-15", 1), ("2027-01-16", 0)):
         words = ("ledger", "csv", "--office", "MDN-01", "--from", first, "--to", "2027-01-17")
         file = await asyncio.to_thread(antrean, *words, cwd=tmp_path, **env)

@@ -65,13 +65,12 @@ def csv(office: str | None, first: datetime | None, last: datetime | None) -> No
         from antrean.config.store import build_store
         from antrean.orders.books import Selection
         from antrean.orders.ledger import Ledger
-        from antrean.orders.ledger_csv import HEADER, row_line
+        from antrean.orders.ledger_csv import HEADER, lines
 
         wanted = Selection(office, first.date() if first else None, last.date() if last else None)
         click.echo(HEADER, nl=False)
-        async for entry in Ledger(build_store(settings, redis)).all_entries():
-            if wanted.holds(entry):
-                click.echo(row_line(entry), nl=False)
+        async for page in Ledger(build_store(settings, redis)).pages(wanted.first):
+            click.echo(lines(page, wanted), nl=False)
 
     with_redis(work)
 

@@ -16,7 +16,7 @@ from redis.asyncio.client import Pipeline
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
-from antrean.orders.books import EPOCH, PAID, PARTS, Entry, accounts_of, wib_day
+from antrean.orders.books import EPOCH, PAID, PARTS, Entry, accounts_of, before_day, wib_day
 from antrean.orders.codes import Code
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, Row, sortable
 from antrean.orders.model import IllegalMove, StoreUnavailable
@@ -99,9 +99,9 @@ class Ledger:
             raise StoreUnavailable("older entries of the ledger are in the archive, and there is none here")
         return await self._archive.read(name)
 
-    async def pages(self) -> AsyncIterator[list[Entry]]:
-        """The whole book, page by page; none is empty."""
-        after: str | None = None
+    async def pages(self, first: date | None = None) -> AsyncIterator[list[Entry]]:
+        """The whole book, page by page; none is empty. `first`: what is older than that day may be passed over."""
+        after = before_day(first) if first else None
         while page := await self.entries(after, PAGE_MAX):
             yield page
             after = page[-1].id
