@@ -299,7 +299,7 @@ async def test_an_archived_order_can_neither_be_cancelled_nor_replayed_nor_refun
         await shelf.store.cancel(order.id)
     with pytest.raises(IllegalMove):
         await shelf.store.replay(order.id, "auto", "ops")
-    with pytest.raises(IllegalMove):
+    with pytest.raises(IllegalMove, match="given back before"):
         await Ledger(shelf.store).refund(order.id, "ops: again")
 
 

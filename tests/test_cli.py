@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -145,6 +146,22 @@ async def test_a_database_that_redis_does_not_have_is_told_in_a_line(redis: Redi
         done = await asyncio.to_thread(antrean, command, cwd=tmp_path, **url)
         assert done.returncode == 1
         assert done.stderr == "Error: Redis refused: DB index is out of range. `antrean doctor` says more.\n"
+
+
+@pytest.mark.parametrize("words", [("ledger", "check"), ("ledger", "reconcile"), ("orders", "check")])
+async def test_an_outage_of_redis_is_not_the_exit_code_of_a_finding(
+    redis: Redis, tmp_path: Path, words: tuple[str, str]
+) -> None:
+    path = redis.connection_pool.connection_kwargs["path"]
+    upstream = {f"ANTREAN_UPSTREAM_{part}_URL": "http://127.0.0.1:1" for part in ("BACKEND", "STAMPV2")}
+    for url, said in (
+        ("redis://127.0.0.1:1/0", "Error: Redis does not answer"),
+        (f"unix://{path}?db=99", "Error: Redis refused: DB index is out of range."),
+    ):
+        done = await asyncio.to_thread(antrean, *words, cwd=tmp_path, ANTREAN_REDIS_URL=url, **upstream)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert done.stderr.startswith(said)
+        assert len(done.stderr.splitlines()) == 1
 
 
 async def test_a_wrong_password_is_told_as_one(redis: Redis, tmp_path: Path) -> None:
@@ -418,6 +435,10 @@ async def test_days_and_times_say_of_which_zone_they_are(
     *_, heading, day = books.stdout.splitlines()
     assert heading == "changes by day (Jakarta) and office"
     assert day.startswith("2027-01-15  MDN-01 ")
+    rows: Any = await redis.xrange(keys.LEDGER)
+    [(entry_id, entry)] = rows
+    await redis.xdel(keys.LEDGER, entry_id)
+    await redis.xadd(keys.LEDGER, entry, id=f"{world.now_ms}-0")  # as Valkey names it at that time
     for first, entries in (("2027-01-15", 1), ("2027-01-16", 0)):
         words = ("ledger", "csv", "--office", "MDN-01", "--from", first, "--to", "2027-01-17")
         file = await asyncio.to_thread(antrean, *words, cwd=tmp_path, **env)

@@ -16,9 +16,10 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.orders import keys
 from antrean.orders.archive import Archive
-from antrean.orders.books import WIB
+from antrean.orders.books import ID_MARGIN_MS, WIB
 from antrean.orders.documents import DocumentStore
 from antrean.orders.lease import alone
+from antrean.orders.ledger import Ledger
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, LedgerArchiver
 from gateway_support import OFFICE, Gateway, day_from_now, running_gateway
 
@@ -79,6 +80,16 @@ async def test_a_part_of_the_book_is_one_offices_or_of_some_days(
     path = f"/v1/ops/ledger.csv?{query.format(**days)}"
     text = await (await gateway.call("GET", path, role="ops")).text()
     assert len(list(csv.DictReader(io.StringIO(text)))) == lines
+
+
+async def test_no_entry_is_dated_later_than_its_id(gateway: Gateway) -> None:
+    """Or a file that begins with its day could lack it."""
+    for _ in range(3):
+        await gateway.complete_purchase((await gateway.order())["id"])
+    entries = await Ledger(gateway.parts.store).entries(None, 100)
+    assert len(entries) == 6
+    for entry in entries:
+        assert entry.at_ms - int(entry.id.partition("-")[0]) < 1000 < ID_MARGIN_MS
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.orders import keys
-from antrean.orders.books import Entry
+from antrean.orders.books import WIB, Entry, Selection, wib_day
 from antrean.orders.ledger import Ledger
 from antrean.orders.ledger_archive import (
     ROOT,
@@ -38,7 +39,7 @@ class Books(Shelf):
         """As another worker has it."""
         return LedgerArchiver(self.store, LedgerArchive(self.objects), DAY_S)
 
-    async def write(self, count: int) -> None:
+    async def write(self, count: int, entry_id: str = "*") -> None:
         pipe = self.world.redis.pipeline(transaction=False)
         for number in range(count):
             fields = {
@@ -51,7 +52,7 @@ class Books(Shelf):
                 "sn": "",
                 "reason": "dibayar, “lunas”\u2028",
             }
-            pipe.xadd(keys.LEDGER, {name: str(value) for name, value in fields.items()})
+            pipe.xadd(keys.LEDGER, {name: str(value) for name, value in fields.items()}, id=entry_id)
         await pipe.execute()
 
     async def all_entries(self) -> list[Entry]:
@@ -106,6 +107,42 @@ async def test_what_is_written_afterwards_follows(books: Books) -> None:
     assert len(entries) == ENTRIES + 1
     assert entries[-1].order_id == order.id
     assert [e.id for e in entries] == sorted((e.id for e in entries), key=lambda i: [*map(int, i.split("-"))])
+
+
+async def test_a_file_that_begins_with_a_day_is_whole_and_needs_no_segment_of_the_days_before(
+    redis: Redis, tmp_path: Path
+) -> None:
+    books = Books(redis, tmp_path)
+    midnight_ms = int(datetime(2026, 11, 20, tzinfo=WIB).timestamp() * 1000)
+    before, that_day = date(2026, 11, 19), date(2026, 11, 20)
+    hour_ms = 3_600_000
+    for at_ms, count in (
+        (midnight_ms - 20 * hour_ms, SEGMENT_ENTRIES),
+        (midnight_ms - 1, 1),
+        (midnight_ms, SEGMENT_ENTRIES),
+    ):
+        books.world.now_ms = at_ms
+        await books.write(count, f"{at_ms}-*")
+    # The clock was set back: dated on the day before, and named after what was written already.
+    books.world.now_ms = midnight_ms - hour_ms
+    await books.write(1, f"{midnight_ms}-*")
+    books.world.now_ms = midnight_ms
+    books.later(2 * DAY_S)
+    assert await moved(books) == 2
+
+    async def read(first: date) -> list[Entry]:
+        wanted = Selection(first=first)
+        return [e async for page in books.ledger.pages(first) for e in page if wanted.holds(e)]
+
+    assert len(await read(before)) == 2 * SEGMENT_ENTRIES + 2
+    oldest, _ = sorted(await books.objects.paths(f"{ROOT}/2026-11"))
+    await books.objects.delete(oldest)
+    assert {wib_day(e.at_ms) for e in await read(that_day)} == {that_day}
+    assert len(await read(that_day)) == SEGMENT_ENTRIES
+    assert await read(date(2026, 11, 21)) == []
+    for first in (before, date(1, 1, 1)):
+        with pytest.raises(LedgerDamaged):
+            await read(first)
 
 
 async def test_what_is_young_or_few_stays(redis: Redis, tmp_path: Path) -> None:

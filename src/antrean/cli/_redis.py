@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Exit code of a comparison that could not be made, or not to the end.
+NOT_COMPARED = 4
+
+
+class NotCompared(click.ClickException):
+    """A comparison could not be made: exit code 1 would say that something is wrong."""
+
+    exit_code = NOT_COMPARED
+
 
 def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     """Run `work` with a connection that is closed afterwards. Raises click.ClickException where Redis is away."""
@@ -54,6 +63,21 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
         raise click.ClickException(
             f"{error}. Is `antrean up` running with the same settings (ANTREAN_DATA_DIR, ANTREAN_REDIS_URL)?"
         ) from error
+
+
+def compared(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
+    """As `with_redis`, for a command that ends with 1 where it has found something. Raises NotCompared where it can not
+    look: an outage is no finding."""
+    from antrean.orders.model import StoreUnavailable
+
+    try:
+        return with_redis(work)
+    except click.ClickException as error:
+        if error.exit_code != 1:
+            raise
+        raise NotCompared(error.message) from error
+    except StoreUnavailable as error:
+        raise NotCompared(f"Redis refused: {error.__cause__}. `antrean doctor` says more.") from error
 
 
 def actor() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._output import counted
-from antrean.cli._redis import actor, existing_order, with_redis
+from antrean.cli._redis import NOT_COMPARED, NotCompared, actor, compared, existing_order, with_redis
 from antrean.cli._types import Day, Office, Reason
 
 if TYPE_CHECKING:
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from antrean.config.settings import Settings
-
-
-#: Exit code of a comparison that could not be made, or not to the end.
-NOT_ASKED = 4
-
-
-class _NotAsked(click.ClickException):
-    exit_code = NOT_ASKED
 
 
 @click.group(invoke_without_command=True)
@@ -73,20 +65,20 @@ def csv(office: str | None, first: datetime | None, last: datetime | None) -> No
         from antrean.config.store import build_store
         from antrean.orders.books import Selection
         from antrean.orders.ledger import Ledger
-        from antrean.orders.ledger_csv import HEADER, row_line
+        from antrean.orders.ledger_csv import HEADER, lines
 
         wanted = Selection(office, first.date() if first else None, last.date() if last else None)
         click.echo(HEADER, nl=False)
-        async for entry in Ledger(build_store(settings, redis)).all_entries():
-            if wanted.holds(entry):
-                click.echo(row_line(entry), nl=False)
+        async for page in Ledger(build_store(settings, redis)).pages(wanted.first):
+            click.echo(lines(page, wanted), nl=False)
 
     with_redis(work)
 
 
 @command.command()
 def check() -> None:
-    """Read the whole book: do its entries give the totals, and no order more than it paid? Exit code 1 where not.
+    """Read the whole book: do its entries give the totals, and no order more than it paid? Exit code 1 where not; 4
+    where the book can not be read, as with Redis away.
 
     Work may go on meanwhile. Takes some 0.4 kB of memory for each order that is held or whose SN is not used, and
     0.1 kB for each other SN.
@@ -106,7 +98,7 @@ def check() -> None:
         click.echo(f"{counted(found.entries, 'entry', 'entries')}, {told}")
         return faults
 
-    if with_redis(work):
+    if compared(work):
         raise SystemExit(1)
 
 
@@ -114,8 +106,8 @@ def check() -> None:
 def reconcile() -> None:
     """Compare our books with the account's list upstream.
 
-    Exit code 1 where they differ; 4 where the upstream can not be asked, or the list has no end and what was read of it
-    does not differ.
+    Exit code 1 where they differ; 4 where the upstream or Redis can not be asked, or the list has no end and what was
+    read of it does not differ.
     """
 
     async def work(settings: Settings, redis: Redis) -> int:
@@ -130,7 +122,7 @@ def reconcile() -> None:
         try:
             found = await reconcile(build_store(settings, redis), provider)
         except ProviderError as error:
-            raise _NotAsked(f"The upstream cannot be asked: {error.message}") from error
+            raise NotCompared(f"The upstream cannot be asked: {error.message}") from error
         finally:
             await provider.aclose()
         for difference in found.differences:
@@ -152,9 +144,9 @@ def reconcile() -> None:
             click.echo(
                 "A part of the ledger is lost, so ours on the list are not counted: `antrean ledger check`"
             )
-        return 1 if found.differences else 0 if found.complete else NOT_ASKED
+        return 1 if found.differences else 0 if found.complete else NOT_COMPARED
 
-    if code := with_redis(work):
+    if code := compared(work):
         raise SystemExit(code)
 
 

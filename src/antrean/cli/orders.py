@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antrean.cli._output import counted
-from antrean.cli._redis import actor, existing_order, local_time, with_redis
+from antrean.cli._redis import actor, compared, existing_order, local_time, with_redis
 from antrean.cli._types import Office, Reason
 
 if TYPE_CHECKING:
@@ -121,7 +121,10 @@ def replay(order_id: str, reason: str, decision: str) -> None:
 
 @command.command()
 def check() -> None:
-    """Is every order that was ever accepted still to be had? Reads the whole archive. Exit code 1 where one is gone."""
+    """Is every order that was ever accepted still to be had? Reads the whole archive.
+
+    Exit code 1 where one is gone; 4 where Redis or the archive can not be read.
+    """
 
     async def work(settings: Settings, redis: Redis) -> int:
         from antrean.config.store import build_store
@@ -141,5 +144,5 @@ def check() -> None:
         )
         return gone + len(found.damaged)
 
-    if with_redis(work):
+    if compared(work):
         raise SystemExit(1)

@@ -102,7 +102,7 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
     sent page by page; cut off where it can not be read on."""
     exchange.only_query(request, "office", "from", "to")
     wanted = _selection(request)
-    pages = _books(request).pages()
+    pages = _books(request).pages(wanted.first)
     first: list[Entry] = await anext(pages, [])  # what fails at once is answered by a problem
     response = web.StreamResponse(
         headers={
@@ -113,10 +113,10 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     await response.write(ledger_csv.HEADER.encode())
     try:
-        await response.write(_lines(first, wanted))
+        await response.write(ledger_csv.lines(first, wanted).encode())
         async for page in pages:
-            if lines := _lines(page, wanted):
-                await response.write(lines)
+            if lines := ledger_csv.lines(page, wanted):
+                await response.write(lines.encode())
     except StoreUnavailable as error:
         log.error("the ledger's file was cut off", why=str(error))
         # Anything else would look like a file that is whole.
@@ -178,10 +178,6 @@ async def deadlines(request: web.Request) -> web.Response:
         _ms(start), _ms(end), _ms(to), wanted.office, note
     )
     return exchange.json_response({"moved": moved, "from": rfc3339(_ms(start)), "to": rfc3339(_ms(to))})
-
-
-def _lines(page: list[Entry], wanted: Selection) -> bytes:
-    return "".join(ledger_csv.row_line(entry) for entry in page if wanted.holds(entry)).encode()
 
 
 def _selection(request: web.Request) -> Selection:

@@ -19,7 +19,10 @@ PARTS = ("stamped", "bought_unused", "refunded", "held")
 PAID = "paid"
 #: Jakarta: the books, and the ticket numbers, turn over at midnight there.
 WIB = timezone(timedelta(hours=7))
+WIB_MS = 7 * 3600 * 1000
 EPOCH = date(1970, 1, 1)
+#: How much later than its id an entry may be dated, in ms: far more than a script ever takes.
+ID_MARGIN_MS = 3600 * 1000
 #: Stands in the reason of an exchange before the SN that was replaced.
 IN_PLACE_OF = ", in place of "
 
@@ -81,8 +84,17 @@ def wib_day(at_ms: int) -> date:
     return datetime.fromtimestamp(at_ms / 1000, WIB).date()
 
 
+def before_day(day: date) -> str | None:
+    """An entry's id that stands before all entries of this day, and as close as is safe; None: none may be passed over.
+
+    An id begins with the server's time in ms when the entry was written, or with that of the entry before it where the
+    clock was set back. So an entry is never dated later than its id says, but for the moments that a script takes.
+    """
+    begin_ms = (day - EPOCH) // timedelta(milliseconds=1) - WIB_MS - ID_MARGIN_MS
+    return f"{begin_ms}-0" if begin_ms > 0 else None
+
+
 def lua_names() -> dict[str, str]:
     """What the scripts need of it, as they write it (`BOOK.AMOUNT_IDR`), and what stands for each."""
-    wib_ms = int((WIB.utcoffset(None) or timedelta()) / timedelta(milliseconds=1))
-    values = {"AMOUNT_IDR": str(AMOUNT_IDR), "IN_PLACE_OF": f"'{IN_PLACE_OF}'", "WIB_MS": str(wib_ms)}
+    values = {"AMOUNT_IDR": str(AMOUNT_IDR), "IN_PLACE_OF": f"'{IN_PLACE_OF}'", "WIB_MS": str(WIB_MS)}
     return {f"BOOK.{name}": value for name, value in values.items()}

@@ -16,10 +16,11 @@ from redis.asyncio.client import Pipeline
 
 from antrean.orders import keys
 from antrean.orders.asking import asked
-from antrean.orders.books import EPOCH, PAID, PARTS, Entry, accounts_of, wib_day
+from antrean.orders.books import EPOCH, PAID, PARTS, Entry, accounts_of, before_day, wib_day
 from antrean.orders.codes import Code
 from antrean.orders.ledger_archive import SEGMENT_ENTRIES, LedgerArchive, Row, sortable
 from antrean.orders.model import IllegalMove, StoreUnavailable
+from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 
 #: Days whose totals are told, and most amounts in them; the latest is told whole.
@@ -98,9 +99,9 @@ class Ledger:
             raise StoreUnavailable("older entries of the ledger are in the archive, and there is none here")
         return await self._archive.read(name)
 
-    async def pages(self) -> AsyncIterator[list[Entry]]:
-        """The whole book, page by page; none is empty."""
-        after: str | None = None
+    async def pages(self, first: date | None = None) -> AsyncIterator[list[Entry]]:
+        """The whole book, page by page; none is empty. `first`: what is older than that day may be passed over."""
+        after = before_day(first) if first else None
         while page := await self.entries(after, PAGE_MAX):
             yield page
             after = page[-1].id
@@ -138,7 +139,7 @@ class Ledger:
     async def refund(self, order_id: str, note: str) -> str:
         """Record that the money was given back; answers the account it came from. Raises IllegalMove."""
         answer = await asked(self._store.scripts.run("refund", order_id, note))
-        if answer[0] == Code.REFUNDED:
+        if answer[0] == Code.REFUNDED or (answer[0] == Code.MISSING and await self._refunded(order_id)):
             raise IllegalMove("the money was given back before", None)
         if answer[0] == Code.SERIAL_TAKEN:
             raise IllegalMove("its serial number is used by another order", None)
@@ -149,6 +150,11 @@ class Ledger:
                 None,
             )
         return str(answer[1].decode())
+
+    async def _refunded(self, order_id: str) -> bool:
+        """Of an archived order: a refused one stays in Redis until its money was given back, if it paid here."""
+        order = await self._store.get(order_id)
+        return order is not None and order.state is State.REJECTED and not order.serial_given
 
 
 def _ask_for_entries(pipe: Pipeline, after: str | None, limit: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 
-from antrean.orders.books import Entry, entry_time, wib_day
+from antrean.orders.books import Entry, Selection, entry_time, wib_day
 
 COLUMNS = ("id", "at", "order_id", "office", "from", "to", "amount_idr", "serial_number", "reason", "day")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -32,6 +33,11 @@ def row_line(entry: Entry) -> str:
             wib_day(entry.at_ms).isoformat(),
         ]
     )
+
+
+def lines(page: Iterable[Entry], wanted: Selection) -> str:
+    """Those of a page that are wanted, as lines of CSV."""
+    return "".join(row_line(entry) for entry in page if wanted.holds(entry))
 
 
 def _line(cells: list[str]) -> str:
