@@ -140,10 +140,10 @@ async def rig(**settings: str) -> AsyncIterator[Rig]:
     it.start(embedded.argv)
     try:
         await embedded.wait_ready(made)
-        from antrean.config.wiring import ensure_first_keys
+        from antrean.config.launch import make_first_keys
 
         redis = connect(made.effective_redis_url, made)
-        await ensure_first_keys(made, redis)
+        await make_first_keys(made, redis)
         await redis.aclose()
         it.run("simulator", "--port", str(sim_port))
         it.run("gateway")

@@ -25,9 +25,9 @@ import aiohttp
 from pydantic import SecretStr
 
 from antrean.config.embedded_valkey import EmbeddedValkey
+from antrean.config.launch import make_first_keys
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
-from antrean.config.wiring import ensure_first_keys
 from antrean.orders import layout
 from benchmarks.replay.processes import Family, family, free_ports
 from benchmarks.replay.script import Arrival
@@ -95,7 +95,7 @@ class Upgrade:
         await embedded.wait_ready(self.settings)
         keys = connect(self.settings.effective_redis_url, self.settings)
         given = {"bootstrap_terminal_key": KEY, "bootstrap_ops_key": OPS_KEY}
-        await ensure_first_keys(self.settings.model_copy(update=_secrets(given)), keys)
+        await make_first_keys(self.settings.model_copy(update=_secrets(given)), keys)
         await keys.aclose()
         await self.upstream.ready()
         for place in PLACES:

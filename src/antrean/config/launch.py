@@ -136,9 +136,10 @@ def _simulator_env(base: str) -> dict[str, str]:
 
 async def make_first_keys(settings: Settings, client: redis.asyncio.Redis) -> FirstKeys:
     """A terminal key and an ops key where there is none yet, else nothing."""
-    from antrean.config.wiring import ensure_first_keys
+    from antrean.gateway.keys import KeyRing, ensure_first_keys
 
-    return await ensure_first_keys(settings, client)
+    made = await ensure_first_keys(KeyRing(client), settings)
+    return [(role.value, office, key) for role, office, key in made]
 
 
 class Launch:

@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from redis.asyncio import Redis
-
 from antrean.config.documents import build_documents
 from antrean.config.durability import check_durability, fails
 from antrean.config.personal_keys import open_vault, say_sealing
@@ -17,8 +15,7 @@ from antrean.config.settings import Settings
 from antrean.config.store import build_store, durability_of, follow_durability
 from antrean.config.tracing import build_trace
 from antrean.config.upstream import build_breakers
-from antrean.gateway import keys as api_keys
-from antrean.gateway.keys import KeyRing
+from antrean.gateway.keys import KeyRing, register_given_keys
 from antrean.gateway.parts import GatewayParts
 from antrean.gateway.ports import RetryBudget
 from antrean.orders.commit import GroupCommit
@@ -76,7 +73,7 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
     vault = await open_vault(settings, redis, seals=True, again=again)
     store = build_store(settings, redis, durability, vault)
     ring = KeyRing(redis)
-    await api_keys.register_given_keys(ring, settings)
+    await register_given_keys(ring, settings)
     documents = build_documents(settings, redis)
     breakers = build_breakers(settings, redis)
     pdf = PdfChecker(pages_max=settings.document_pages_max)
@@ -134,11 +131,3 @@ async def gateway_parts(settings: Settings, *, again: bool = False) -> GatewayPa
             redis.aclose,
         ],
     )
-
-
-async def ensure_first_keys(settings: Settings, redis: Redis) -> list[tuple[str, str, str]]:
-    """A terminal key and an ops key where there is none yet: role, office and key of each, to be shown once."""
-    return [
-        (role.value, office, key)
-        for role, office, key in await api_keys.ensure_first_keys(KeyRing(redis), settings)
-    ]
