@@ -88,7 +88,8 @@ def test_every_container_of_ours_has_no_rights_and_a_root_that_can_not_be_writte
 @pytest.mark.parametrize("unit", sorted(path.name for path in (DEPLOY / "systemd").glob("*.service")))
 def test_systemd_starts_again_what_ends_for_a_fault_and_not_what_a_person_must_change(unit: str) -> None:
     lines = (DEPLOY / "systemd" / unit).read_text().splitlines()
-    # By its own default systemd gives up after five starts in ten seconds; a full disk or a Redis that is away lasts longer.
+    # By its own default systemd gives up after five starts in ten seconds. A full disk, or a Redis that is away, lasts
+    # longer.
     head = lines[: lines.index("[Service]")]
     assert "StartLimitIntervalSec=0" in head
     assert "Restart=always" in lines
