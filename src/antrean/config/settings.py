@@ -36,6 +36,11 @@ _NO_BASE = (
     "in a password write %23 for #, %3F for ?, %20 for a space"
 )
 
+_NO_FOLDER = (
+    "must be a whole path behind three slashes (file:///srv/documents), without // in it and white space at its end; "
+    "write %23 for #, %3F for ?"
+)
+
 #: What may stand behind the hosts: a database, or a service and a database.
 _REDIS_PATHS = {name: re.compile(r"(?:/\d{0,5})?/?") for name in ("redis", "rediss")} | {
     name: re.compile(r"/[A-Za-z0-9._-]+(?:/\d{0,5})?/?") for name in SENTINEL_SCHEMES
@@ -238,7 +243,13 @@ class Settings(BaseSettings):
     @field_validator("document_store")
     @classmethod
     def _is_a_store(cls, value: str) -> str:
-        return _url(value, "file", "s3")
+        parts = url_parts(_url(value, "file", "s3"))
+        place = value.partition("://")[2]
+        if parts.scheme == "file" and (
+            parts.netloc not in ("", "localhost") or "//" in place or re.search(r"[?#]|\s$", place)
+        ):
+            raise ValueError(_NO_FOLDER)
+        return f"{parts.scheme}://{place}" if value else value
 
     @field_validator(
         "upstream_backend_url",
