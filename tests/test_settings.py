@@ -255,3 +255,17 @@ def test_a_document_folder_is_one_however_its_scheme_is_written(make_settings: M
         assert make_settings(document_store=url).document_store == "file:///srv/a%20b/c"
     assert make_settings(document_store="file://localhost/srv").document_store == "file://localhost/srv"
     assert make_settings(document_store="S3://bucket/folder").document_store == "s3://bucket/folder"
+
+
+def test_the_environment_counts_for_more_than_the_file_also_where_it_says_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        "ANTREAN_UPSTREAM_BACKEND_URL=https://real\nANTREAN_WORKERS=2\nANTREAN_HTTP_PORT=81\nANTREAN_LOG_LEVEL=\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANTREAN_UPSTREAM_BACKEND_URL", "")
+    monkeypatch.setenv("ANTREAN_WORKERS", "3")
+    found = Settings()
+    assert found.uses_simulator
+    assert (found.workers, found.http_port, found.log_level) == (3, 81, "INFO")

@@ -11,7 +11,12 @@ from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from antrean.config.urls import SENTINEL_SCHEMES, url_parts
 from antrean.orders.vault import parse_ring
@@ -60,6 +65,23 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         allow_inf_nan=False,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment counts for more than `.env`, also where it says empty, which stands for the default: whoever
+        empties the upstream's addresses to try something must not buy."""
+        if isinstance(dotenv_settings, DotEnvSettingsSource):
+            said = {name.lower() for name in os.environ}
+            left = {name: value for name, value in dotenv_settings.env_vars.items() if name not in said}
+            dotenv_settings.env_vars = left
+        return init_settings, env_settings, dotenv_settings
 
     # The gateway
     http_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
