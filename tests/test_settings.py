@@ -186,6 +186,12 @@ def test_a_number_beyond_its_bound_is_refused_and_the_bound_is_told(
             make_settings(**{name: beyond})
 
 
+def test_a_key_s_rate_that_would_ask_it_to_wait_for_years_is_refused(make_settings: Make) -> None:
+    assert make_settings(key_rate_per_s=0.001).key_rate_per_s == 0.001
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.001"):
+        make_settings(key_rate_per_s=1e-300)
+
+
 def test_every_number_has_a_least_and_a_most() -> None:
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float):

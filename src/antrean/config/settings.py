@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     # Bounds
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `up` starts.")
     key_rate_per_s: float = Field(
-        2000, gt=0, le=COUNT_MAX, description="Most requests per second with one key."
+        2000, ge=0.001, le=COUNT_MAX, description="Most requests per second with one key."
     )
     office_backlog_max: int = Field(
         100_000, ge=1, le=COUNT_MAX, description="Most open orders of one office."
