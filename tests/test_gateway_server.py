@@ -104,11 +104,14 @@ async def test_a_body_that_does_not_arrive_is_answered_with_408(listening: Liste
     writer.close()
 
 
+@pytest.mark.both_loops
 async def test_one_connection_too_many_is_told_so_and_others_go_on(listening: Listening) -> None:
     reader, writer = await listening.connect()
-    crowd = [await listening.connect() for _ in range(60)]
-    answers = [await asyncio.wait_for(r.read(), PATIENCE_S) for r, _ in crowd]
+    with capture_logs() as lines:
+        crowd = [await listening.connect() for _ in range(60)]
+        answers = [await asyncio.wait_for(r.read(), PATIENCE_S) for r, _ in crowd]
     assert any(a.startswith(b"HTTP/1.1 503") for a in answers)
+    assert [line for line in lines if line["log_level"] == "error"] == []
     for _, other in [*crowd, (reader, writer)]:
         other.close()
     reader, writer = await listening.connect()

@@ -7,6 +7,7 @@ import contextlib
 import resource
 import signal
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 import uvloop
@@ -140,8 +141,8 @@ class _Refusal(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say so and close."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(
+        # uvloop's transports write as asyncio's do, and are none of theirs by class.
+        cast("asyncio.WriteTransport", transport).write(
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
         transport.close()
