@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -56,6 +57,29 @@ async def _listening(
         yield Listening(gateway, port, stop, task)
         stop.set()
         await asyncio.wait_for(task, PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "room"),
+    [
+        (1024, 1_048_576, 8192),
+        (-1, -1, 8192),
+        (256, -1, 8192),
+        (4096, 4096, 3840),
+        (256, 1024, 768),
+        (64, 64, 16),
+    ],
+)
+def test_no_more_connections_are_held_than_there_are_files_for(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, room: int
+) -> None:
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    with capture_logs() as lines:
+        assert server._room() == room
+    assert limits[-1][0] in (-1, min(hard if hard > 0 else 9216, 9216))
+    assert [line["connections_max"] for line in lines] == ([room] if room < 8192 else [])
 
 
 async def test_a_client_that_leaves_its_stream_is_no_error_of_ours(listening: Listening) -> None:

@@ -29,6 +29,10 @@ IDLE_S = 30
 LINGER_S = 2
 #: Connections at one time; further ones are closed at once. Clients that wait hold one each.
 CONNECTIONS_MAX = 8192
+#: Open files beside clients' connections (Redis, documents, readers of PDFs): what is asked for, and what is kept free
+#: where the system allows fewer.
+FILES_BESIDE = 1024
+FILES_BESIDE_MIN = 256
 BACKLOG = 1024
 LINE_BYTES_MAX = 4096
 HEADER_BYTES_MAX = 4096
@@ -65,11 +69,11 @@ async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], No
     Raises OSError where the port is taken, NewerLayout once a later release has taken the orders over.
     """
     settings = parts.settings
-    _raise_file_limit()
+    connections_max = _room()
     runner = web.AppRunner(create_app(parts), access_log=None, shutdown_timeout=settings.drain_s)
     try:
         await runner.setup()
-        site = _BoundedSite(runner, settings.http_host, settings.http_port)
+        site = _BoundedSite(runner, settings.http_host, settings.http_port, connections_max)
         await site.start()
         settle_heap()
         log.info("gateway listens", host=settings.http_host, port=settings.http_port)
@@ -95,12 +99,13 @@ async def _until_stopped(parts: GatewayParts, stop: asyncio.Event) -> None:
 
 
 class _BoundedSite(web.BaseSite):
-    """A TCP listener that holds at most CONNECTIONS_MAX connections."""
+    """A TCP listener that holds at most `connections_max` connections."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connections_max: int) -> None:
         super().__init__(runner, backlog=BACKLOG)
         self._host = host
         self._port = port
+        self._connections_max = connections_max
 
     @property
     def name(self) -> str:
@@ -116,7 +121,7 @@ class _BoundedSite(web.BaseSite):
         loop = asyncio.get_running_loop()
 
         def connected() -> asyncio.Protocol:
-            if len(server.connections) >= CONNECTIONS_MAX:
+            if len(server.connections) >= self._connections_max:
                 return _Refusal()
             return Connection(
                 server,
@@ -148,11 +153,25 @@ class _Refusal(asyncio.Protocol):
         transport.close()
 
 
-def _raise_file_limit() -> None:
-    """As many open files as connections need and the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + 1024
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+def _room() -> int:
+    """Connections that there may be; before, the limit of open files is raised as they need and the system allows.
+
+    A connection for which no file is left would be closed without a word, and Redis and documents would get none.
+    """
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_BESIDE
+    if files != resource.RLIM_INFINITY and files < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            files = limit
+    if files == resource.RLIM_INFINITY or files >= wanted:
+        return CONNECTIONS_MAX
+    room = min(CONNECTIONS_MAX, max(files - FILES_BESIDE_MIN, files // 4))
+    log.warning(
+        "few open files are allowed",
+        files=files,
+        connections_max=room,
+        advice=f"allow {wanted} (`ulimit -Hn`, LimitNOFILE= of systemd)",
+    )
+    return room
