@@ -129,6 +129,24 @@ async def test_a_body_that_does_not_arrive_is_answered_with_408(listening: Liste
 
 
 @pytest.mark.both_loops
+async def test_one_connection_too_many_is_closed_when_its_request_is_there_and_not_before(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that still sends to a closed connection is reset, and many lose the answer then."""
+    monkeypatch.setattr(server, "REFUSAL_S", 60)
+    crowd = [await listening.connect() for _ in range(50)]
+    reader, writer = await listening.connect()
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)).startswith(b"HTTP/1.1 503")
+    end = asyncio.create_task(reader.read())
+    done, _ = await asyncio.wait({end}, timeout=0.2)
+    assert not done
+    writer.write(listening.get("/v1/orders"))
+    assert await asyncio.wait_for(end, PATIENCE_S) == b""
+    for _, other in [*crowd, (reader, writer)]:
+        other.close()
+
+
+@pytest.mark.both_loops
 async def test_one_connection_too_many_is_told_so_and_others_go_on(listening: Listening) -> None:
     reader, writer = await listening.connect()
     with capture_logs() as lines:

@@ -27,12 +27,15 @@ log = structlog.get_logger(__name__)
 IDLE_S = 30
 #: Longest time that what is left of a refused body is read and thrown away, in seconds.
 LINGER_S = 2
-#: Connections at one time; further ones are closed at once. Clients that wait hold one each.
+#: Connections at one time; further ones are answered 503. Clients that wait hold one each.
 CONNECTIONS_MAX = 8192
 #: Open files beside clients' connections (Redis, documents, readers of PDFs): what is asked for, and what is kept free
 #: where the system allows fewer.
 FILES_BESIDE = 1024
 FILES_BESIDE_MIN = 256
+#: A refused connection waits for the request that it has answered already, in seconds; and how many do at one time.
+REFUSAL_S = 1.0
+REFUSALS_MAX = 64
 BACKLOG = 1024
 LINE_BYTES_MAX = 4096
 HEADER_BYTES_MAX = 4096
@@ -142,15 +145,32 @@ class _BoundedSite(web.BaseSite):
 
 
 class _Refusal(asyncio.Protocol):
-    """Answers a connection that is one too many."""
+    """Answers a connection that is one too many, and closes it once its request begins to arrive.
+
+    What closes with something unread resets the connection, and most clients then lose the answer.
+    """
+
+    _open = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so and close."""
+        """Say so."""
         # uvloop's transports write as asyncio's do, and are none of theirs by class.
-        cast("asyncio.WriteTransport", transport).write(
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.write(
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
-        transport.close()
+        _Refusal._open += 1
+        wait_s = REFUSAL_S if _Refusal._open <= REFUSALS_MAX else 0
+        self._end = asyncio.get_running_loop().call_later(wait_s, self._transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """The request, or its beginning: it has its answer."""
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed, by whichever side."""
+        _Refusal._open -= 1
+        self._end.cancel()
 
 
 def _room() -> int:
