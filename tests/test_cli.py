@@ -334,7 +334,7 @@ def test_a_clock_that_is_off_is_found_in_both_directions(ahead_s: float, level: 
 
 def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkup, "DISK_FAIL_BYTES", 2**63)
-    assert checkup.judge_disk(tmp_path / "not" / "there" / "yet").level is Level.FAIL
+    assert checkup.judge_disk(tmp_path / "not" / "there" / "yet", "all stops").level is Level.FAIL
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from antrean.cli._process import EXIT_LAYOUT, EXIT_SETTINGS
 from antrean.config.embedded_valkey import render_config
 from antrean.config.settings import Settings
 from antrean.gateway.metrics import Facts, Metrics
@@ -82,6 +83,17 @@ def test_every_container_of_ours_has_no_rights_and_a_root_that_can_not_be_writte
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     assert re.search(r"^USER 10001:10001$", dockerfile, re.MULTILINE)
     assert "HEALTHCHECK" in dockerfile
+
+
+@pytest.mark.parametrize("unit", sorted(path.name for path in (DEPLOY / "systemd").glob("*.service")))
+def test_systemd_starts_again_what_ends_for_a_fault_and_not_what_a_person_must_change(unit: str) -> None:
+    lines = (DEPLOY / "systemd" / unit).read_text().splitlines()
+    # By its own default systemd gives up after five starts in ten seconds. A full disk, or a Redis that is away, lasts
+    # longer.
+    head = lines[: lines.index("[Service]")]
+    assert "StartLimitIntervalSec=0" in head
+    assert "Restart=always" in lines
+    assert f"RestartPreventExitStatus={EXIT_SETTINGS} {EXIT_LAYOUT}" in lines
 
 
 def test_many_machines_keep_what_is_accepted_as_one_machine_does() -> None:

@@ -141,6 +141,27 @@ async def test_each_setting_that_loses_orders_is_found(
     assert {f.check for f in findings.values() if f.level is not Level.OK} == {check}
 
 
+async def test_keys_that_were_thrown_away_are_told_of_also_under_a_policy_that_is_right_again(
+    server: Redis,
+) -> None:
+    await server.config_resetstat()
+    try:
+        for n in range(50):
+            await server.set(f"thrown:{n}", bytes(10_000))
+        await server.config_set("maxmemory-policy", "allkeys-lru")
+        await server.config_set("maxmemory", int((await server.info("memory"))["used_memory"]) - 100_000)
+        await server.set("thrown:more", bytes(10_000))
+    finally:
+        await server.config_set("maxmemory-policy", "noeviction")
+        await server.config_set("maxmemory", "0")
+    findings = by_check(await check_durability(server))
+    assert findings["eviction"].level is Level.OK
+    assert findings["thrown away"].level is Level.WARN
+    assert "antrean orders check" in findings["thrown away"].advice
+    await server.config_resetstat()
+    assert "thrown away" not in by_check(await check_durability(server))
+
+
 async def test_too_few_replicas_are_found(server: Redis) -> None:
     assert by_check(await check_durability(server, replicas_min=1))["replicas"].level is Level.FAIL
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -58,6 +59,29 @@ async def _listening(
         await asyncio.wait_for(task, PATIENCE_S)
 
 
+@pytest.mark.parametrize(
+    ("soft", "hard", "room"),
+    [
+        (1024, 1_048_576, 8192),
+        (-1, -1, 8192),
+        (256, -1, 8192),
+        (4096, 4096, 3840),
+        (256, 1024, 768),
+        (64, 64, 16),
+    ],
+)
+def test_no_more_connections_are_held_than_there_are_files_for(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, room: int
+) -> None:
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    with capture_logs() as lines:
+        assert server._room() == room
+    assert limits[-1][0] in (-1, min(hard if hard > 0 else 9216, 9216))
+    assert [line["connections_max"] for line in lines] == ([room] if room < 8192 else [])
+
+
 async def test_a_client_that_leaves_its_stream_is_no_error_of_ours(listening: Listening) -> None:
     order = await listening.gateway.order()
     with capture_logs() as lines:
@@ -104,11 +128,32 @@ async def test_a_body_that_does_not_arrive_is_answered_with_408(listening: Liste
     writer.close()
 
 
+@pytest.mark.both_loops
+async def test_one_connection_too_many_is_closed_when_its_request_is_there_and_not_before(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that still sends to a closed connection is reset, and many lose the answer then."""
+    monkeypatch.setattr(server, "REFUSAL_S", 60)
+    crowd = [await listening.connect() for _ in range(50)]
+    reader, writer = await listening.connect()
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)).startswith(b"HTTP/1.1 503")
+    end = asyncio.create_task(reader.read())
+    done, _ = await asyncio.wait({end}, timeout=0.2)
+    assert not done
+    writer.write(listening.get("/v1/orders"))
+    assert await asyncio.wait_for(end, PATIENCE_S) == b""
+    for _, other in [*crowd, (reader, writer)]:
+        other.close()
+
+
+@pytest.mark.both_loops
 async def test_one_connection_too_many_is_told_so_and_others_go_on(listening: Listening) -> None:
     reader, writer = await listening.connect()
-    crowd = [await listening.connect() for _ in range(60)]
-    answers = [await asyncio.wait_for(r.read(), PATIENCE_S) for r, _ in crowd]
+    with capture_logs() as lines:
+        crowd = [await listening.connect() for _ in range(60)]
+        answers = [await asyncio.wait_for(r.read(), PATIENCE_S) for r, _ in crowd]
     assert any(a.startswith(b"HTTP/1.1 503") for a in answers)
+    assert [line for line in lines if line["log_level"] == "error"] == []
     for _, other in [*crowd, (reader, writer)]:
         other.close()
     reader, writer = await listening.connect()

@@ -186,6 +186,12 @@ def test_a_number_beyond_its_bound_is_refused_and_the_bound_is_told(
             make_settings(**{name: beyond})
 
 
+def test_a_key_s_rate_that_would_ask_it_to_wait_for_years_is_refused(make_settings: Make) -> None:
+    assert make_settings(key_rate_per_s=0.001).key_rate_per_s == 0.001
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.001"):
+        make_settings(key_rate_per_s=1e-300)
+
+
 def test_every_number_has_a_least_and_a_most() -> None:
     for name, field in Settings.model_fields.items():
         if field.annotation in (int, float):
@@ -232,3 +238,40 @@ def test_quotes_in_the_file_do_what_the_page_says(tmp_path: Path, monkeypatch: p
     for line, value in rows:
         (tmp_path / ".env").write_text(line + "\n")
         assert Settings().upstream_password.get_secret_value() == value, line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file://data/documents",
+        "file://documents",
+        "file:///srv//documents",
+        "file:///srv/documents ",
+        "file:///srv/documents#1",
+        "file:///srv/documents?x=1",
+    ],
+)
+def test_a_document_folder_that_would_be_taken_for_another_is_refused(make_settings: Make, url: str) -> None:
+    with pytest.raises(ValidationError, match="a whole path behind three slashes"):
+        make_settings(document_store=url)
+
+
+def test_a_document_folder_is_one_however_its_scheme_is_written(make_settings: Make) -> None:
+    for url in ("FILE:///srv/a%20b/c", "file:///srv/a%20b/c"):
+        assert make_settings(document_store=url).document_store == "file:///srv/a%20b/c"
+    assert make_settings(document_store="file://localhost/srv").document_store == "file://localhost/srv"
+    assert make_settings(document_store="S3://bucket/folder").document_store == "s3://bucket/folder"
+
+
+def test_the_environment_counts_for_more_than_the_file_also_where_it_says_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        "ANTREAN_UPSTREAM_BACKEND_URL=https://real\nANTREAN_WORKERS=2\nANTREAN_HTTP_PORT=81\nANTREAN_LOG_LEVEL=\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANTREAN_UPSTREAM_BACKEND_URL", "")
+    monkeypatch.setenv("ANTREAN_WORKERS", "3")
+    found = Settings()
+    assert found.uses_simulator
+    assert (found.workers, found.http_port, found.log_level) == (3, 81, "INFO")

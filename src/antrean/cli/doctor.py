@@ -12,7 +12,8 @@ from antrean.cli._process import start_process
 def command() -> None:
     """Check settings, Redis, books, upstream, clock, disk and documents; say what to change.
 
-    Exit code 1 where a check fails. Nothing is made or changed, but for a probe in the document store.
+    Exit code 1 where a check fails. Nothing is made or changed, but for a probe in the document store and one in the
+    adapter's folder.
     """
     import asyncio
 

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import re
 import shutil
+import tempfile
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from antrean.config.personal_keys import examine_ring
 from antrean.config.redis_client import connect
 from antrean.config.setting_names import passed_over
 from antrean.config.settings import Settings
+from antrean.config.start_checks import MENDED_IN_PLACE
 from antrean.config.upstream import build_adapter
 from antrean.orders import keys, layout
 from antrean.orders.asking import asked
@@ -41,6 +43,12 @@ DISK_FAIL_BYTES = 256 * 1024**2
 
 #: Longest wait for one answer here; the doctor is asked by someone who waits.
 ASK_TIMEOUT_S = 5.0
+
+#: More than a file takes in its folder's own entry: a file without bytes can be made on many a full disk.
+PROBE_BYTES = 64 * 1024
+
+#: How a library tells the number of a system call's error.
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 #: User and password in a URL.
 _USER_INFO = re.compile(r"//[^/@\s]+@")
@@ -210,6 +218,8 @@ async def _account(settings: Settings) -> list[Finding]:
     except TimeoutError:
         return [Finding(check, Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)]
     except ProviderError as error:
+        if isinstance(error.__cause__, RedisError):
+            return [Finding(check, Level.WARN, f"not asked: {error}", "Ask again when Redis answers.")]
         return [Finding(check, Level.FAIL, str(error), advice)]
     finally:
         await adapter.aclose()
@@ -257,7 +267,8 @@ async def _ask(check: str, url: str, advice: str) -> list[Finding]:
 async def check_document_store(url: str) -> Finding:
     """Write a small object and delete it again; a folder that is not there is not made. `url`: `file://…` or `s3://…`."""
     advice = "Check ANTREAN_DOCUMENT_STORE, its rights and its credentials."
-    if (folder := _local_store(url)) and (absent := _absent(folder)):
+    folder = _local_store(url)
+    if folder and (absent := _absent(folder)):
         return absent
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):
@@ -266,16 +277,22 @@ async def check_document_store(url: str) -> Finding:
         return Finding("document store", Level.FAIL, f"no answer within {ASK_TIMEOUT_S:g} s", advice)
     except DocumentStoreUnavailable as error:
         why = str(error.__cause__).splitlines()[0][:200] if str(error.__cause__) else "no reason given"
+        if folder and (number := _OS_ERROR.search(why)):
+            advice = MENDED_IN_PLACE.get(int(number[1]), advice)
+            why = f"{why}, in {folder}"
         return Finding("document store", Level.FAIL, f"{error}: {_USER_INFO.sub('//', why)}", advice)
     return Finding("document store", Level.OK, "written and deleted a probe")
 
 
 def _absent(folder: Path) -> Finding | None:
-    if folder.exists():
+    if os.path.exists(folder):  # noqa: PTH110 - False where this user may not look; `Path.exists` raises or not
         return None
     check, seen = "document store", f"{folder} is not there"
     above = _nearest_there(folder)
-    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+    if above.is_dir() and not os.access(above, os.X_OK):
+        advice = f"Ask as the user who owns {above}."
+        return Finding(check, Level.FAIL, f"this user may not look for {folder}", advice)
+    if not (above.is_dir() and os.access(above, os.W_OK)):
         advice = f"Give this user the right to write in {above}, or set ANTREAN_DOCUMENT_STORE."
         return Finding(check, Level.FAIL, seen, advice)
     advice = (
@@ -285,31 +302,52 @@ def _absent(folder: Path) -> Finding | None:
 
 
 def _nearest_there(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    return next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - as above
 
 
 def _folders(settings: Settings) -> list[Finding]:
     findings = []
-    if not settings.redis_url or settings.effective_document_store.startswith("file://"):
-        findings.append(judge_disk(settings.data_dir.resolve()))
+    disks: set[int] = set()
+    data = None if settings.redis_url else settings.data_dir.resolve()
+    for folder, without in (
+        (data, "Valkey stops when it can not write"),
+        (_local_store(settings.effective_document_store), "no paper is taken in or stamped without it"),
+    ):
+        if folder and (disk := _nearest_there(folder).stat().st_dev) not in disks:
+            disks.add(disk)
+            findings.append(judge_disk(folder, without))
     if settings.upstream_adapter_url:
-        shared = settings.effective_shared_dir
-        missing = [name for name in ("UNSIGNED", "SIGNED", "STAMP") if not (shared / name).is_dir()]
-        advice = "Mount the adapter's folder there, or set ANTREAN_ADAPTER_SHARED_DIR."
-        findings.append(
-            Finding("adapter's folder", Level.WARN, f"{', '.join(missing)} missing in {shared}", advice)
-            if missing
-            else Finding("adapter's folder", Level.OK, str(shared))
-        )
+        findings.append(_shared(settings.effective_shared_dir))
     return findings
 
 
-def judge_disk(folder: Path) -> Finding:
-    """Free space where the data dir is or would be made."""
+def _shared(shared: Path) -> Finding:
+    """Whether papers can be handed to the adapter: workers write into two of the folders, and tidy all three."""
+    check = "adapter's folder"
+    missing = []
+    for name in ("UNSIGNED", "SIGNED", "STAMP"):
+        try:
+            with tempfile.NamedTemporaryFile(dir=shared / name, prefix=".antrean-") as probe:
+                probe.write(bytes(PROBE_BYTES))
+                probe.flush()
+        except FileNotFoundError:
+            missing.append(name)
+        except OSError as error:
+            seen = f"{shared / name} can not be written ({error.strerror}): nothing is stamped"
+            advice = "Give this user the right to write there, or set ANTREAN_ADAPTER_SHARED_DIR."
+            return Finding(check, Level.FAIL, seen, MENDED_IN_PLACE.get(error.errno or 0, advice))
+    if missing:
+        advice = "Mount the adapter's folder there, or set ANTREAN_ADAPTER_SHARED_DIR."
+        return Finding(check, Level.WARN, f"{', '.join(missing)} missing in {shared}", advice)
+    return Finding(check, Level.OK, f"{shared}: wrote and removed a probe")
+
+
+def judge_disk(folder: Path, without: str) -> Finding:
+    """Free space where a folder is or would be made. `without`: what happens when there is none."""
     free_bytes = shutil.disk_usage(_nearest_there(folder)).free
     seen = f"{free_bytes / 1024**3:.1f} GiB free at {folder}"
     if free_bytes < DISK_FAIL_BYTES:
-        return Finding("disk", Level.FAIL, seen, "Free space now: Valkey stops when it can not write.")
+        return Finding("disk", Level.FAIL, seen, f"Free space now: {without}.")
     if free_bytes < DISK_WARN_BYTES:
         return Finding("disk", Level.WARN, seen, "Free space before it is used up.")
     return Finding("disk", Level.OK, seen)

@@ -30,7 +30,7 @@ _SETTINGS = (
     "stop-writes-on-bgsave-error",
     "min-replicas-to-write",
 )
-_SECTIONS = ("server", "memory", "persistence", "replication", "cluster")
+_SECTIONS = ("server", "memory", "persistence", "replication", "cluster", "stats")
 
 
 class Level(StrEnum):
@@ -212,6 +212,13 @@ def _state(facts: Mapping[str, str], settings: Mapping[str, str], replicas_min: 
     if facts.get("cluster_enabled", "0") != "0":
         advice = "Use one primary, with replicas if wanted: an order's keys must stand on one server."
         findings.append(Finding("cluster", Level.FAIL, "cluster mode", advice))
+    if (thrown_away := int(facts.get("evicted_keys", "0"))) > 0:
+        # Whatever its policy is by now. Nothing else shows that an order is gone.
+        seen = f"{thrown_away} keys since this server's start; orders that were accepted may be among them"
+        advice = (
+            "`antrean orders check` says whether one is gone; then restore the backup (docs/operations.md)."
+        )
+        findings.append(Finding("thrown away", Level.WARN, seen, advice))
     if facts.get("aof_last_write_status", "ok") != "ok":
         seen = "the last write to the append-only file failed (disk full?)"
         findings.append(Finding("last write", Level.FAIL, seen, "Free the disk; then it goes on by itself."))

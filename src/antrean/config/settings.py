@@ -11,7 +11,12 @@ from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from antrean.config.urls import SENTINEL_SCHEMES, url_parts
 from antrean.orders.vault import parse_ring
@@ -36,6 +41,11 @@ _NO_BASE = (
     "in a password write %23 for #, %3F for ?, %20 for a space"
 )
 
+_NO_FOLDER = (
+    "must be a whole path behind three slashes (file:///srv/documents), without // in it and white space at its end; "
+    "write %23 for #, %3F for ?"
+)
+
 #: What may stand behind the hosts: a database, or a service and a database.
 _REDIS_PATHS = {name: re.compile(r"(?:/\d{0,5})?/?") for name in ("redis", "rediss")} | {
     name: re.compile(r"/[A-Za-z0-9._-]+(?:/\d{0,5})?/?") for name in SENTINEL_SCHEMES
@@ -55,6 +65,23 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         allow_inf_nan=False,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment counts for more than `.env`, also where it says empty, which stands for the default: whoever
+        empties the upstream's addresses to try something must not buy."""
+        if isinstance(dotenv_settings, DotEnvSettingsSource):
+            said = {name.lower() for name in os.environ}
+            left = {name: value for name, value in dotenv_settings.env_vars.items() if name not in said}
+            dotenv_settings.env_vars = left
+        return init_settings, env_settings, dotenv_settings
 
     # The gateway
     http_host: str = Field("127.0.0.1", description="Address the gateway listens on.")
@@ -144,7 +171,7 @@ class Settings(BaseSettings):
     # Bounds
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `up` starts.")
     key_rate_per_s: float = Field(
-        2000, gt=0, le=COUNT_MAX, description="Most requests per second with one key."
+        2000, ge=0.001, le=COUNT_MAX, description="Most requests per second with one key."
     )
     office_backlog_max: int = Field(
         100_000, ge=1, le=COUNT_MAX, description="Most open orders of one office."
@@ -238,7 +265,13 @@ class Settings(BaseSettings):
     @field_validator("document_store")
     @classmethod
     def _is_a_store(cls, value: str) -> str:
-        return _url(value, "file", "s3")
+        parts = url_parts(_url(value, "file", "s3"))
+        place = value.partition("://")[2]
+        if parts.scheme == "file" and (
+            parts.netloc not in ("", "localhost") or "//" in place or re.search(r"[?#]|\s$", place)
+        ):
+            raise ValueError(_NO_FOLDER)
+        return f"{parts.scheme}://{place}" if value else value
 
     @field_validator(
         "upstream_backend_url",

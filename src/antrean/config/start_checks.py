@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 #: What is wrong with the disk and not with the choice of the folder, and what to do about it.
-_MENDED_IN_PLACE = {
+MENDED_IN_PLACE = {
     errno.ENOSPC: "Free space there.",
     errno.EDQUOT: "Free space there, or raise the quota.",
     errno.EROFS: "Mount it writable, or name it in ReadWritePaths= of the systemd unit.",
@@ -31,8 +31,11 @@ def make_writable(data_dir: Path) -> None:
             probe.write(b"\0")
     except OSError as error:
         advice = "Set ANTREAN_DATA_DIR to a folder of yours."
-        if error.errno in _MENDED_IN_PLACE:
-            advice = f"{_MENDED_IN_PLACE[error.errno]} {_STAY}"
+        if error.errno in MENDED_IN_PLACE:
+            advice = f"{MENDED_IN_PLACE[error.errno]} {_STAY}"
+        elif isinstance(error, PermissionError):
+            # Another folder is right at a first start alone. Later the wrong user starts it: who is not the service's.
+            advice = f"At a first start set ANTREAN_DATA_DIR to a folder of yours; later start as its owner. {_STAY}"
         raise StartError(
             f"The data folder {data_dir.absolute()} can not be written ({error.strerror}). {advice}"
         ) from error

@@ -7,6 +7,7 @@ import contextlib
 import resource
 import signal
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 import uvloop
@@ -26,8 +27,15 @@ log = structlog.get_logger(__name__)
 IDLE_S = 30
 #: Longest time that what is left of a refused body is read and thrown away, in seconds.
 LINGER_S = 2
-#: Connections at one time; further ones are closed at once. Clients that wait hold one each.
+#: Connections at one time; further ones are answered 503. Clients that wait hold one each.
 CONNECTIONS_MAX = 8192
+#: Open files beside clients' connections (Redis, documents, readers of PDFs): what is asked for, and what is kept free
+#: where the system allows fewer.
+FILES_BESIDE = 1024
+FILES_BESIDE_MIN = 256
+#: A refused connection waits for the request that it has answered already, in seconds; and how many do at one time.
+REFUSAL_S = 1.0
+REFUSALS_MAX = 64
 BACKLOG = 1024
 LINE_BYTES_MAX = 4096
 HEADER_BYTES_MAX = 4096
@@ -64,11 +72,11 @@ async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], No
     Raises OSError where the port is taken, NewerLayout once a later release has taken the orders over.
     """
     settings = parts.settings
-    _raise_file_limit()
+    connections_max = _room()
     runner = web.AppRunner(create_app(parts), access_log=None, shutdown_timeout=settings.drain_s)
     try:
         await runner.setup()
-        site = _BoundedSite(runner, settings.http_host, settings.http_port)
+        site = _BoundedSite(runner, settings.http_host, settings.http_port, connections_max)
         await site.start()
         settle_heap()
         log.info("gateway listens", host=settings.http_host, port=settings.http_port)
@@ -94,12 +102,13 @@ async def _until_stopped(parts: GatewayParts, stop: asyncio.Event) -> None:
 
 
 class _BoundedSite(web.BaseSite):
-    """A TCP listener that holds at most CONNECTIONS_MAX connections."""
+    """A TCP listener that holds at most `connections_max` connections."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+    def __init__(self, runner: web.AppRunner, host: str, port: int, connections_max: int) -> None:
         super().__init__(runner, backlog=BACKLOG)
         self._host = host
         self._port = port
+        self._connections_max = connections_max
 
     @property
     def name(self) -> str:
@@ -115,7 +124,7 @@ class _BoundedSite(web.BaseSite):
         loop = asyncio.get_running_loop()
 
         def connected() -> asyncio.Protocol:
-            if len(server.connections) >= CONNECTIONS_MAX:
+            if len(server.connections) >= self._connections_max:
                 return _Refusal()
             return Connection(
                 server,
@@ -136,22 +145,53 @@ class _BoundedSite(web.BaseSite):
 
 
 class _Refusal(asyncio.Protocol):
-    """Answers a connection that is one too many."""
+    """Answers a connection that is one too many, and closes it once its request begins to arrive.
+
+    What closes with something unread resets the connection, and most clients then lose the answer.
+    """
+
+    _open = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so and close."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(
+        """Say so."""
+        # uvloop's transports write as asyncio's do, and are none of theirs by class.
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.write(
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
-        transport.close()
+        _Refusal._open += 1
+        wait_s = REFUSAL_S if _Refusal._open <= REFUSALS_MAX else 0
+        self._end = asyncio.get_running_loop().call_later(wait_s, self._transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """The request, or its beginning: it has its answer."""
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed, by whichever side."""
+        _Refusal._open -= 1
+        self._end.cancel()
 
 
-def _raise_file_limit() -> None:
-    """As many open files as connections need and the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + 1024
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+def _room() -> int:
+    """Connections that there may be; before, the limit of open files is raised as they need and the system allows.
+
+    A connection for which no file is left would be closed without a word, and Redis and documents would get none.
+    """
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_BESIDE
+    if files != resource.RLIM_INFINITY and files < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            files = limit
+    if files == resource.RLIM_INFINITY or files >= wanted:
+        return CONNECTIONS_MAX
+    room = min(CONNECTIONS_MAX, max(files - FILES_BESIDE_MIN, files // 4))
+    log.warning(
+        "few open files are allowed",
+        files=files,
+        connections_max=room,
+        advice=f"allow {wanted} (`ulimit -Hn`, LimitNOFILE= of systemd)",
+    )
+    return room
