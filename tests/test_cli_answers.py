@@ -21,8 +21,8 @@ from antrean.cli import main
 from antrean.cli._output import counted
 from antrean.config.settings import Settings
 from antrean.orders import keys
+from cli_support import antrean
 from orders_support import World
-from test_cli import antrean
 
 DOCS = Path(__file__).parent.parent / "docs"
 #: Longest that a command may take to say something, on a busy machine.

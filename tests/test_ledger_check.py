@@ -19,8 +19,8 @@ from antrean.orders.ledger_trail import Trail
 from antrean.orders.model import Order
 from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
+from cli_support import antrean
 from orders_support import World
-from test_cli import antrean
 from test_ledger import DAY_MS, played
 from test_ledger_archive import Books, moved
 from test_serials import in_pool, needs_a_person

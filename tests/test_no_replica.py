@@ -18,10 +18,10 @@ from antrean.orders.model import StoreUnavailable
 from antrean.provider.breaker import SharedBreaker
 from antrean.provider.errors import Unavailable
 from antrean.provider.policy import BreakerState, Weight
+from cli_support import antrean
 from gateway_process import OFFICE, running_gateway_process
 from gateway_support import purchase
 from provider_support import Clock, make_breaker
-from test_cli import antrean
 
 #: Longest wait for the gateway to look anew, in seconds.
 SEEN_S = 15

@@ -21,9 +21,9 @@ from antrean.orders.reconcile import Difference, Ours, Reconciliation, reconcile
 from antrean.orders.states import State
 from antrean.provider.errors import Rejected, SerialUnusable, Unavailable
 from antrean.provider.protocol import SerialPage
+from cli_support import antrean
 from orders_support import World
 from simulated_upstream import PASSWORD, USER, simulated
-from test_cli import antrean
 from test_ledger import played
 from test_resolve import buy
 from test_walk import has_no_page_0, lists_by, moves_once

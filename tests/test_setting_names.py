@@ -11,7 +11,7 @@ from antrean.config.checkup import examine
 from antrean.config.durability import Level
 from antrean.config.setting_names import LINES_MAX, passed_over
 from antrean.config.settings import Settings, load_settings
-from test_cli import antrean
+from cli_support import antrean
 
 AWAY = {"ANTREAN_REDIS_URL": "redis://127.0.0.1:1"}
 
