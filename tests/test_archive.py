@@ -6,16 +6,14 @@ import asyncio
 import hashlib
 import random
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from antrean.orders import keys, lease, listing
-from antrean.orders.archive import ROOT, Archive, ArchiveDamaged
 from antrean.orders.archiver import Archiver
-from antrean.orders.codes import Code
 from antrean.orders.completeness import Completeness, Gap, find_gaps
 from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
@@ -25,105 +23,12 @@ from antrean.orders.ledger import Ledger
 from antrean.orders.listing import Filter
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused, body_json
 from antrean.orders.pictures import Pictures
-from antrean.orders.reconcile import Difference, reconcile
 from antrean.orders.states import State
-from antrean.orders.store import OrderStore
 from antrean.orders.store_mark import StoreMark
-from antrean.orders.vault import Vault, VaultKey
-from orders_support import VAULT, World, new_order
+from archive_support import DAY_S, Objects, Shelf, Slow
+from orders_support import World, new_order
 
 pytestmark = pytest.mark.usefixtures("noted")
-
-DAY_S = 86400
-
-
-class Objects(DocumentStore):
-    """A local object store that may fail at its next call of a kind, or forget half of what it is given."""
-
-    fail: str | None = None
-    tear = False
-
-    @classmethod
-    def at(cls, folder: Path) -> Self:
-        return cls(cls.from_url(folder.as_uri())._store, folder)
-
-    async def put(self, path: str, data: bytes) -> None:
-        self._may_fail("put")
-        await super().put(path, data[: len(data) // 2] if self.tear else data)
-
-    async def get(self, path: str) -> bytes | None:
-        self._may_fail("get")
-        return await super().get(path)
-
-    async def delete(self, path: str) -> None:
-        self._may_fail("delete")
-        await super().delete(path)
-
-    def _may_fail(self, kind: str) -> None:
-        if self.fail == kind:
-            raise DocumentStoreUnavailable("away")
-
-
-class Shelf:
-    """A world with an archive; `store` reads both."""
-
-    def __init__(self, redis: Redis, folder: Path, objects: Objects | None = None) -> None:
-        self.world = World(redis)
-        self.objects = objects or Objects.at(folder)
-        self.archive = self.another_archive()
-        self.store = self.world.store
-        self.store.archive = self.archive
-        self.archiver = Archiver(
-            self.store, self.archive, Pictures(self.world.scripts, self.world.documents), DAY_S
-        )
-
-    def another_archive(self) -> Archive:
-        """As another process has it."""
-        return Archive(self.objects, lambda: alone(self.world.scripts, "archive"))
-
-    async def finished(self) -> dict[str, Order]:
-        """One order of each end: a purchase and an affix completed, one cancelled, one rejected and paid back."""
-        world = self.world
-        purchase, affix, cancelled = await world.submit(), await world.affix(), await world.submit()
-        await world.store.cancel(cancelled.id)
-        worker = world.worker()
-        for order in (purchase, affix, affix):
-            await worker.run(order.id)
-        rejected = await world.submit()
-        claim = await self.store.claim(rejected.id, "w", "1")
-        assert claim is not None
-        await self.store.begin(claim.order, "2", State.BUYING, "asking", 1)
-        await self.store.refuse(claim.order, "3", "reject", "12", "no", 1)
-        await Ledger(self.store).refund(rejected.id, "ops: paid back")
-        ends = {"purchase": purchase, "affix": affix, "cancelled": cancelled, "rejected": rejected}
-        return {name: await world.order(order.id) for name, order in ends.items()}
-
-    def later(self, seconds: float = DAY_S + 1) -> None:
-        self.world.now_ms += int(seconds * 1000)
-
-    async def move(self) -> None:
-        while await self.archiver.run_once():
-            pass
-
-    async def archive_paths(self) -> list[str]:
-        """Of all segments."""
-        days = [path.rstrip("/").rsplit("/", 1)[-1] for path in await self.objects.folders(ROOT)]
-        return [path for day in days for path in await self.objects.paths(f"{ROOT}/{day}")]
-
-    async def in_redis(self) -> set[str]:
-        found: Any = await self.world.redis.keys(keys.ORDER + "*")
-        return {key.decode().removeprefix(keys.ORDER) for key in found}
-
-    async def listed(self, limit: int = 50, **wanted: Any) -> list[Order]:
-        """All pages of a list."""
-        found: list[Order] = []
-        cursor: int | None = None
-        while True:
-            page = await listing.page(self.world.redis, Filter(**wanted), cursor, limit, self.archive)
-            found += page.orders
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
 
 
 @pytest.fixture
@@ -313,113 +218,6 @@ async def test_a_repeated_withdrawal_is_answered_alike_wherever_the_order_is(she
     assert order.id not in await shelf.in_redis()
 
 
-async def test_one_person_is_erased_from_the_archive_and_the_others_stay(
-    shelf: Shelf, tmp_path: Path
-) -> None:
-    ends = await shelf.finished()
-    order, other = ends["affix"], ends["purchase"]
-    shelf.later()
-    await shelf.move()
-    eraser = Eraser(shelf.store, shelf.world.documents)
-    for _ in range(2):
-        await eraser.erase(order.id, "erased by ops")
-    erased = await shelf.store.get(order.id)
-    assert erased is not None
-    assert (erased.personal, erased.masked) == (None, None)
-    assert erased.history[-1].note == "erased by ops"
-    assert erased.serial_number == order.serial_number
-    assert shelf.store.personal.taxpayer_of(await shelf.world.order(other.id)).name == "Siti Aminah"
-    assert await shelf.another_archive().find(other.id) == other
-    paths = await shelf.objects.paths("archive")
-    assert len(paths) == 1
-    assert f"upload {order.document_id}" not in shelf.world.documents.kept
-
-
-async def test_people_erased_at_once_by_two_processes_from_one_segment_stay_erased(shelf: Shelf) -> None:
-    orders = [await shelf.world.submit() for _ in range(6)]
-    for order in orders:
-        await shelf.world.store.cancel(order.id)
-    shelf.later()
-    await shelf.move()
-    assert len(await shelf.objects.paths("archive")) == 1
-
-    async def erase(order: Order) -> None:
-        store = OrderStore(shelf.world.scripts, shelf.store._commit, shelf.world.limits, vault=VAULT)
-        store.archive = shelf.another_archive()
-        await Eraser(store, shelf.world.documents).erase(order.id, "asked|for\nat once")
-
-    await asyncio.gather(*(erase(order) for order in orders))
-    fresh = shelf.another_archive()
-    for order in orders:
-        found = await fresh.find(order.id)
-        assert found is not None
-        assert (found.masked, found.personal) == (None, None)
-        assert found.history[-1].note == "asked for at once"
-    assert len(await shelf.objects.paths("archive")) == 1
-
-
-async def test_a_copy_that_a_move_cut_short_left_in_the_archive_is_erased_too(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order = (await shelf.finished())["cancelled"]
-    shelf.later()
-
-    async def lost(*_: object) -> int:
-        raise StoreUnavailable("away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shelf.archiver, "_remove", lost)
-        with pytest.raises(StoreUnavailable):
-            await shelf.archiver.run_once()
-    copy = await shelf.archive.find(order.id)
-    assert copy is not None
-    assert copy.masked is not None
-    await Eraser(shelf.store, shelf.world.documents).erase(order.id, "asked for")
-    copy = await shelf.another_archive().find(order.id)
-    assert copy is not None
-    assert (copy.masked, copy.personal) == (None, None)
-
-
-async def test_the_archive_is_erased_when_the_time_of_its_orders_is_over(shelf: Shelf) -> None:
-    ends = await shelf.finished()
-    shelf.later()
-    await shelf.move()
-    eraser = Eraser(shelf.store, shelf.world.documents, retention_days=60)
-    await eraser.run_once()
-    assert (await shelf.world.order(ends["affix"].id)).erased_ms is None
-    shelf.later(60 * DAY_S)
-    await eraser.run_once()
-    assert all([(await shelf.world.order(o.id)).erased_ms for o in ends.values()])
-    assert await shelf.world.redis.zcard(keys.ERASE) == 0
-
-
-async def test_archived_orders_are_sealed_anew_when_keys_change(shelf: Shelf, redis: Redis) -> None:
-    ends = await shelf.finished()
-    order, clear = ends["purchase"], ends["cancelled"]
-    await redis.hdel(keys.ORDER + clear.id, "pii")  # as version 0.1 wrote it
-    await redis.hset(
-        keys.ORDER + clear.id, "body", body_json(clear, shelf.store.personal.taxpayer_of(clear)).decode()
-    )
-    shelf.later()
-    await shelf.move()
-    fresh = VaultKey("fresh", bytes(range(32)))
-    both = Vault([fresh, VaultKey("test", bytes(32))])
-    store = OrderStore(shelf.store.scripts, shelf.store._commit, shelf.world.limits, vault=both)
-    assert await shelf.archive.rewrite_all(store.personal.resealed_record) == 4
-    assert await shelf.archive.rewrite_all(store.personal.resealed_record) == 0
-    alone = OrderStore(shelf.store.scripts, shelf.store._commit, shelf.world.limits, vault=Vault([fresh]))
-    found = await shelf.archive.find(order.id)
-    assert found is not None
-    assert alone.personal.taxpayer_of(found) == shelf.store.personal.taxpayer_of(order)
-    found = await shelf.archive.find(clear.id)
-    assert found is not None
-    assert isinstance(found.personal, bytes)
-    assert (found.masked, alone.personal.taxpayer_of(found)) == (
-        clear.masked,
-        shelf.store.personal.taxpayer_of(clear),
-    )
-
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_list_is_the_same_page_by_page_wherever_its_orders_are(shelf: Shelf, seed: int) -> None:
     rng = random.Random(seed)
@@ -487,20 +285,6 @@ async def test_what_was_never_given_out_is_not_in_the_archive(shelf: Shelf) -> N
         assert await shelf.store.get(text) is None
 
 
-class Slow(Objects):
-    """Stops in the middle of its first segment until it is let go on."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def put(self, path: str, data: bytes) -> None:
-        if path.startswith("archive/orders") and not self.reached.is_set():
-            self.reached.set()
-            await self.go_on.wait()
-        await super().put(path, data)
-
-
 async def test_a_move_by_a_slow_store_is_still_alone_when_its_lease_would_have_ended(
     redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -517,28 +301,6 @@ async def test_a_move_by_a_slow_store_is_still_alone_when_its_lease_would_have_e
     slow.go_on.set()
     await moving
     assert await shelf.in_redis() == set()
-
-
-async def test_who_was_erased_while_a_move_stood_still_is_not_in_what_it_writes(
-    redis: Redis, tmp_path: Path
-) -> None:
-    slow = Slow.at(tmp_path)
-    shelf = Shelf(redis, tmp_path, slow)
-    erased = (await shelf.finished())["purchase"]
-    shelf.later()
-    moving = asyncio.create_task(shelf.archiver.run_once())
-    await slow.reached.wait()
-    await redis.delete(keys.LEASE + "archive")  # as for a process that stands still for a minute
-    await Eraser(shelf.store, shelf.world.documents).erase(erased.id, "asked for")
-    slow.go_on.set()
-    with pytest.raises(StoreUnavailable, match="another process"):
-        await moving
-    assert await shelf.archive.find(erased.id) is None
-    shelf.later()
-    await shelf.move()
-    kept = await shelf.archive.find(erased.id)
-    assert kept is not None
-    assert (kept.personal, kept.masked, kept.document.filename) == (None, None, "erased")
 
 
 async def test_a_page_far_back_in_a_list_reads_no_more_of_the_archive_than_the_first(shelf: Shelf) -> None:
@@ -666,45 +428,3 @@ async def test_orders_dated_after_now_do_not_keep_those_behind_them(
     shelf.later(year_s)
     await shelf.move()
     assert not await shelf.in_redis()
-
-
-async def test_a_damaged_segment_is_told_by_name_and_holds_up_nobody_elses_erasure(shelf: Shelf) -> None:
-    """The disk has spoilt one of two segments."""
-    spoilt = await shelf.finished()
-    shelf.later()
-    await shelf.move()
-    [path] = await shelf.archive_paths()
-    whole = await shelf.finished()
-    shelf.later()
-    await shelf.move()
-    content = await shelf.objects.get(path) or b""
-    eraser = Eraser(shelf.store, shelf.world.documents, retention_days=60)
-    for spoiled in (content[:-9], content[:40] + bytes([content[40] ^ 4]) + content[41:], b"", b"no gzip"):
-        await shelf.objects.put(path, spoiled)
-        shelf.store.archive = shelf.archive = shelf.another_archive()
-        with pytest.raises(ArchiveDamaged, match=path):
-            await shelf.store.get(spoilt["purchase"].id)
-        with pytest.raises(ArchiveDamaged):
-            await shelf.listed()
-        assert (await shelf.store.get(whole["purchase"].id)) == whole["purchase"]
-        found = await find_gaps(shelf.store)
-        assert (found.gaps, len(found.damaged)) == ([Gap(1, 4)], 1)
-        assert path in found.damaged[0]
-        serial, what = (
-            spoilt["purchase"].serial_number,
-            "its order can not be read: a part of the archive is damaged",
-        )
-        compared = await reconcile(shelf.store, shelf.world.upstream)
-        assert compared.differences == [Difference(serial or "", spoilt["purchase"].id, what)]
-        # An SN of one of them is looked at again by a later walk; what else is on the list does not wait.
-        assert await shelf.store.found(spoilt["cancelled"].id, "S" * 22, "found", walk=True) == Code.STATE
-    shelf.later(60 * DAY_S)
-    await eraser.run_once()
-    assert all([(await shelf.world.order(o.id)).erased_ms for o in whole.values()])
-    assert await shelf.world.redis.zcard(keys.ERASE) == 4
-    await shelf.objects.put(path, content)
-    await eraser.run_once()
-    assert await shelf.world.redis.zcard(keys.ERASE) == 4
-    shelf.later()
-    await eraser.run_once()
-    assert all([(await shelf.world.order(o.id)).erased_ms for o in spoilt.values()])

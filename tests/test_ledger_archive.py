@@ -22,7 +22,7 @@ from antrean.orders.ledger_archive import (
     Row,
 )
 from antrean.orders.model import StoreUnavailable
-from test_archive import DAY_S, Shelf
+from archive_support import DAY_S, Shelf
 
 #: Two whole segments and something that stays.
 ENTRIES = 2 * SEGMENT_ENTRIES + 300

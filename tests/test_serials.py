@@ -21,10 +21,10 @@ from antrean.orders.reconcile import reconcile
 from antrean.orders.states import State
 from antrean.provider.errors import OutcomeUnknown, Rejected, Unavailable
 from antrean.provider.protocol import SerialPage
+from archive_support import Shelf
 from cli_support import antrean
 from gateway_support import running_gateway
 from orders_support import World
-from test_archive import Shelf
 from test_resolve import asked_about, look
 from upstream_model import Sold
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SUITES = (("tests/test_archive.py",), ("tests/test_ledger_archive.py",))
+SUITES = (("tests/test_archive.py", "tests/test_archive_erasure.py"), ("tests/test_ledger_archive.py",))
 
 FAULTS = (
     (
