@@ -123,6 +123,18 @@ async def test_an_outage_of_redis_is_not_the_exit_code_of_a_finding(
         assert len(done.stderr.splitlines()) == 1
 
 
+async def test_what_redis_refuses_with_is_told_as_a_sentence(redis: Redis, tmp_path: Path) -> None:
+    url = {"ANTREAN_REDIS_URL": f"unix://{redis.connection_pool.connection_kwargs['path']}"}
+    was = str((await redis.config_get("maxmemory"))["maxmemory"])
+    await redis.config_set("maxmemory", 1)
+    try:
+        done = await asyncio.to_thread(antrean, "keys", "create", "--role", "ops", cwd=tmp_path, **url)
+    finally:
+        await redis.config_set("maxmemory", was)
+    assert done.stderr.startswith("Error: Redis refused: ")
+    assert done.stderr.endswith("'maxmemory'. `antrean doctor` says more.\n")
+
+
 async def test_a_wrong_password_is_told_as_one(redis: Redis, tmp_path: Path) -> None:
     path = redis.connection_pool.connection_kwargs["path"]
     url = {"ANTREAN_REDIS_URL": f"unix://nobody:wrong@{path}"}

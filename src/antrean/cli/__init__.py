@@ -59,11 +59,11 @@ def _fault(error: Exception) -> str | None:
         error = error.__cause__  # as a store that can not be worked with says it
     if isinstance(error, faults.ConnectionError | faults.TimeoutError):
         return f"Redis does not answer ({error}). Is `antrean up` running with the same settings?"
-    return (
-        f"Redis refused: {error}. `antrean doctor` says more."
-        if isinstance(error, faults.RedisError)
-        else None
-    )
+    if isinstance(error, faults.RedisError):
+        from antrean.cli._redis import refused
+
+        return refused(error)
+    return None
 
 
 @click.group(cls=CommandFolder, context_settings={"help_option_names": ["-h", "--help"]})

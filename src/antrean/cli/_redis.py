@@ -77,7 +77,12 @@ def compared(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
             raise
         raise NotCompared(error.message) from error
     except StoreUnavailable as error:
-        raise NotCompared(f"Redis refused: {error.__cause__}. `antrean doctor` says more.") from error
+        raise NotCompared(refused(error.__cause__)) from error
+
+
+def refused(why: object) -> str:
+    """A line of what Redis itself said, which may end in a full stop or not."""
+    return f"Redis refused: {str(why).removesuffix('.')}. `antrean doctor` says more."
 
 
 def actor() -> str:
