@@ -20,6 +20,9 @@ it each step is as large as all steps beyond it so far, and the ceiling is forgo
 upstream has more capacity now. So just above a ceiling one refusal is harmless, where a usual step might cause a
 collapse.
 
+A refusal that asks all calls to wait stops the line for as long. The longer such a pause, the more seldom a ceiling
+that was met twice is tried again.
+
 A second that was too full stays too full until it is over: further refusals in it are no reason for a lower ceiling.
 Such an upstream also needs calls that start evenly spaced (EVEN_FOR_S), see `lua/admit.lua`.
 """
@@ -89,6 +92,10 @@ HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
 #: The same after the cut that a first refusal makes at once: until the second that was too full is over.
 HOLD_FIRST_S = 1.2
+#: Where the upstream asks all calls to wait when it is too full, each look whether it bears more costs them that pause.
+#: So a ceiling that was met again is left alone for this many times as long, and for at most HOLD_ASKED_MAX_S seconds.
+HOLD_ASKED_TIMES = 8
+HOLD_ASKED_MAX_S = 40.0
 #: For this many seconds after a call was turned away, calls start evenly spaced instead of in bursts.
 EVEN_FOR_S = 60.0
 #: Weights of a new mean in the unloaded round trip. A better one is believed soon, as far as it differs by more than

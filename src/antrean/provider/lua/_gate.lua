@@ -84,7 +84,7 @@ if math.max(num(B, 'since'), num(B, 'last_probe'), num(L, 'step_since')) > NOW t
   for _, field in ipairs({'since', 'last_probe', 'next_probe', 'last_trial', 'room_since', 'good_at'}) do
     if num(B, field) > NOW then set(field, int(NOW)) end
   end
-  for _, field in ipairs({'step_since', 'hold_until', 'cut_until', 'not_before', 'busy_at', 'next_turn', 'low_since'}) do
+  for _, field in ipairs({'step_since', 'hold_until', 'fall_until', 'cut_until', 'not_before', 'busy_at', 'next_turn', 'low_since'}) do
     if num(L, field) > NOW then
       L[field] = int(NOW)
       keep('HSET', KEYS[5], field, L[field])
@@ -133,7 +133,7 @@ end
 -- An upstream that fell over while all slots were in use is not asked for as much again for FALL_HOLD_MS, and for twice as
 -- long each time that it falls over at the same height. Meanwhile a cut sets no lower ceiling: the upstream is not back yet.
 local function fall_holds()
-  return num(L, 'falls') > 0 and NOW < num(L, 'hold_until')
+  return num(L, 'falls') > 0 and NOW < num(L, 'fall_until')
 end
 
 local function near_fall(height)
@@ -154,9 +154,10 @@ local function note_fall(start)
   if again then height = math.min(height, num(L, 'fell_at')) end
   L.falls = int(again and num(L, 'falls') + 1 or 1)
   L.fell_at, L.ceiling, L.fall_noted = tostring(height), tostring(height), '1'
-  L.hold_until = int(NOW + math.min(FALL_HOLD_MS * 2 ^ (num(L, 'falls') - 1), FALL_HOLD_MAX_MS))
+  L.fall_until = int(NOW + math.min(FALL_HOLD_MS * 2 ^ (num(L, 'falls') - 1), FALL_HOLD_MAX_MS))
+  L.hold_until = L.fall_until
   redis.call('HSET', KEYS[5], 'falls', L.falls, 'fell_at', L.fell_at, 'ceiling', L.ceiling, 'fall_noted', '1',
-    'hold_until', L.hold_until)
+    'fall_until', L.fall_until, 'hold_until', L.hold_until)
 end
 
 -- Forget what the present step has measured and begin the next one.

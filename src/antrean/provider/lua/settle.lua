@@ -91,13 +91,22 @@ if failed then
     redis.call('HSET', KEYS[5], 'fell_from', L.fell_from, 'fell_seen', int(NOW))
   end
   if busy == '1' and refusals == 0 and others < limit and NOW >= num(L, 'cut_until') then
+    local asked_ms, held_back = tonumber(wait_ms), NOW < num(L, 'hold_until')
+    local at_ceiling = limit >= RULE.NEAR * num(L, 'ceiling')
     -- Close to a ceiling, the limit just below it was borne before: a moment with fewer calls in flight proves nothing.
-    if limit >= RULE.NEAR * num(L, 'ceiling') then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
+    if at_ceiling then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
+    -- A pause that is asked for below the ceiling says that less is borne by now. Down by one slot a pause takes too long.
+    if asked_ms > 0 and held_back then others = math.min(others, math.floor(RULE.REFUSED_CUT * limit)) end
+    L.cut_until = int(NOW + RULE.HOLD_FIRST_MS)
+    local hold_until = math.max(num(L, 'hold_until'), num(L, 'cut_until'))
+    if at_ceiling and not held_back and num(L, 'ceiling') > 0 then
+      -- Refused where it was refused before: this is where the capacity ends, and each look costs all calls a pause.
+      hold_until = math.max(hold_until, NOW + asked_ms + math.min(RULE.HOLD_ASKED_TIMES * asked_ms, RULE.HOLD_ASKED_MAX_MS))
+    end
     L.limit = tostring(math.max(1, others))
     -- Where the limit was hardly used, one refusal says little about where the capacity ends.
     L.ceiling = tostring(not_below_fall(math.min(limit, math.max(others + 1, 0.8 * limit))))
-    L.cut_until = int(NOW + RULE.HOLD_FIRST_MS)
-    L.hold_until = int(math.max(num(L, 'hold_until'), num(L, 'cut_until')))
+    L.hold_until = int(hold_until)
     redis.call('HSET', KEYS[5], 'limit', L.limit, 'ceiling', L.ceiling, 'hold_until', L.hold_until, 'cut_until', L.cut_until)
     next_step_after_cut()
   end
