@@ -115,6 +115,10 @@ def _fewer(s: float) -> int:
     return 14 if s < 20 else 4
 
 
+def _ever_fewer(s: float) -> int:
+    return 32 if s < 20 else 16 if s < 40 else 8
+
+
 def _more(s: float) -> int:
     return 4 if s < 20 else 14
 
@@ -125,10 +129,18 @@ def _more(s: float) -> int:
         (_steady, False, 1.0, 0.8),
         (_steady, False, 5.0, 0.7),
         (lambda s: 5 * _steady(s), True, 1.0, 0.8),
-        (_fewer, False, 1.0, 0.6),
+        (_fewer, False, 1.0, 0.7),
+        (_ever_fewer, False, 5.0, 0.25),
         (_more, False, 1.0, 0.65),
     ],
-    ids=["so many at a time", "it asks for long", "so many a second", "it bears less", "it bears more"],
+    ids=[
+        "so many at a time",
+        "it asks for long",
+        "so many a second",
+        "it bears less",
+        "ever less and it asks for long",
+        "it bears more",
+    ],
 )
 async def test_most_of_what_it_bears_is_used(
     drain: _Drain, bears: Bears, per_second: bool, asks_s: float, share: float

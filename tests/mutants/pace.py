@@ -12,10 +12,22 @@ SUITES = (
         "tests/test_breaker_races.py",
     ),
     ("tests/test_turns.py", "tests/test_chance.py", "tests/test_provider_resilience.py"),
-    ("tests/test_falls.py", "tests/test_pacing_blur.py"),
+    ("tests/test_falls.py", "tests/test_pacing_blur.py", "tests/test_asked_pauses.py"),
 )
 
 FAULTS = (
+    (
+        "a ceiling at which the upstream asks for pauses is tried again at once",
+        "provider/lua/settle.lua",
+        "hold_until = math.max(hold_until, NOW + asked_ms +",
+        "hold_until = math.max(hold_until, 0 * asked_ms +",
+    ),
+    (
+        "a pause that was asked for is taken for an outage",
+        "provider/lua/settle.lua",
+        "if fell and tonumber(wait_ms) == 0 then",
+        "if fell then",
+    ),
     (
         "a call goes through an open breaker",
         "provider/lua/admit.lua",

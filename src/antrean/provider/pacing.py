@@ -92,6 +92,9 @@ HOLD_S = 2.0
 HOLD_GENTLE_S = 0.5
 #: The same after the cut that a first refusal makes at once: until the second that was too full is over.
 HOLD_FIRST_S = 1.2
+#: What is left of the limit where the upstream is too full below its ceiling and asks all calls to wait. One slot less
+#: for each pause would take too long.
+ASKED_CUT = 0.65
 #: Where the upstream asks all calls to wait when it is too full, each look whether it bears more costs them that pause.
 #: So a ceiling that was met again is left alone for this many times as long, and for at most HOLD_ASKED_MAX_S seconds.
 HOLD_ASKED_TIMES = 8

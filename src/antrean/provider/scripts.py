@@ -39,6 +39,7 @@ RULES = {
     "RULE.OUTAGE_ROW": pacing.OUTAGE_ROW,
     "RULE.HOLD_MS": int(pacing.HOLD_S * 1000),
     "RULE.HOLD_FIRST_MS": int(pacing.HOLD_FIRST_S * 1000),
+    "RULE.ASKED_CUT": pacing.ASKED_CUT,
     "RULE.HOLD_ASKED_TIMES": pacing.HOLD_ASKED_TIMES,
     "RULE.HOLD_ASKED_MAX_MS": int(pacing.HOLD_ASKED_MAX_S * 1000),
     "RULE.EVEN_FOR_MS": int(pacing.EVEN_FOR_S * 1000),

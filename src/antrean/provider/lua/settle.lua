@@ -95,8 +95,8 @@ if failed then
     local at_ceiling = limit >= RULE.NEAR * num(L, 'ceiling')
     -- Close to a ceiling, the limit just below it was borne before: a moment with fewer calls in flight proves nothing.
     if at_ceiling then others = math.max(others, math.min(limit, num(L, 'ceiling')) - 1) end
-    -- A pause that is asked for below the ceiling says that less is borne by now. Down by one slot a pause takes too long.
-    if asked_ms > 0 and held_back then others = math.min(others, math.floor(RULE.REFUSED_CUT * limit)) end
+    -- A pause that is asked for below the ceiling says that less is borne by now.
+    if asked_ms > 0 and held_back then others = math.min(others, math.floor(RULE.ASKED_CUT * limit)) end
     L.cut_until = int(NOW + RULE.HOLD_FIRST_MS)
     local hold_until = math.max(num(L, 'hold_until'), num(L, 'cut_until'))
     if at_ceiling and not held_back and num(L, 'ceiling') > 0 then
@@ -111,7 +111,9 @@ if failed then
     next_step_after_cut()
   end
   local silent_ms = NOW - num(B, 'good_at')
-  if num(B, 'failed') >= FALL_ROW and silent_ms >= RULE.SILENCE * 1000 * num(L, 'baseline') then note_fall(start) end
+  -- A pause that was asked for is no silence of the upstream's: nobody called meanwhile.
+  local fell = num(B, 'failed') >= FALL_ROW and silent_ms >= RULE.SILENCE * 1000 * num(L, 'baseline')
+  if fell and tonumber(wait_ms) == 0 then note_fall(start) end
 else
   if order == '1' and L.fall_noted == '1' then redis.call('HDEL', KEYS[5], 'fall_noted') end
   add('done', 1)
