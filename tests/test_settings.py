@@ -245,7 +245,6 @@ def test_quotes_in_the_file_do_what_the_page_says(tmp_path: Path, monkeypatch: p
     [
         "file://data/documents",
         "file://documents",
-        "file:///srv//documents",
         "file:///srv/documents ",
         "file:///srv/documents#1",
         "file:///srv/documents?x=1",
@@ -257,7 +256,7 @@ def test_a_document_folder_that_would_be_taken_for_another_is_refused(make_setti
 
 
 def test_a_document_folder_is_one_however_its_scheme_is_written(make_settings: Make) -> None:
-    for url in ("FILE:///srv/a%20b/c", "file:///srv/a%20b/c"):
+    for url in ("FILE:///srv/a%20b/c", "file:///srv/a%20b/c", "file:////srv//a%20b/c"):
         assert make_settings(document_store=url).document_store == "file:///srv/a%20b/c"
     assert make_settings(document_store="file://localhost/srv").document_store == "file://localhost/srv"
     assert make_settings(document_store="S3://bucket/folder").document_store == "s3://bucket/folder"

@@ -42,7 +42,7 @@ _NO_BASE = (
 )
 
 _NO_FOLDER = (
-    "must be a whole path behind three slashes (file:///srv/documents), without // in it and white space at its end; "
+    "must be a whole path behind three slashes (file:///srv/documents), without white space at its end; "
     "write %23 for #, %3F for ?"
 )
 
@@ -267,10 +267,10 @@ class Settings(BaseSettings):
     def _is_a_store(cls, value: str) -> str:
         parts = url_parts(_url(value, "file", "s3"))
         place = value.partition("://")[2]
-        if parts.scheme == "file" and (
-            parts.netloc not in ("", "localhost") or "//" in place or re.search(r"[?#]|\s$", place)
-        ):
-            raise ValueError(_NO_FOLDER)
+        if parts.scheme == "file":
+            if parts.netloc not in ("", "localhost") or re.search(r"[?#]|\s$", place):
+                raise ValueError(_NO_FOLDER)
+            place = re.sub("/+", "/", place)
         return f"{parts.scheme}://{place}" if value else value
 
     @field_validator(
