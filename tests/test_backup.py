@@ -14,7 +14,8 @@ from stack import purchase, running_stack
 
 
 @pytest.mark.long
-async def test_a_backup_taken_in_a_burst_is_restored_and_no_stamp_goes_to_two() -> None:
+@pytest.mark.parametrize("words", [("--paused",), ()], ids=["as documented", "without --paused"])
+async def test_a_backup_taken_in_a_burst_is_restored_and_no_stamp_goes_to_two(words: tuple[str, ...]) -> None:
     async with running_stack(workers=1) as stack:
         data = stack.folder / "data"
         url = Settings(_env_file=None, data_dir=data).effective_redis_url
@@ -53,7 +54,7 @@ async def test_a_backup_taken_in_a_burst_is_restored_and_no_stamp_goes_to_two() 
         shutil.rmtree(data / "documents")
         shutil.copytree(backup / "appendonlydir", data / "valkey" / "appendonlydir")
         shutil.copytree(backup / "documents", data / "documents")
-        stack.start("--paused")
+        stack.start(*words)
         await stack.ready()
 
         # Nothing is bought before it is known what was bought since the backup.

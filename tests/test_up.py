@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from antrean.config.launch import FirstKeys, Launch, Plan, antrean_command, make
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
 from antrean.config.start_checks import StartError
+from antrean.orders import keys
+from antrean.orders.holding import PAUSED
 from processes import READY, SLEEP, lives, python, until
 
 MakeSettings = Callable[..., Settings]
@@ -191,6 +194,39 @@ async def test_valkey_that_dies_comes_back_with_what_it_had(up_settings: Setting
             while await kept() != b"accepted":
                 await asyncio.sleep(0.01)
         await client.aclose()
+
+
+@pytest.mark.parametrize("orders", [0, 3])
+async def test_orders_that_look_restored_from_a_backup_are_not_bought_before_somebody_says_so(
+    up_settings: Settings, orders: int
+) -> None:
+    url, folder = up_settings.effective_redis_url, up_settings.data_dir / "valkey"
+
+    async def held(run: Run, *, lift: bool = False) -> bool:
+        client = connect(url, up_settings)
+        found = await client.hexists(keys.HOLDS, PAUSED)
+        if lift:
+            await client.hdel(keys.HOLDS, PAUSED)
+        await client.aclose()
+        assert found == any(line.startswith("paused ") for line in run.said)
+        return bool(found)
+
+    async with up(up_settings) as run:
+        client = connect(url, up_settings)
+        if orders:
+            await client.incrby(keys.SEQUENCE, orders)
+        await client.aclose()
+        assert not await held(run)
+    async with up(up_settings) as again:
+        assert not await held(again)
+    shutil.copytree(folder / "appendonlydir", up_settings.data_dir / "backup")
+    shutil.rmtree(folder)
+    shutil.copytree(up_settings.data_dir / "backup", folder / "appendonlydir")
+    async with up(up_settings) as restored:
+        assert await held(restored, lift=True) == bool(orders)
+        assert bool(orders) == any("restored from a backup" in line for line in restored.said)
+    async with up(up_settings) as later:
+        assert not await held(later)
 
 
 async def test_an_interrupt_during_the_start_leaves_nothing_behind(up_settings: Settings) -> None:

@@ -39,6 +39,11 @@ READY_TIMEOUT_S = 300.0
 _VERSION = re.compile(r"v=(\d+)\.(\d+)\.(\d+)")
 
 
+#: Written at each start. A backup has the append-only files alone (docs/operations.md).
+CONFIG_NAME = "valkey.conf"
+FILES_NAME = "appendonlydir"
+
+
 class ValkeyMissing(Exception):
     """No server binary that we could start. The message says what to do."""
 
@@ -88,6 +93,12 @@ def _version_of(server: Path) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def looks_restored(data_dir: Path) -> bool:
+    """Whether Valkey's folder holds what a backup has of it, and nothing that a start leaves there: ask before one."""
+    folder = data_dir / "valkey"
+    return (folder / FILES_NAME).is_dir() and not (folder / CONFIG_NAME).exists()
+
+
 class EmbeddedValkey:
     """Files and readiness of the one Valkey of a data dir. It is the supervisor that starts the process."""
 
@@ -95,7 +106,7 @@ class EmbeddedValkey:
         self.folder = folder
         self.socket = socket
         self.binary = binary
-        self.config_path = folder / "valkey.conf"
+        self.config_path = folder / CONFIG_NAME
         self.log_path = folder / "valkey.log"
 
     @classmethod

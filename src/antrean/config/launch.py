@@ -20,7 +20,12 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from antrean.config.durability import check_durability, fails
-from antrean.config.embedded_valkey import READY_TIMEOUT_S, EmbeddedValkey, ValkeyMissing
+from antrean.config.embedded_valkey import (
+    READY_TIMEOUT_S,
+    EmbeddedValkey,
+    ValkeyMissing,
+    looks_restored,
+)
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
@@ -28,6 +33,7 @@ from antrean.config.start_checks import StartError, check_port_free, make_writab
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.config.urls import origin, url_parts
 from antrean.orders.holding import PAUSED
+from antrean.orders.keys import SEQUENCE
 from antrean.orders.layout import NewerLayout, require_known_layout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
@@ -160,6 +166,7 @@ class Launch:
         self._settings = settings
         self._say = say
         self._paused = paused
+        self._restored = False
         self._plan = plan
         self._first_keys = first_keys
         self._stop = asyncio.Event()
@@ -206,6 +213,7 @@ class Launch:
         except ValkeyMissing as error:
             raise StartError(str(error)) from error
         self._check_ports(plan)
+        self._restored = plan.valkey is not None and looks_restored(self._settings.data_dir.resolve())
         supervisor = Supervisor(inherited_fds=[lock.fd])
         starting = asyncio.create_task(self._start(supervisor, plan), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="wait for a signal")
@@ -315,8 +323,13 @@ class Launch:
         replicas_min = self._settings.redis_replicas_min
         for finding in fails(await check_durability(client, replicas_min=replicas_min)):
             self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
-        if self._paused:
-            await Scripts(client).run("hold", PAUSED, "started with --paused", "up")
+        why = "started with --paused" if self._paused else ""
+        if not why and self._restored and await client.exists(SEQUENCE):
+            # What was bought since the backup would be bought again, and only then be found.
+            why = "the orders look restored from a backup"
+            self._say(f"warning    {why}, so it is as with --paused (docs/operations.md, Backup and restore)")
+        if why:
+            await Scripts(client).run("hold", PAUSED, why, "up")
             self._say("paused     nothing is bought or stamped until DELETE /v1/ops/pause")
 
     async def _wait_for_redis(self, client: redis.asyncio.Redis) -> None:
