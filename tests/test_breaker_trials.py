@@ -71,6 +71,18 @@ async def test_half_open_lets_one_in_and_closes_when_it_is_good(breaker: SharedB
     assert (await breaker.status()).state is CLOSED
 
 
+async def test_what_was_asked_for_before_an_outage_holds_nothing_back_after_it(
+    redis: Redis, breaker: SharedBreaker, clock: Clock
+) -> None:
+    await opened(breaker)
+    limit = breaker._keys[4]
+    await redis.hset(limit, "hold_until", clock() + 40_000)
+    clock.pass_s(5)
+    assert await breaker.claim_probe()
+    await breaker.probe_result(True, "answered")
+    assert await redis.hget(limit, "hold_until") == b"0"
+
+
 async def test_a_rejection_is_a_good_trial_and_a_lost_answer_is_not(
     breaker: SharedBreaker, clock: Clock
 ) -> None:

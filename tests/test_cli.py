@@ -121,6 +121,13 @@ async def test_an_outage_of_redis_is_not_the_exit_code_of_a_finding(
         assert (done.returncode, done.stdout) == (4, "")
         assert done.stderr.startswith(said)
         assert len(done.stderr.splitlines()) == 1
+    (tmp_path / "file").touch()
+    places = {
+        "ANTREAN_REDIS_URL": f"unix://{path}",
+        "ANTREAN_DOCUMENT_STORE": (tmp_path / "file" / "x").as_uri(),
+    }
+    done = await asyncio.to_thread(antrean, *words, cwd=tmp_path, **places, **upstream)
+    assert (done.returncode, done.stderr.startswith("Error: The document store: ")) == (4, True)
 
 
 async def test_what_redis_refuses_with_is_told_as_a_sentence(redis: Redis, tmp_path: Path) -> None:

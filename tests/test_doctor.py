@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 from redis.asyncio import Redis
 
 from antrean.cli import main
-from antrean.config import checkup
+from antrean.config import checkup, personal_keys
 from antrean.config.checkup import check_document_store, examine, judge_clock
 from antrean.config.durability import Level
 from antrean.config.settings import Settings
@@ -165,6 +167,36 @@ async def test_the_doctor_says_what_is_left_to_buy(
     assert found["upstream account"].level is Level.OK
     assert found["upstream quota"].level is level
     assert told in found["upstream quota"].seen
+
+
+async def test_the_doctor_tells_a_user_who_may_not_look_for_the_keys(
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def may_not(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(personal_keys, "_is_there", may_not)
+    found = {f.check: f for f in await examine(settings)}["keys of personal data"]
+    assert (found.level, found.advice) == (Level.FAIL, "Ask as the user who owns the data folder.")
+
+
+def test_papers_are_stamped_though_what_the_adapter_signed_can_not_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("UNSIGNED", "SIGNED", "STAMP"):
+        (tmp_path / name).mkdir()
+    write = tempfile.NamedTemporaryFile
+    theirs: set[str] = set()
+
+    def may_not_everywhere(**options: Any) -> object:
+        if options["dir"].name in theirs:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return write(**options)
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", may_not_everywhere)
+    for name, level in (("", Level.OK), ("SIGNED", Level.WARN), ("STAMP", Level.FAIL)):
+        theirs.add(name)
+        assert checkup._shared(tmp_path).level is level
 
 
 async def test_a_document_store_is_written_to_and_left_as_it_was(tmp_path: Path) -> None:

@@ -245,6 +245,7 @@ def test_quotes_in_the_file_do_what_the_page_says(tmp_path: Path, monkeypatch: p
     [
         "file://data/documents",
         "file://documents",
+        "file://localhost",
         "file:///srv/documents ",
         "file:///srv/documents#1",
         "file:///srv/documents?x=1",

@@ -68,10 +68,13 @@ def with_redis(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
 def compared(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     """As `with_redis`, for a command that ends with 1 where it has found something. Raises NotCompared where it can not
     look: an outage is no finding."""
+    from antrean.orders.documents import DocumentStoreUnavailable
     from antrean.orders.model import StoreUnavailable
 
     try:
         return with_redis(work)
+    except DocumentStoreUnavailable as error:
+        raise NotCompared(f"The document store: {error}. `antrean doctor` says more.") from error
     except click.ClickException as error:
         if error.exit_code != 1:
             raise

@@ -12,8 +12,8 @@ from antrean.cli._process import start_process
 def command() -> None:
     """Check settings, Redis, books, upstream, clock, disk and documents; say what to change.
 
-    Exit code 1 where a check fails. Nothing is made or changed, but for a probe in the document store and one in the
-    adapter's folder.
+    Exit code 1 where a check fails. Nothing is made or changed, but for probes in the document store and in the
+    adapter's folders.
     """
     import asyncio
 

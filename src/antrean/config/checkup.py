@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -142,7 +143,7 @@ async def _books(client: redis.asyncio.Redis) -> Finding:
 async def _same_documents(settings: Settings, client: redis.asyncio.Redis) -> list[Finding]:
     """Whether our folder is the one that gateways keep documents in; nothing to say of one that is not made yet."""
     check = "documents' folder"
-    if (folder := _local_store(settings.effective_document_store)) is None or not folder.exists():
+    if (folder := _local_store(settings.effective_document_store)) is None or not _is_seen(folder):
         return []
     try:
         await build_documents(settings, client).require_ours()
@@ -285,7 +286,7 @@ async def check_document_store(url: str) -> Finding:
 
 
 def _absent(folder: Path) -> Finding | None:
-    if os.path.exists(folder):  # noqa: PTH110 - False where this user may not look; `Path.exists` raises or not
+    if _is_seen(folder):
         return None
     check, seen = "document store", f"{folder} is not there"
     above = _nearest_there(folder)
@@ -302,7 +303,12 @@ def _absent(folder: Path) -> Finding | None:
 
 
 def _nearest_there(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - as above
+    return next(place for place in (folder, *folder.parents) if _is_seen(place))
+
+
+def _is_seen(place: Path) -> bool:
+    """Whether it is there; False as well where this user may not look."""
+    return os.path.exists(place)  # noqa: PTH110 - `Path.exists` raises then, or not, as the Python's release has it
 
 
 def _folders(settings: Settings) -> list[Finding]:
@@ -324,7 +330,7 @@ def _folders(settings: Settings) -> list[Finding]:
 def _shared(shared: Path) -> Finding:
     """Whether papers can be handed to the adapter: workers write into two of the folders, and tidy all three."""
     check = "adapter's folder"
-    missing = []
+    missing, unremoved = [], ""
     for name in ("UNSIGNED", "SIGNED", "STAMP"):
         try:
             with tempfile.NamedTemporaryFile(dir=shared / name, prefix=".antrean-") as probe:
@@ -333,9 +339,15 @@ def _shared(shared: Path) -> Finding:
         except FileNotFoundError:
             missing.append(name)
         except OSError as error:
+            if name == "SIGNED" and error.errno == errno.EACCES:
+                unremoved = name
+                continue
             seen = f"{shared / name} can not be written ({error.strerror}): nothing is stamped"
             advice = "Give this user the right to write there, or set ANTREAN_ADAPTER_SHARED_DIR."
             return Finding(check, Level.FAIL, seen, MENDED_IN_PLACE.get(error.errno or 0, advice))
+    if unremoved:
+        seen = f"{shared / unremoved} can not be written: papers are stamped, and what the adapter signed stays there"
+        return Finding(check, Level.WARN, seen, "Give this user the right to delete there.")
     if missing:
         advice = "Mount the adapter's folder there, or set ANTREAN_ADAPTER_SHARED_DIR."
         return Finding(check, Level.WARN, f"{', '.join(missing)} missing in {shared}", advice)

@@ -93,10 +93,17 @@ def _version_of(server: Path) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def looks_restored(data_dir: Path) -> bool:
-    """Whether Valkey's folder holds what a backup has of it, and nothing that a start leaves there: ask before one."""
+def note_restored(data_dir: Path) -> Path:
+    """The mark of a folder that was restored from a backup, made where it looks so; call it before a start.
+
+    Such a folder holds what a backup has of it, and nothing that a start leaves there. The mark stays until it is
+    deleted, since a first start may fail. Raises OSError where it can not be made.
+    """
     folder = data_dir / "valkey"
-    return (folder / FILES_NAME).is_dir() and not (folder / CONFIG_NAME).exists()
+    mark = folder / "restored"
+    if (folder / FILES_NAME).is_dir() and not (folder / CONFIG_NAME).exists():
+        mark.touch()
+    return mark
 
 
 class EmbeddedValkey:

@@ -24,7 +24,7 @@ from antrean.config.embedded_valkey import (
     READY_TIMEOUT_S,
     EmbeddedValkey,
     ValkeyMissing,
-    looks_restored,
+    note_restored,
 )
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
@@ -166,7 +166,7 @@ class Launch:
         self._settings = settings
         self._say = say
         self._paused = paused
-        self._restored = False
+        self._restored: Path | None = None
         self._plan = plan
         self._first_keys = first_keys
         self._stop = asyncio.Event()
@@ -213,7 +213,11 @@ class Launch:
         except ValkeyMissing as error:
             raise StartError(str(error)) from error
         self._check_ports(plan)
-        self._restored = plan.valkey is not None and looks_restored(self._settings.data_dir.resolve())
+        if plan.valkey is not None:
+            try:
+                self._restored = note_restored(self._settings.data_dir.resolve())
+            except OSError as error:
+                raise StartError(f"{error.strerror or error}: {error.filename}") from error
         supervisor = Supervisor(inherited_fds=[lock.fd])
         starting = asyncio.create_task(self._start(supervisor, plan), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="wait for a signal")
@@ -324,13 +328,16 @@ class Launch:
         for finding in fails(await check_durability(client, replicas_min=replicas_min)):
             self._say(f"warning    no order is accepted: {finding.seen}. {finding.advice}")
         why = "started with --paused" if self._paused else ""
-        if not why and self._restored and await client.exists(SEQUENCE):
+        restored = self._restored is not None and self._restored.exists()
+        if not why and restored and await client.exists(SEQUENCE):
             # What was bought since the backup would be bought again, and only then be found.
             why = "the orders look restored from a backup"
             self._say(f"warning    {why}, so it is as with --paused (docs/operations.md, Backup and restore)")
         if why:
             await Scripts(client).run("hold", PAUSED, why, "up")
             self._say("paused     nothing is bought or stamped until DELETE /v1/ops/pause")
+        if self._restored is not None:
+            self._restored.unlink(missing_ok=True)
 
     async def _wait_for_redis(self, client: redis.asyncio.Redis) -> None:
         try:

@@ -257,12 +257,27 @@ def changing_key_file(settings: Settings) -> Iterator[list[VaultKey]]:
         os.close(folder)
 
 
+def _is_there(path: Path) -> bool:
+    """Raises OSError where this user may not look."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 async def examine_ring(settings: Settings, redis: Redis) -> Finding:
     """For `doctor`: whether the ring is there, private, shared where it must be, and the one of the orders."""
     check = "keys of personal data"
     known = await asked(redis.hgetall(keys.RING))
     given, path = settings.pii_keys.get_secret_value(), key_file(settings)
-    if not given and not path.exists():
+    try:
+        there = _is_there(path)
+    except OSError as error:
+        return Finding(
+            check, Level.FAIL, f"{path}: {error.strerror}", "Ask as the user who owns the data folder."
+        )
+    if not given and not there:
         if known:
             advice = f"Put {FILE_NAME} back, or set ANTREAN_PII_KEYS: without the keys no held order can be bought."
             return Finding(check, Level.FAIL, f"{path} is missing, and orders are encrypted", advice)

@@ -268,7 +268,8 @@ class Settings(BaseSettings):
         parts = url_parts(_url(value, "file", "s3"))
         place = value.partition("://")[2]
         if parts.scheme == "file":
-            if parts.netloc not in ("", "localhost") or re.search(r"[?#]|\s$", place):
+            whole = parts.netloc in ("", "localhost") and parts.path.startswith("/")
+            if not whole or re.search(r"[?#]|\s$", place):
                 raise ValueError(_NO_FOLDER)
             place = re.sub("/+", "/", place)
         return f"{parts.scheme}://{place}" if value else value

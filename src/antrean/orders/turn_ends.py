@@ -64,8 +64,8 @@ class Outcome(StrEnum):
 
 
 class TurnEnds:
-    """Ends the turns of one worker. All raise StoreUnavailable where Redis stays away for RECORD_MAX_S, and ClaimLost
-    where the order is no longer this worker's."""
+    """Ends the turns of one worker. All raise StoreUnavailable where Redis stays away for RECORD_MAX_S. `complete`,
+    `refuse`, `release` and what leads to them raise ClaimLost where the order is no longer this worker's."""
 
     def __init__(self, store: OrderStore, worker: str, rng: random.Random) -> None:
         self._store = store

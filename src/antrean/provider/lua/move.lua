@@ -19,7 +19,7 @@ else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.
   if fall_holds() then start = int(math.max(1, math.min(tonumber(start), num(L, 'fell_at') - 1))) end
   redis.call('HSET', KEYS[5], 'limit', start, 'baseline', '0', 'cut_until', '0', 'not_before', '0', 'background', '0',
-    'known', '0')
+    'known', '0', 'hold_until', fall_holds() and L.fall_until or '0')
   forget_refusals()
 end
 set('probes_instead', '0')
