@@ -107,6 +107,9 @@ async def test_a_tag_ends_by_itself_sooner_where_orders_move(
     await gateway.order()
     assert await lasts() == 10
     gateway.adapter.state = "open"
+    await gateway.call(
+        "GET", "/v1/ops/backlog", role="ops"
+    )  # a fresh look, so that it is seen now and not in between
     assert await lasts() == 10
     await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "stok opname"})
     assert await lasts() == 60

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from antrean.provider.errors import Rejected, Unavailable
 from antrean.provider.peruri import PeruriConfig
 from antrean.provider.protocol import CallMeter
+from antrean.provider.token import SharedToken
 from antrean.provider.translate import LoginFailed
 from provider_support import (
     ScriptedUpstream,
@@ -97,6 +98,27 @@ async def test_a_failed_login_is_not_tried_by_everyone_in_turn(
     errors = await asyncio.gather(*(adapter.balance() for adapter in fleet), return_exceptions=True)
     assert all(isinstance(error, LoginFailed) for error in errors)
     assert sum(getattr(error, "ours", False) for error in errors) == upstream.count("/api/users/login") == 1
+
+
+async def test_a_login_that_fails_between_anothers_look_and_its_lock_is_not_tried_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, logins = SharedToken(redis, "t:", "account"), []
+    take = redis.set
+
+    async def set_late(*words: Any, **options: Any) -> Any:
+        await take(shared._failed, "1", px=300)  # the other one's login has just failed, and its lock is free
+        return await take(*words, **options)
+
+    async def login() -> str:
+        logins.append(1)
+        return "token"
+
+    monkeypatch.setattr(redis, "set", set_late)
+    with pytest.raises(LoginFailed, match="has just failed"):
+        await shared.get(login)
+    assert logins == []
+    assert await redis.exists(shared._lock) == 0
 
 
 @pytest.mark.parametrize(

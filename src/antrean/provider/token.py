@@ -169,8 +169,7 @@ class SharedToken:
             if (token := await self.held()) is not None:
                 return token
             try:
-                if -2 < await self._redis.pttl(self._failed) <= FAILURE_TOLD_S * 1000:
-                    raise LoginFailed("the login has just failed")
+                await self._require_not_just_failed()
                 wait_ms = int(self._wait_s * 1000)
                 ours = await self._redis.set(self._lock, owner, nx=True, px=wait_ms)
                 if not ours and await self._redis.pttl(self._lock) > LOCK_MAX_S * 1000:
@@ -186,12 +185,21 @@ class SharedToken:
                 raise LoginFailed("another worker's login takes too long")
             await asyncio.sleep(LOOK_S * self._rng.uniform(0.5, 1.5))
 
+    async def _require_not_just_failed(self) -> None:
+        try:
+            told_ms = await self._redis.pttl(self._failed)
+        except (RedisError, OSError) as error:
+            raise LoginFailed("the shared token can not be read") from error
+        if -2 < told_ms <= FAILURE_TOLD_S * 1000:
+            raise LoginFailed("the login has just failed")
+
     async def _login(self, owner: str, login: Login) -> str:
         token = ""
         try:
-            # Between our look and our lock another one may have logged in.
+            # Between our look and our lock another one may have logged in, or failed to.
             if (stored := await self.held()) is not None:
                 return stored
+            await self._require_not_just_failed()
             token = await _try(login)
         finally:
             await self._finish(owner, token)
