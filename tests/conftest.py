@@ -24,8 +24,10 @@ import debian
 from antrean.config.embedded_valkey import EmbeddedValkey, find_server
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.provider.breaker import SharedBreaker
 from antrean.provider.transport import Http1Transport
 from orders_support import World, note_vault
+from provider_support import Clock, make_breaker
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -59,6 +61,18 @@ def _no_settings_from_outside() -> Iterator[None]:
         for name in [n for n in os.environ if n.startswith("ANTREAN_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(name="clock")
+def breakers_clock() -> Clock:
+    """The time of breakers and limits, in the test's hands."""
+    return Clock()
+
+
+@pytest.fixture(name="breaker")
+def shared_breaker(redis: Redis, clock: Clock) -> SharedBreaker:
+    """A breaker with the rules of the tests."""
+    return make_breaker(redis, clock)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import httpx
 import respx
 from redis.asyncio import Redis
 
-from antrean.provider.breaker import Permit, SharedBreaker
+from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
 from antrean.provider.errors import Unavailable
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
@@ -156,6 +156,14 @@ async def admitted(breaker: SharedBreaker) -> Permit:
     permit = await breaker.admit()
     assert permit is not None
     return permit
+
+
+async def let_in(breaker: SharedBreaker) -> Permit | None:
+    """The right to make one call, or None where there is none."""
+    try:
+        return await breaker.admit()
+    except NotAdmitted:
+        return None
 
 
 async def calls(breaker: SharedBreaker, times: int, outcome: Any = None, duration_s: float = 0.1) -> None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import pytest
 from redis.asyncio import Redis
 
-from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
+from antrean.provider.breaker import Permit, SharedBreaker
 from antrean.provider.errors import Unavailable
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
-from provider_support import Clock, make_breaker
+from provider_support import Clock, let_in, make_breaker
 
 ANSWER_MS, REFUSAL_MS, LOOK_MS = 200, 5, 25
 
@@ -59,7 +59,7 @@ class _Drain:
         starts: list[tuple[int, int, Permit]] = []
         calls: list[tuple[int, int, Permit, bool, int]] = []
         while clock() < begin_ms + 1000 * seconds:
-            while (permit := await _let_in(breaker)) is not None:
+            while (permit := await let_in(breaker)) is not None:
                 heapq.heappush(
                     starts, (clock() + int(1000 * self.waits_s.pop(permit.lease)), next(number), permit)
                 )
@@ -79,18 +79,6 @@ class _Drain:
                 self.refused += not good
                 error = None if good else Unavailable("busy", sent=True, retry_after_s=upstream.asks_s)
                 await breaker.settle(permit, error, took_ms / 1000)
-
-
-async def _let_in(breaker: SharedBreaker) -> Permit | None:
-    try:
-        return await breaker.admit()
-    except NotAdmitted:
-        return None
-
-
-@pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(name="drain")

@@ -35,16 +35,6 @@ from provider_support import Clock, admitted, calls, half_opened, make_breaker, 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breaker(redis: Redis, clock: Clock) -> SharedBreaker:
-    return make_breaker(redis, clock)
-
-
 @pytest.mark.parametrize(
     ("error", "weight"),
     [

@@ -19,16 +19,6 @@ from provider_support import Clock, admitted, calls, half_opened, make_breaker, 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def breaker(redis: Redis, clock: Clock) -> SharedBreaker:
-    return make_breaker(redis, clock)
-
-
 async def test_one_probe_an_interval_for_all(redis: Redis, clock: Clock) -> None:
     fleet = [make_breaker(redis, clock) for _ in range(4)]
     await opened(fleet[0])

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from antrean.provider.breaker import NotAdmitted, Permit, SharedBreaker
+from antrean.provider.breaker import Permit, SharedBreaker
 from antrean.provider.errors import Unavailable
 from antrean.provider.limiter import LimitRules
 from antrean.provider.pacing import PaceBounds
-from provider_support import Clock, make_breaker
+from provider_support import Clock, let_in, make_breaker
 
 ANSWER_MS, REFUSAL_MS, DOWN_MS, LOOK_MS = 200, 5, 3000, 50
 
@@ -35,7 +35,7 @@ class _Drain:
         down_until_ms, in_flight, number = 0, 0, itertools.count()
         calls: list[tuple[int, int, Permit, bool]] = []
         while clock() < begin_ms + 1000 * seconds:
-            while (permit := await _let_in(breaker)) is not None:
+            while (permit := await let_in(breaker)) is not None:
                 now_ms = clock()
                 if in_flight >= bears((now_ms - begin_ms) / 1000) and now_ms >= down_until_ms:
                     self.falls, down_until_ms = self.falls + 1, now_ms + DOWN_MS
@@ -53,18 +53,6 @@ class _Drain:
                 self.done, self.refused = self.done + good, self.refused + (not good)
                 error = None if good else Unavailable("busy", sent=True)
                 await breaker.settle(permit, error, (ANSWER_MS if good else REFUSAL_MS) / 1000)
-
-
-async def _let_in(breaker: SharedBreaker) -> Permit | None:
-    try:
-        return await breaker.admit()
-    except NotAdmitted:
-        return None
-
-
-@pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(name="breaker")

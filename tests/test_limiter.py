@@ -17,11 +17,6 @@ from provider_support import Clock, admitted, calls, half_opened, make_breaker
 CLOSED, OPEN = BreakerState.CLOSED, BreakerState.OPEN
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 async def test_the_limit_is_one_for_all_and_a_waiting_call_takes_the_slot_that_comes_free(
     redis: Redis, clock: Clock
 ) -> None:

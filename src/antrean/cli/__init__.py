@@ -46,7 +46,9 @@ def _fault(error: Exception) -> str | None:
         from antrean.orders.documents import DocumentStoreUnavailable
 
         if isinstance(error, DocumentStoreUnavailable):
-            return f"The document store: {error}. `antrean doctor` says more."
+            from antrean.cli._redis import not_stored
+
+            return not_stored(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "There is no space left to write to."
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:

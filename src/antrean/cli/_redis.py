@@ -74,13 +74,18 @@ def compared(work: Callable[[Settings, Redis], Awaitable[T]]) -> T:
     try:
         return with_redis(work)
     except DocumentStoreUnavailable as error:
-        raise NotCompared(f"The document store: {error}. `antrean doctor` says more.") from error
+        raise NotCompared(not_stored(error)) from error
     except click.ClickException as error:
         if error.exit_code != 1:
             raise
         raise NotCompared(error.message) from error
     except StoreUnavailable as error:
         raise NotCompared(refused(error.__cause__)) from error
+
+
+def not_stored(why: object) -> str:
+    """A line of what is wrong with the document store."""
+    return f"The document store: {why}. `antrean doctor` says more."
 
 
 def refused(why: object) -> str:
