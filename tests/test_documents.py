@@ -22,7 +22,7 @@ from antrean.config.checkup import check_document_store
 from antrean.config.durability import Level
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
-from antrean.orders.documents import DocumentStore, DocumentStoreUnavailable
+from antrean.orders.documents import PART_BYTES, DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.placement import PageRun
@@ -40,7 +40,7 @@ async def test_documents_come_back_as_they_were_and_survive_a_new_store(tmp_path
     await store.put_qr("a", b"png")
     await store.put_stamped("a", b"stamped")
     again = DocumentStore.from_url(url)
-    assert (await again.get_upload("a"), await again.get_qr("a"), await again.get_stamped("a")) == (
+    assert (await again.get_upload("a"), await again.get_qr("a"), await again.get("stamped/a.pdf")) == (
         b"pdf",
         b"png",
         b"stamped",
@@ -153,6 +153,17 @@ def test_a_folder_made_for_documents_is_for_this_user_alone(tmp_path: Path) -> N
         assert stat.S_IMODE(folder.stat().st_mode) == (0o750 if there_already else 0o700)
 
 
+def _environment_of_a_bucket(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "ENDPOINT": url.rstrip("/"),
+        "ALLOW_HTTP": "true",
+        "REGION": "x-1",
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
 async def test_an_s3_store_is_spoken_to_as_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Options of ours for its client would put all of the environment's out of force: here plain http."""
     asked: list[str] = []
@@ -167,20 +178,46 @@ async def test_an_s3_store_is_spoken_to_as_the_environment_says(monkeypatch: pyt
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", take)
     async with TestServer(app) as server:
-        origin = str(server.make_url("")).rstrip("/")
-        for name, value in {
-            "ENDPOINT": origin,
-            "ALLOW_HTTP": "true",
-            "REGION": "x-1",
-            "ACCESS_KEY_ID": "a",
-            "SECRET_ACCESS_KEY": "b",
-        }.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
+        _environment_of_a_bucket(str(server.make_url("")), monkeypatch)
         store = DocumentStore.from_url("s3://antrean")
         await store.put_stamped("o", b"pdf")
         await store.check_writable()
         assert (await check_document_store("s3://antrean")).level is Level.OK
     assert asked[0] == "PUT /antrean/stamped/o.pdf"
+
+
+async def test_an_object_is_read_in_parts_and_one_that_changes_meanwhile_is_not_whole(tmp_path: Path) -> None:
+    store = DocumentStore.from_url(tmp_path.as_uri())
+    pdf = os.urandom(2 * PART_BYTES + 1)
+    await store.put_stamped("a", pdf)
+    found = await store.get_stamped("a")
+    assert found is not None
+    assert found.size_bytes == len(pdf)
+    parts = [part async for part in found.parts]
+    assert [len(part) for part in parts] == [PART_BYTES, PART_BYTES, 1]
+    assert b"".join(parts) == pdf
+
+    changed = await store.get_stamped("a")
+    assert changed is not None
+    await store.put_stamped("a", pdf[::-1])
+    with pytest.raises(DocumentStoreUnavailable):
+        [part async for part in changed.parts]
+    assert await store.get_stamped("b") is None
+
+
+async def test_a_remote_store_that_gives_no_parts_gives_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def give(request: web.Request) -> web.Response:
+        return web.Response(
+            body=b"%PDF-", headers={"ETag": '"1"', "Last-Modified": "Sat, 28 Nov 2026 00:00:00 GMT"}
+        )
+
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", give)
+    async with TestServer(app) as server:
+        _environment_of_a_bucket(str(server.make_url("")), monkeypatch)
+        found = await DocumentStore.from_url("s3://antrean").get_stamped("a")
+    assert found is not None
+    assert (found.size_bytes, [part async for part in found.parts]) == (5, [b"%PDF-"])
 
 
 async def test_a_probe_that_can_not_be_removed_is_one_object_however_often(
@@ -260,7 +297,7 @@ async def test_nothing_is_kept_in_the_folder_under_a_disk_that_is_not_mounted(
     folder.rmdir()
     folder.with_name("elsewhere").rename(folder)
     await store.put_stamped("o1", b"%PDF-")
-    assert await store.get_stamped("o1") == b"%PDF-"
+    assert await store.get("stamped/o1.pdf") == b"%PDF-"
 
 
 async def test_what_is_kept_does_not_wait_for_redis(
@@ -269,7 +306,7 @@ async def test_what_is_kept_does_not_wait_for_redis(
     _, store = mounted
     monkeypatch.setattr(StoreMark, "read", AsyncMock(side_effect=StoreUnavailable("away")))
     await store.put_stamped("o1", b"%PDF-")
-    assert await store.get_stamped("o1") == b"%PDF-"
+    assert await store.get("stamped/o1.pdf") == b"%PDF-"
 
 
 async def test_another_folder_by_another_url_is_a_choice_and_ours_from_then_on(

@@ -8,18 +8,21 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 import psutil
 import pytest
+from aiohttp import ClientError
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from antrean.config.settings import Settings
 from antrean.gateway import exchange, server
 from antrean.orders import keys
+from antrean.orders.documents import PART_BYTES, DocumentStore
 from gateway_process import running_gateway_process
-from gateway_support import Gateway, purchase, running_gateway
+from gateway_support import Gateway, affix, purchase, running_gateway
 
 PATIENCE_S = 10
 
@@ -259,3 +262,58 @@ async def test_stopping_answers_those_who_wait(listening: Listening) -> None:
     writer.close()
     with pytest.raises(OSError, match="onnect"):
         await listening.connect()
+
+
+async def _completed_with(gateway: Gateway, stamped: bytes) -> str:
+    """The path of the stamped PDF of an order that is completed with it."""
+    document = await (await gateway.upload()).json()
+    order = await gateway.order(body=affix(document["id"]))
+    await gateway.complete_affix(order["id"])
+    await gateway.parts.documents.put_stamped(order["id"], stamped)
+    return f"/v1/orders/{order['id']}/document"
+
+
+async def test_a_reader_that_does_not_read_a_document_keeps_little_of_it_in_memory(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, asked = listening.gateway, 0
+    stamped = bytes(16 * 1024 * 1024)
+    path = await _completed_with(gateway, stamped)
+    part = DocumentStore._part
+
+    async def counted(store: DocumentStore, *args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await part(store, *args)
+
+    monkeypatch.setattr(DocumentStore, "_part", counted)
+    with socket.socket() as idle:
+        idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        idle.connect(("127.0.0.1", listening.port))
+        idle.sendall(listening.get(path))
+        idle.setblocking(False)
+        head = await asyncio.get_running_loop().sock_recv(idle, 1024)
+        assert b"Content-Length: 16777216" in head
+        answer = await gateway.call("GET", path)
+        assert await answer.read() == stamped
+    parts = len(stamped) // PART_BYTES
+    assert parts < asked < 2 * parts
+
+
+async def test_a_document_that_can_not_be_read_on_does_not_look_whole(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = listening.gateway
+    path = await _completed_with(gateway, bytes(2 * PART_BYTES))
+    part = DocumentStore._part
+
+    async def once(store: DocumentStore, path: str, start: int, tag: str | None) -> Any:
+        if start:
+            raise OSError("the disk is away")
+        return await part(store, path, start, tag)
+
+    monkeypatch.setattr(DocumentStore, "_part", once)
+    head = await gateway.call("HEAD", path)
+    assert (head.status, head.headers["Content-Length"]) == (200, str(2 * PART_BYTES))
+    with pytest.raises(ClientError):
+        await (await gateway.call("GET", path)).read()

@@ -198,3 +198,10 @@ def _preferred(said: str) -> Language:
         if weight > best[0] and match[1].lower() in ("en", "id", "in"):
             best = (weight, code)
     return best[1]
+
+
+def cut_off(request: web.Request) -> ConnectionError:
+    """What to raise where an answer that began can not be ended: anything else would look like one that is whole."""
+    if request.transport is not None:
+        request.transport.abort()
+    return ConnectionError("the answer was cut off")

@@ -119,10 +119,7 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
                 await response.write(lines.encode())
     except StoreUnavailable as error:
         log.error("the ledger's file was cut off", why=str(error))
-        # Anything else would look like a file that is whole.
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionError("the answer was cut off") from None
+        raise exchange.cut_off(request) from None
     await response.write_eof()
     return response
 

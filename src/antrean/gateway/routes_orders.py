@@ -23,6 +23,7 @@ from antrean.gateway.problems import Problem, invalid, invalid_fields, retry_aft
 from antrean.gateway.routes import PRINCIPAL, REQUEST_ID, Access, Route
 from antrean.gateway.services import SERVICES, Services
 from antrean.orders import ids, listing, placement, search
+from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.events import TooManyWatches, Watch
 from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
@@ -288,8 +289,8 @@ async def qr(request: web.Request) -> web.Response:
     raise Problem("not-available-yet", f"The order is {order.state}; it has no QR picture.")
 
 
-async def document(request: web.Request) -> web.Response:
-    """`GET /v1/orders/{id}/document`: the stamped PDF."""
+async def document(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/orders/{id}/document`: the stamped PDF, read and sent in parts; cut off where it can not be read on."""
     services = request.app[SERVICES]
     order = await own_order(request)
     _not_erased(order)
@@ -301,8 +302,19 @@ async def document(request: web.Request) -> web.Response:
     services.access_log.note(request[PRINCIPAL], order.id, "document")
     # To be looked at and printed in a tab of its own, or kept.
     how = "inline" if request.query.get("inline") == "1" else "attachment"
-    headers = {"Content-Disposition": f'{how}; filename="{order.id}.pdf"'}
-    return web.Response(body=pdf, content_type="application/pdf", headers=headers)
+    headers = {"Content-Disposition": f'{how}; filename="{order.id}.pdf"', "Content-Type": "application/pdf"}
+    response = web.StreamResponse(headers=headers)
+    response.content_length = pdf.size_bytes
+    await response.prepare(request)
+    if request.method != "HEAD":
+        try:
+            async for part in pdf.parts:
+                await response.write(part)
+        except DocumentStoreUnavailable as error:
+            log.error("a document was cut off", order_id=order.id, why=str(error))
+            raise exchange.cut_off(request) from None
+    await response.write_eof()
+    return response
 
 
 def _not_erased(order: Order) -> None:

@@ -8,8 +8,11 @@ import itertools
 import os
 import secrets
 import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -19,15 +22,29 @@ from obstore.store import ObjectStore, from_url
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.store_mark import Mark, StoreMark
 
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
 #: A file in the folder holds the store's id, so that another folder is not taken for it.
 MARK_PATH = "store-id"
 #: Longest wait for a remote store, in seconds, for all tries of one call together.
 REMOTE_TIMEOUT_S = 30
 REMOTE_RETRIES_MAX = 2
+#: Bytes of a part, where an object is read in parts: each of those who read it takes no more memory, however slowly.
+PART_BYTES = 256 * 1024
 
 
 class DocumentStoreUnavailable(OSError):
     """The object store could not be reached, or did not take what it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """An object that is read as it is asked for. `parts` raises DocumentStoreUnavailable where one can not be read, or
+    is another object's by now: then it is not whole."""
+
+    size_bytes: int
+    parts: AsyncIterator[bytes] = field(repr=False)
 
 
 class DocumentStore:
@@ -106,9 +123,9 @@ class DocumentStore:
         """Keep an order's stamped PDF."""
         await self.put(f"stamped/{order_id}.pdf", pdf)
 
-    async def get_stamped(self, order_id: str) -> bytes | None:
-        """An order's stamped PDF."""
-        return await self.get(f"stamped/{order_id}.pdf")
+    async def get_stamped(self, order_id: str) -> InParts | None:
+        """An order's stamped PDF, to be read in parts."""
+        return await self.in_parts(f"stamped/{order_id}.pdf")
 
     async def delete_stamped(self, order_id: str) -> None:
         """Forget an order's stamped PDF; it may be gone already."""
@@ -214,6 +231,45 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not read: {type(error).__name__}") from error
 
+    async def in_parts(self, path: str) -> InParts | None:
+        """The same in parts. Each is a read of its own: nobody who reads slowly keeps a file or a connection open."""
+        try:
+            size, tag, first = await self._part(path, 0, None)
+        except FileNotFoundError:
+            await self.require_ours()
+            return None
+        except (BaseError, OSError) as error:
+            if "non-partial" in str(error):  # a store that gives objects only as a whole
+                whole = await self.get(path)
+                return None if whole is None else InParts(len(whole), _one(whole))
+            raise DocumentStoreUnavailable(f"a document was not read: {type(error).__name__}") from error
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield first
+            start = len(first)
+            while start < size:
+                try:
+                    _, _, part = await self._part(path, start, tag)
+                except (BaseError, OSError) as error:
+                    raise DocumentStoreUnavailable(
+                        f"a document was not read to its end: {type(error).__name__}"
+                    ) from error
+                yield part
+                start += len(part)
+
+        return InParts(size, parts())
+
+    async def _part(self, path: str, start: int, tag: str | None) -> tuple[int, str | None, bytes]:
+        """The object's size and tag, and a part of it, never empty. `tag`: that of the object it must be part of."""
+        options: GetOptions = {"range": (start, start + PART_BYTES)}
+        if tag is not None:
+            options["if_match"] = tag
+        found = await obstore.get_async(self._store, path, options=options)
+        part = bytes(await found.bytes_async())
+        if not part:
+            raise OSError("nothing was read")
+        return found.meta["size"], found.meta["e_tag"], part
+
     async def paths(self, prefix: str) -> list[str]:
         """Paths of all objects in the folder `prefix`, and in those under it."""
         try:
@@ -254,6 +310,10 @@ class DocumentStore:
         file = folder / path
         _fsync(file)
         self._folders.setdefault(file.parent, _Folder(file.parent, folder)).sync()
+
+
+async def _one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _another_store(known: Mark, url: str) -> DocumentStoreUnavailable:
