@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import stat
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from antrean.config.checkup import check_document_store
 from antrean.config.durability import Level
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
-from antrean.orders.documents import PART_BYTES, DocumentStore, DocumentStoreUnavailable
+from antrean.orders.documents import LEFTOVER_S, PART_BYTES, STAGED, DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.placement import PageRun
@@ -65,9 +67,37 @@ async def test_a_file_and_its_folders_are_synced_before_a_put_is_over(
     store = DocumentStore.from_url(tmp_path.as_uri())
     await store.put_upload("a", b"pdf")
     folder = tmp_path / "uploads"
-    assert synced == [folder / "a.pdf", folder, tmp_path]
+    written, *folders = synced
+    assert (written.parent, folders) == (folder / STAGED, [folder, tmp_path])
+    assert [path.name for path in folder.iterdir() if path.is_file()] == ["a.pdf"]
     await store.put_upload("b", b"pdf")
-    assert synced[3:] == [folder / "b.pdf", folder]
+    assert synced[4:] == [folder]
+
+
+async def test_what_a_killed_process_had_begun_to_keep_is_removed_after_a_day(tmp_path: Path) -> None:
+    begin = """
+import asyncio, os, signal, sys
+from antrean.orders.documents import DocumentStore
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+store = DocumentStore.from_url(sys.argv[1])
+asyncio.run(store.put(sys.argv[2], bytes(1000)))
+"""
+    for name in ("stamped/a.pdf", "archive/orders/2026-11-28/b.jsonl.gz", "store-id"):
+        killed = await asyncio.create_subprocess_exec(sys.executable, "-c", begin, tmp_path.as_uri(), name)
+        assert await killed.wait() == -signal.SIGKILL
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.stat().st_size for path in left] == [1000, 1000, 1000]
+
+    store = DocumentStore.from_url(tmp_path.as_uri())
+    await store.put_stamped("c", b"stamped")
+    await store.tidy()
+    assert all(path.exists() for path in left)
+    yesterday = time.time() - LEFTOVER_S - 1
+    for path in left:
+        os.utime(path, (yesterday, yesterday))
+    os.utime(tmp_path / "stamped" / "c.pdf", (yesterday, yesterday))
+    await store.tidy()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "stamped" / "c.pdf"]
 
 
 async def test_names_that_come_together_share_a_sync_that_began_after_them(
@@ -82,7 +112,7 @@ async def test_names_that_come_together_share_a_sync_that_began_after_them(
     def fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path == folder:
-            names.append({file.name for file in folder.iterdir()})
+            names.append({file.name for file in folder.iterdir() if file.is_file()})
             if len(names) == 1:
                 # While this one lasts the other three are written, and wait for the next.
                 assert all(written.acquire(timeout=10) for _ in range(4))
@@ -175,15 +205,16 @@ async def test_an_s3_store_is_spoken_to_as_the_environment_says(monkeypatch: pyt
         text = f"<DeleteResult><Deleted>{deleted}</Deleted></DeleteResult>"
         return web.Response(text=text, headers={"ETag": '"1"'})
 
-    app = web.Application()
+    app = web.Application(client_max_size=16 * 1024 * 1024)
     app.router.add_route("*", "/{rest:.*}", take)
     async with TestServer(app) as server:
         _environment_of_a_bucket(str(server.make_url("")), monkeypatch)
         store = DocumentStore.from_url("s3://antrean")
-        await store.put_stamped("o", b"pdf")
+        # In one request, however large: of several, if they are cut short, the bucket keeps what it has.
+        await store.put_stamped("o", bytes(12 * 1024 * 1024))
+        assert asked == ["PUT /antrean/stamped/o.pdf"]
         await store.check_writable()
         assert (await check_document_store("s3://antrean")).level is Level.OK
-    assert asked[0] == "PUT /antrean/stamped/o.pdf"
 
 
 async def test_an_object_is_read_in_parts_and_one_that_changes_meanwhile_is_not_whole(tmp_path: Path) -> None:
@@ -232,7 +263,7 @@ async def test_a_probe_that_can_not_be_removed_is_one_object_however_often(
     for _ in range(3):
         with pytest.raises(DocumentStoreUnavailable):
             await store.check_writable()
-    assert len(list((tmp_path / "probe").iterdir())) == 1
+    assert len([path for path in (tmp_path / "probe").iterdir() if path.is_file()]) == 1
 
 
 async def test_the_doctor_shows_no_password_of_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ ASK_TIMEOUT_S = 5.0
 PROBE_BYTES = 64 * 1024
 
 #: How a library tells the number of a system call's error.
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR = re.compile(r"(?:\(os error |^\[Errno )(\d+)")
 
 #: User and password in a URL.
 _USER_INFO = re.compile(r"//[^/@\s]+@")

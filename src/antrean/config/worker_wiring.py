@@ -133,6 +133,7 @@ def build_worker(settings: Settings, vault: Vault, durability: Durability) -> Wo
         ),
         Loop("calibrate", calibration.run_once, CALIBRATE_EVERY_S),
         Loop("tidy", adapter.tidy, TIDY_EVERY_S),
+        Loop("tidy documents", documents.tidy, TIDY_EVERY_S),
         Loop("webhooks", webhooks.run_once, WEBHOOKS_EVERY_S),
         *_loops_after_the_end(settings, store, documents),
     ]

@@ -8,14 +8,16 @@ import itertools
 import os
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
+import structlog
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore, from_url
 
@@ -25,6 +27,8 @@ from antrean.orders.store_mark import Mark, StoreMark
 if TYPE_CHECKING:
     from obstore import GetOptions
 
+log = structlog.get_logger(__name__)
+
 #: A file in the folder holds the store's id, so that another folder is not taken for it.
 MARK_PATH = "store-id"
 #: Longest wait for a remote store, in seconds, for all tries of one call together.
@@ -32,6 +36,10 @@ REMOTE_TIMEOUT_S = 30
 REMOTE_RETRIES_MAX = 2
 #: Bytes of a part, where an object is read in parts: each of those who read it takes no more memory, however slowly.
 PART_BYTES = 256 * 1024
+#: The folder in which a file is written before it gets its name. What is still there after LEFTOVER_S seconds is of a
+#: process that was killed; the wait is long, so that a clock which is wrong does no harm.
+STAGED = ".staged"
+LEFTOVER_S = 24 * 3600
 
 
 class DocumentStoreUnavailable(OSError):
@@ -214,7 +222,8 @@ class DocumentStore:
             await self._require_mounted()
         try:
             if self._folder is None:
-                await obstore.put_async(self._store, path, data)
+                # Of an upload in several requests that is cut short the bucket keeps what it has.
+                await obstore.put_async(self._store, path, data, use_multipart=False)
             else:
                 await asyncio.to_thread(self._keep, self._folder, path, data)
         except (BaseError, OSError) as error:
@@ -306,10 +315,43 @@ class DocumentStore:
 
     def _keep(self, folder: Path, path: str, data: bytes) -> None:
         """Write and sync on one visit to a thread: two visits would double the cost for the event loop."""
-        obstore.put(self._store, path, data)
-        file = folder / path
-        _fsync(file)
+        file, staged = folder / path, _area(folder, path) / STAGED / secrets.token_hex(10)
+        for each in (file.parent, staged.parent):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            staged.write_bytes(data)
+            _fsync(staged)
+            staged.replace(file)
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
         self._folders.setdefault(file.parent, _Folder(file.parent, folder)).sync()
+
+    async def tidy(self) -> bool:
+        """Remove what processes that were killed had begun to keep: nobody else would find it. False: that was all.
+
+        A bucket holds nothing of the kind, since each object is put there by one request.
+        """
+        if self._folder is not None:
+            await asyncio.to_thread(_remove_staged, self._folder)
+        return False
+
+
+def _area(folder: Path, path: str) -> Path:
+    """The part of the folder that an object belongs to: each may have a disk of its own."""
+    first, *below = PurePath(path).parts
+    return folder / first if below else folder
+
+
+def _remove_staged(folder: Path) -> None:
+    removed = 0
+    for staged in (*folder.glob(f"{STAGED}/*"), *folder.glob(f"*/{STAGED}/*")):
+        with contextlib.suppress(OSError):  # gone meanwhile, or its disk is away
+            if staged.stat().st_mtime < time.time() - LEFTOVER_S:
+                staged.unlink()
+                removed += 1
+    if removed:
+        log.info("leftovers removed", files=removed)
 
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:
