@@ -8,6 +8,8 @@ import asyncio
 import pytest
 
 from antrean.orders import resolve
+from antrean.orders.balance import BalanceWatch
+from antrean.orders.holding import BALANCE, QUOTA
 from antrean.orders.model import Order
 from antrean.orders.resolve import (
     AGREEMENTS_MIN,
@@ -17,6 +19,7 @@ from antrean.orders.resolve import (
     PUT_OFF_MORE,
 )
 from antrean.orders.states import State
+from antrean.orders.witness import unexplained
 from antrean.provider.errors import OutcomeUnknown, Unavailable
 from antrean.provider.protocol import SerialPage
 from orders_support import SETTLE_S, World
@@ -77,22 +80,37 @@ async def buy(world: World) -> None:
     await world.worker(f"w-{order.id}").run(order.id)
 
 
-async def test_money_gone_that_the_list_does_not_show_calls_a_person(world: World) -> None:
+async def test_money_gone_that_the_list_does_not_show_calls_a_person_and_stops_purchases(
+    world: World,
+) -> None:
     world.upstream.lists_new = False
     order = await asked_about(world, "lost")
     for _ in range(CONTRADICTIONS_MIN):
         assert (await world.order(order.id)).state is State.UNKNOWN
+        assert BALANCE not in (await world.store.situation()).holds
         world.now_ms += SETTLED_MS
         await world.resolver.run_once()
     waiting = await world.order(order.id)
     assert waiting.state is State.ATTENTION
     assert waiting.error is not None
     assert "1 stamps left the balance" in waiting.error.message
+    hold = (await world.store.situation()).holds[BALANCE]
+    assert hold.text == unexplained(1, strange=0)
     world.upstream.sold[0].visible = True
     assert await world.store.replay(order.id, "auto", "ops: asked again") is State.UNKNOWN
     world.now_ms += 20_000
     await world.resolver.run_once()
     assert (await world.order(order.id)).state is State.BOUGHT
+    await BalanceWatch(world.store, world.upstream, world.resolver).run_once()
+    assert BALANCE not in (await world.store.situation()).holds
+
+
+async def test_a_used_up_quota_is_all_that_is_said_of_an_account_that_is_empty(world: World) -> None:
+    order = await sold_and_hidden(world)
+    world.upstream.sold[0].visible = False
+    await world.store.hold(QUOTA, "", "upstream")
+    assert await look(world, order) is State.ATTENTION
+    assert set((await world.store.situation()).holds) == {QUOTA}
 
 
 async def test_stamps_gone_that_a_later_list_explains_call_nobody(world: World) -> None:

@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 
 from antrean.config.durability import Level
 from antrean.config.personal_keys import (
+    FIRST_START_S,
     StillSealing,
     WrongRing,
     changing_key_file,
@@ -44,6 +45,12 @@ from antrean.orders.scripts import Scripts
 from antrean.orders.vault import Unreadable, Vault, VaultKey, parse_ring, sealing_key
 
 OLD, NEW = VaultKey("old", b"o" * 32), VaultKey("new", b"n" * 32)
+
+
+def make_older(path: Path) -> None:
+    """Let it have been made before this start."""
+    made_s = path.stat().st_mtime - 2 * FIRST_START_S
+    os.utime(path, (made_s, made_s))
 
 
 @given(st.binary(max_size=300), st.text(max_size=40))
@@ -244,6 +251,7 @@ async def test_one_that_is_begun_again_does_not_begin_anew_on_an_empty_redis(
     await redis.flushdb()
     with pytest.raises(WrongRing, match="Redis is empty, and was not"):
         await open_vault(settings, redis, seals=True, again=True)
+    make_older(key_file(settings))
     with capture_logs() as logs:
         await open_vault(settings, redis, seals=True)
     assert [line["log_level"] for line in logs] == ["warning"]
@@ -295,6 +303,23 @@ def test_a_worker_with_other_keys_says_so_in_one_line_and_makes_no_file(
         assert "Traceback" not in done.stderr
         assert NEW.text not in done.stderr
         assert not (tmp_path / "data" / "personal.keys").exists()
+
+
+async def test_only_a_key_file_from_before_the_start_makes_an_empty_redis_suspect(
+    redis: Redis, settings: Settings
+) -> None:
+    """At a first start gateway and workers begin together: the key file that one of them made is not an old one."""
+
+    async def warned() -> bool:
+        with capture_logs() as logs:
+            await open_vault(alone, redis)
+        return any(entry["log_level"] == "warning" for entry in logs)
+
+    alone = settings.model_copy(update={"redis_url": ""})
+    assert not await warned()
+    assert not await warned()
+    make_older(key_file(alone))
+    assert await warned()
 
 
 async def test_the_doctor_sees_a_ring_that_is_gone_open_to_others_or_another_one(

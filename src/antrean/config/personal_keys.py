@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 FILE_NAME = "personal.keys"
 _CONTEXT = "ring"
+#: Gateway and workers begin together, and one of them makes the key file: one younger than this is no old one.
+FIRST_START_S = 10.0
 #: Looks at what others have noted before a start is given up.
 _JOINS_MAX = 10
 
@@ -126,12 +129,19 @@ async def open_vault(settings: Settings, redis: Redis, *, seals: bool = False, a
         raise WrongRing(f"Redis is empty, and was not. {_NOTHING_OF_THEIRS}")
     if not has_ring(settings) and noted:
         raise WrongRing(_advice(f"orders are encrypted, and {key_file(settings)} is not there"))
-    if has_ring(settings) and not settings.pii_keys.get_secret_value() and not noted:
+    if not noted and _is_from_before(settings):
         log.warning("the key file is older than all that Redis holds", advice=_NOTHING_OF_THEIRS)
     ring, where = load_ring(settings), place_of(settings)
     return (
         await join_ring(ring, redis, where) if seals else Vault(ring, _digest_key(Vault(ring), noted, where))
     )
+
+
+def _is_from_before(settings: Settings) -> bool:
+    """Whether there is a key file that no other process of this first start has just made."""
+    if settings.pii_keys.get_secret_value() or not has_ring(settings):
+        return False
+    return time.time() - key_file(settings).stat().st_mtime > FIRST_START_S
 
 
 def has_ring(settings: Settings) -> bool:

@@ -9,6 +9,7 @@ from antrean.orders.resolve import Resolver
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.walk import Walk
+from antrean.orders.witness import unexplained
 from antrean.provider.errors import ProviderError
 from antrean.provider.protocol import Provider
 
@@ -79,12 +80,7 @@ class BalanceWatch:
 
     def _evidence(self, drop: int) -> str:
         """What ops are told, who have to decide."""
-        text = f"{drop} stamps left the account that no order explains; purchases stop until ops decide"
-        if self._strange:
-            text += (
-                f". {self._strange} serial numbers on the account's list are of orders that are not in these books: "
-                "was a backup restored?"
-            )
+        text = unexplained(drop, self._strange)
         if self._unread:
             text += ". The account's list, which may know of them, can not be read"
         return text

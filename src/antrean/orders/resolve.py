@@ -1,7 +1,8 @@
 """Settles orders of unknown outcome by asking the upstream, and takes in SNs that nobody recorded.
 
 The account's SN list shows our order id in each SN's file name. Found: the order has its SN. Not found in a whole list
-that was read after the settling time: nothing was bought. If the balance contradicts that, a person decides.
+that was read after the settling time: nothing was bought. If the balance contradicts that, a person decides, and
+purchases stop.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 import structlog
 
 from antrean.orders.codes import Code
+from antrean.orders.holding import BALANCE, QUOTA
 from antrean.orders.states import State
 from antrean.orders.store import OrderStore
 from antrean.orders.walk import Walk, Walker
-from antrean.orders.witness import Verdict, judge
+from antrean.orders.witness import Verdict, judge, unexplained
 from antrean.provider.errors import ProviderError, Unavailable
 from antrean.provider.protocol import Provider
 
@@ -231,12 +233,23 @@ class Resolver:
             evidence = f"not on the account's list, but {case.gone} stamps left the balance that no purchase explains"
             if case.last is Verdict.SILENT:
                 evidence += "; a top-up since then hides whether one does by now"
-            await self._escalate(order_id, case, evidence)
+            if await self._escalate(order_id, case, evidence) and case.last is Verdict.CONTRADICTS:
+                await self._stop_purchases((unnamed or 0) - on_the_way, walk.strange)
             return
         note = f"not on the account's list ({walk.rows} rows read): not bought"
         if await self._store.absent(order_id, case.unknown_ms, note) == Code.OK:
             log.info("provably not bought", order_id=order_id, rows=walk.rows)
         self._cases.pop(order_id, None)
+
+    async def _stop_purchases(self, drop: int, strange: int) -> None:
+        """What calls a person stops purchases too: the balance watch would see the drop at its own next looks only.
+
+        It lifts the hold once the drop is explained. A used-up quota stops them already, and says why.
+        """
+        if QUOTA in (await self._store.situation()).holds:
+            return
+        if await self._store.hold(BALANCE, unexplained(drop, strange), "balance watch"):
+            log.error("balance unexplained", stamps=drop)
 
     async def _stamps_without_name(self, beyond: int) -> tuple[int | None, int]:
         """How many stamps are gone that our books do not name, and how many purchases on their way may explain them.
@@ -264,8 +277,10 @@ class Resolver:
                     order_id, case, f"the account's list or balance cannot be read: {error.message}"
                 )
 
-    async def _escalate(self, order_id: str, case: _Case, evidence: str) -> None:
+    async def _escalate(self, order_id: str, case: _Case, evidence: str) -> bool:
+        """Whether a person was called; False where it was settled meanwhile."""
         code = await self._store.escalate(order_id, case.unknown_ms, "outcome-unknown", evidence)
         if code == Code.OK:
             log.error("a person must decide", order_id=order_id, evidence=evidence)
         self._cases.pop(order_id, None)
+        return code == Code.OK

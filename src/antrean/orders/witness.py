@@ -45,3 +45,14 @@ def judge(unnamed: int | None, in_flight: int) -> Verdict:
     if unnamed == 0:
         return Verdict.AGREES
     return Verdict.LATER if unnamed <= in_flight else Verdict.CONTRADICTS
+
+
+def unexplained(stamps: int, strange: int) -> str:
+    """What ops, who decide, are told of a drop. `strange`: SNs on the list of orders that are not in our books."""
+    text = f"{stamps} stamps left the account that no order explains; purchases stop until ops decide"
+    if strange:
+        text += (
+            f". {strange} serial numbers on the account's list are of orders that are not in these books: "
+            "was a backup restored?"
+        )
+    return text
