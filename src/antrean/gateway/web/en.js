@@ -301,6 +301,7 @@ export default {
   "confirm.no": "No",
   "ops.title": "The queue of all offices",
   "ops.well": "All is running: nothing is held.",
+  "ops.idle": "No worker is alive: orders are accepted, and none is worked on. Start the workers.",
   "forced.closed": "{name} is forced to run until {until}: failing calls do not stop it.",
   "forced.open": "{name} is forced open until {until}, however the server is.",
   "hold.orders": "{n} orders wait because of it.",

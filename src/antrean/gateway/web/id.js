@@ -290,6 +290,7 @@ export default {
   "confirm.no": "Tidak",
   "ops.title": "Antrean semua kantor",
   "ops.well": "Semua berjalan: tidak ada yang ditahan.",
+  "ops.idle": "Tidak ada worker yang hidup: pesanan tetap diterima, tetapi tidak ada yang dikerjakan. Nyalakan worker.",
   "forced.closed": "{name} dipaksa berjalan sampai {until}: panggilan yang gagal tidak menghentikannya.",
   "forced.open": "{name} dipaksa terputus sampai {until}, bagaimanapun keadaan servernya.",
   "hold.orders": "{n} pesanan menunggu karenanya.",
