@@ -16,6 +16,7 @@ from antrean.orders.holding import ADAPTER, BALANCE, PAUSED, QUOTA, UPSTREAM
 from antrean.orders.states import State
 from antrean.orders.view import rfc3339
 from browser.desk import NAME, NIK, Desk
+from stack import pdf_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 BYTES_MAX = 50_000
@@ -49,6 +50,36 @@ async def test_in_an_outage_the_ticket_says_so_and_later_that_it_is_done(desk: D
     asked = len(desk.api_calls())
     await page.clock.fast_forward(600_000)
     assert len(desk.api_calls()) == asked
+
+
+async def test_after_a_refund_nobody_is_told_that_nothing_was_bought_or_sent_to_the_counter_for_it(
+    desk: Desk,
+) -> None:
+    async def refunded(order_id: str) -> None:
+        answer = await desk.stack.ops.post(f"/v1/orders/{order_id}/refund", json={"reason": "uang kembali"})
+        assert answer.status_code == 200, answer.text
+
+    await desk.stack.fault("sn_unusable", "stamp")
+    given = await desk.stack.http.post(
+        "/v1/documents",
+        content=pdf_bytes(),
+        headers={"Content-Type": "application/pdf", "Authorization": f"Bearer {desk.key}"},
+    )
+    at = {"page": 1, "x": 400, "y": 60, "width": 90, "height": 90}
+    await desk.submit(kind="affix", document_id=given.json()["id"], placement=at)
+    [order] = await desk.until_orders("attention", 1)
+    assert order["serial_number"] is not None
+    await refunded(order["id"])
+    page = await desk.open(order["ticket"]["url"])
+    await expect(page.locator("#headline")).to_have_text("Dibatalkan")
+    await expect(page.locator("#more")).to_contain_text("bila uang Anda belum dikembalikan")
+    await expect(page.locator("#more")).not_to_contain_text("tidak ada meterai")
+    await desk.stack.fault("reject", "generate")
+    await desk.submit()
+    [order] = await desk.until_orders("rejected", 1)
+    await refunded(order["id"])
+    await page.goto(desk.base + order["ticket"]["url"])
+    await expect(page.locator("#more")).to_contain_text("ke loket, kecuali uang Anda sudah dikembalikan")
 
 
 def ticket_of(state: str, **changes: Any) -> dict[str, Any]:

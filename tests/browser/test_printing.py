@@ -80,7 +80,9 @@ async def test_the_longest_words_leave_a_ticket_on_one_piece_of_the_roll(desk: D
         {"state": "queued", "holding": {"reason": reason, "since": "2024-09-04T03:20:00Z"}}
         for reason in holds
     ]
-    changes += [{"state": state, "holding": None} for state in ("unknown", "attention", "rejected")]
+    changes += [
+        {"state": state, "holding": None} for state in ("unknown", "attention", "rejected", "cancelled")
+    ]
     page = await desk.counter()
     for change in changes:
         await page.evaluate(
