@@ -139,6 +139,23 @@ async def test_a_page_left_open_over_night_dates_the_next_paper_with_the_new_day
         await expect(date).to_have_value(written or (before if begun else today))
 
 
+@pytest.mark.parametrize("zone", ["Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura"])
+async def test_a_deadline_is_of_the_day_that_was_typed_wherever_it_is_read(desk: Desk, zone: str) -> None:
+    await desk.outage(True)
+    day = datetime.now(UTC).date() + timedelta(days=9)
+    at = {"deadline": f"{day}T23:59:00+07:00"}, {"deadline": f"{day}T15:00:00+07:00"}
+    numbers = [(await desk.submit(**deadline))["ticket"]["number"] for deadline in at]
+    said = [rf", {day.day} [A-Z][a-z]+ {day.year}$", rf", {day.day} [A-Z][a-z]+ {day.year}, 15\.00 WIB$"]
+    desk.context = await desk.browser.new_context(locale="id-ID", timezone_id=zone)
+    page = await desk.counter()
+    for number, words in zip(numbers, said, strict=True):
+        await page.get_by_role("button", name=f"Buka pesanan nomor {number}", exact=True).click()
+        await expect(page.locator("dialog.order dd").last).to_have_text(re.compile(words))
+        await page.keyboard.press("Escape")
+    await desk.context.close()
+    await desk.outage(False)
+
+
 async def test_who_asks_for_older_orders_sees_some_however_many_are_not_done(desk: Desk) -> None:
     await desk.submit()
     [order] = await desk.orders()

@@ -12,7 +12,7 @@ import { Offices } from "./offices.js";
 import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, many, moment, momentS, rupiah, span, t, today } from "./words.js";
+import { count, deadline, many, moment, momentS, rupiah, span, t, today } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
 /** An answer that takes longer is none: what is shown would look as if it were of now. */
@@ -245,7 +245,7 @@ function grouped(misses) {
 
 const missWords = (miss) => [
   many("miss.orders", miss.orders),
-  t("miss.deadline", { at: moment(miss.deadline) }),
+  t("miss.deadline", { at: deadline(miss.deadline) }),
   miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) }),
 ].join(" · ");
 

@@ -4,7 +4,7 @@ import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
 import { $, h, icon, place, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
-import { count, isToday, many, moment, shortMoment, t, today } from "./words.js";
+import { count, deadline, isToday, many, moment, shortMoment, t, today } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
@@ -397,7 +397,7 @@ function orderParts(order, on) {
     ["order.paper", `${order.document.number} · ${order.document.filename}`],
     ["order.serial", order.serial_number],
     ["order.reference", order.reference],
-    ["order.deadline", order.deadline && moment(order.deadline)],
+    ["order.deadline", order.deadline && deadline(order.deadline)],
   ];
   const refused = order.state === "rejected";
   const again = refused && order.taxpayer !== null; // Nothing is left of one that was erased.

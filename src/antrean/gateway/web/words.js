@@ -62,6 +62,16 @@ export function range(earliest, latest) {
   return `${moment(earliest)} – ${moment(latest)}`;
 }
 
+const dayThere = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "Asia/Jakarta" });
+const clockThere = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "Asia/Jakarta" });
+const LAST_MINUTE = clockThere.format(new Date("2024-09-10T23:59:00+07:00"));
+
+/** A deadline is a day's in western Indonesia, as it was typed: east of it that day's last minute lies in the next day. */
+export function deadline(value) {
+  const at = new Date(value), clock = clockThere.format(at);
+  return clock === LAST_MINUTE ? dayThere.format(at) : `${dayThere.format(at)}, ${clock} WIB`;
+}
+
 /** A span of time in its two largest parts. */
 export function span(seconds) {
   const s = Math.max(0, Math.round(seconds));
