@@ -32,6 +32,7 @@ export class OrderList {
   #kept = null; // {limit, tag, orders, cursor}: what the server answered last, and the name that it gave it
   #left = false; // More of them are on the server.
   #older = []; // Not done, and older than what is loaded.
+  #olderLeft = false; // There are more of these than are looked for.
   #olderAt = -OLDER_MS;
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
@@ -116,7 +117,7 @@ export class OrderList {
       const began = performance.now();
       const { orders: found, cursor } = await this.#newest();
       const took = performance.now() - began;
-      if (cursor === null) this.#older = [];
+      if (cursor === null) [this.#older, this.#olderLeft] = [[], false];
       else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
       const loaded = new Set(found.map((order) => order.id));
       this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
@@ -174,6 +175,7 @@ export class OrderList {
       throw error;
     }
     this.#older = older;
+    this.#olderLeft = cursor !== null;
   }
 
   /** What was found among all orders, or is opened, moves on too: those that wait longest for a look, a few at a time. */
@@ -284,7 +286,7 @@ export class OrderList {
     const open = this.#orders.filter((order) => !isEnded(order)).length;
     const all = this.#found;
     if (all) setText(this.summary, many("list.all.count", shown) + (all.cursor ? "+" : ""));
-    else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${many("list.open", open)}`);
+    else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${t("list.open", { n: count(open) + (this.#olderLeft ? "+" : "") })}`);
     this.empty.hidden = shown > 0 || (this.#knownAt === null && !all);
     setText(this.empty, all ? t(all.cursor ? "list.all.far" : "list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
     this.more.hidden = all ? all.cursor === null : !this.#left;
