@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +96,7 @@ TICKETS = [
     *(ticket_of(state) for state in State),
     ticket_of("queued", ahead=0),
     ticket_of("queued", ahead=1234, eta=SOON),
+    ticket_of("queued", ahead=8, holding={"reason": UPSTREAM, "since": "2024-09-04T03:20:00Z"}),
     *(
         ticket_of(state, ahead=ahead, holding={"reason": reason, "since": rfc3339(NOW_MS - 86_400_000)})
         for reason in (PAUSED, BALANCE, QUOTA, UPSTREAM, ADAPTER)
@@ -120,6 +122,21 @@ async def test_without_a_script_the_page_says_what_it_says_with_one(desk: Desk) 
             assert said.replace(" WIB", "") == await scripted.inner_text(part), (shown, part)
         assert await without.get_attribute(".slip", "class") == await scripted.get_attribute(".slip", "class")
     await plain.close()
+
+
+async def test_a_time_of_another_year_is_said_with_its_year(desk: Desk) -> None:
+    shown = ticket_of("completed", created_at="2024-09-04T03:20:00.000Z")
+    body = filled(FILES["ticket.html"].body, shown)
+    assert "Diterima Rabu, 4 September 2024, 10.20 WIB" in body.decode()
+    await desk.context.route("**/t/made-up", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page = await desk.open("/t/made-up", "#share:not([hidden])")
+    await expect(page.locator("#foot")).to_have_text("Diterima Rabu, 4 September 2024, 10.20")
+    words = "link[rel=modulepreload][href$='words.js']"
+    short = f"""async (at) => (await import(document.querySelector("{words}").href)).shortMoment(at)"""
+    assert await page.evaluate(short, shown["created_at"]) == "4 Sep 2024, 10.20"
+    today = datetime.now(UTC)
+    before = today - timedelta(days=2 if today.timetuple().tm_yday > 3 else -2)
+    assert str(today.year) not in await page.evaluate(short, rfc3339(int(before.timestamp() * 1000)))
 
 
 @pytest.mark.parametrize("language", ["id", "en"])

@@ -89,7 +89,8 @@ def _clock(moment: datetime) -> str:
 def _day(moment: datetime, today: datetime) -> str:
     if moment.date() == today.date():
         return ""
-    return f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]}, "
+    year = "" if moment.year == today.year else f" {moment.year}"
+    return f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]}{year}, "
 
 
 def _moment(text: str, today: datetime) -> str:
