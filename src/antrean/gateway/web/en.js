@@ -172,6 +172,7 @@ export default {
   "cancel.more": "No stamp is bought for this order, and its number is void.",
   paper: "Ticket paper",
   "paper.receipt": "80 mm roll",
+  "paper.narrow": "58 mm roll",
   "paper.sheet": "A4",
   "holding.upstream_unavailable": "The central e-meterai server has been down since {since}.",
   "holding.adapter_unavailable": "The stamping service has been down since {since}.",

@@ -168,6 +168,7 @@ export default {
   "cancel.more": "Tidak ada meterai yang dibeli untuk pesanan ini, dan nomornya tidak berlaku lagi.",
   paper: "Kertas tiket",
   "paper.receipt": "Struk 80 mm",
+  "paper.narrow": "Struk 58 mm",
   "paper.sheet": "A4",
   "holding.upstream_unavailable": "Server pusat e-meterai terganggu sejak {since}.",
   "holding.adapter_unavailable": "Layanan pembubuhan terganggu sejak {since}.",
