@@ -83,6 +83,24 @@ async def test_after_a_refund_nobody_is_told_that_nothing_was_bought_or_sent_to_
     await expect(page.locator("#more")).to_contain_text("ke loket, kecuali uang Anda sudah dikembalikan")
 
 
+async def test_what_was_erased_is_not_said_to_be_ready(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.until_orders("completed", 1)
+    page = await desk.open(order["ticket"]["url"])
+    await expect(page.locator("#more")).to_contain_text("sudah siap")
+    answer = await desk.stack.ops.post(f"/v1/orders/{order['id']}/erase", json={"reason": "diminta"})
+    assert answer.status_code == 200, answer.text
+    await page.reload()
+    await expect(page.locator("#headline")).to_have_text("Selesai")
+    await expect(page.locator("#more")).to_contain_text("sudah dihapus")
+    await expect(page.locator("#more")).not_to_contain_text("sudah siap")
+    counter = await desk.counter()
+    await counter.click("tr[data-order] .ticket")
+    shown = counter.locator("dialog.order")
+    await expect(shown).to_contain_text("Data dan berkas pesanan ini sudah dihapus")
+    await expect(shown).not_to_contain_text("erased")
+
+
 def ticket_of(state: str, **changes: Any) -> dict[str, Any]:
     """A ticket as the gateway shows it."""
     empty = {"ahead": None, "position": None, "eta": None, "holding": None}
@@ -94,6 +112,7 @@ NOW_MS = int(time.time() * 1000)
 SOON = {"earliest": rfc3339(NOW_MS + 60_000), "latest": rfc3339(NOW_MS + 3_600_000)}
 TICKETS = [
     *(ticket_of(state) for state in State),
+    ticket_of("completed", erased=True),
     ticket_of("queued", ahead=0),
     ticket_of("queued", ahead=1234, eta=SOON),
     ticket_of("queued", ahead=8, holding={"reason": UPSTREAM, "since": "2024-09-04T03:20:00Z"}),

@@ -210,6 +210,7 @@ class Ticket(Answer):
     position: Annotated[int, Field(ge=1)] | None
     eta: TimeRange | None
     holding: Holding | None
+    erased: bool = Field(..., description="Its personal data and files are gone: nothing can be fetched.")
     created_at: datetime
     updated_at: datetime
 

@@ -67,6 +67,8 @@ def ticket_words(shown: Mapping[str, Any] | None, now: datetime | None = None) -
             return TicketWords(headline, eta=_t("eta", range=when), foot=foot)
         return TicketWords(headline, _t("eta.none"), foot=foot)
     name = "working" if state in _WORKING else state.value
+    if state is State.COMPLETED and shown.get("erased"):
+        return TicketWords(_t(name), _t("erased.more"), foot=foot)
     return TicketWords(_t(name), _t(f"{name}.more"), tone=_TONES.get(state, ""), foot=foot)
 
 

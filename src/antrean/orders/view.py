@@ -135,6 +135,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
         "position": place,
         "eta": None if holding else _eta(order, spot, outlook, pace),
         "holding": _holding(holding, look.language),
+        "erased": order.erased_ms is not None,
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
     }

@@ -290,7 +290,7 @@ export default {
   "problem.office-backlog-full": "This office has too many open orders.",
   "problem.internal-error": "An error on our side. It is on record.",
   "problem.unavailable": "The system does not answer just now. Try again in a moment.",
-  "problem.erased": "This order's data was erased, as the rules ask.",
+  "problem.erased": "This order's data and files were erased, as the rules ask.",
   "order.erased": "(erased)",
   "problem.not-erasable": "This order's data can not be erased now.",
   "problem.not-ready": "Orders can not be accepted just now.",

@@ -19,6 +19,7 @@ export default {
   "unknown.more": "The central server's answer was not clear, so we ask once more. You will not pay twice.",
   completed: "Done",
   "completed.more": "Your e-meterai is ready. Please come to the counter.",
+  "erased.more": "This order's data and files were erased, as the rules ask; nothing is left to be fetched at the counter.",
   rejected: "Could not be processed",
   "rejected.more": "The central server refused this order's data and no stamp was bought. Please come to the counter, unless your money was given back already.",
   cancelled: "Cancelled",

@@ -18,6 +18,7 @@ export default {
   "unknown.more": "Jawaban server pusat belum jelas, jadi kami menanyakannya sekali lagi. Anda tidak akan membayar dua kali.",
   completed: "Selesai",
   "completed.more": "E-meterai Anda sudah siap. Silakan ke loket.",
+  "erased.more": "Data dan berkas pesanan ini sudah dihapus sesuai ketentuan; tidak ada lagi yang dapat diambil di loket.",
   rejected: "Tidak dapat diproses",
   "rejected.more": "Server pusat menolak data pesanan ini dan tidak ada meterai yang dibeli. Silakan ke loket, kecuali uang Anda sudah dikembalikan.",
   cancelled: "Dibatalkan",

@@ -279,7 +279,7 @@ export default {
   "problem.office-backlog-full": "Kantor ini sudah mempunyai terlalu banyak pesanan terbuka.",
   "problem.internal-error": "Ada kesalahan di sistem kami. Sudah tercatat.",
   "problem.unavailable": "Sistem sedang tidak dapat menjawab. Coba beberapa saat lagi.",
-  "problem.erased": "Data pesanan ini sudah dihapus sesuai ketentuan.",
+  "problem.erased": "Data dan berkas pesanan ini sudah dihapus sesuai ketentuan.",
   "order.erased": "(data dihapus)",
   "problem.not-erasable": "Data pesanan ini tidak dapat dihapus sekarang.",
   "problem.not-ready": "Pesanan belum dapat diterima saat ini.",

@@ -396,7 +396,7 @@ function showOrder(list, id) {
 function orderParts(order, on) {
   const facts = [
     ["order.who", order.taxpayer ? `${order.taxpayer.name} · ${order.taxpayer.identity_type} ${order.taxpayer.identity_number}` : nameOf(order)],
-    ["order.paper", `${order.document.number} · ${order.document.filename}`],
+    ["order.paper", order.taxpayer ? `${order.document.number} · ${order.document.filename}` : order.document.number],
     ["order.serial", order.serial_number],
     ["order.reference", order.reference],
     ["order.deadline", order.deadline && deadline(order.deadline)],
@@ -408,6 +408,7 @@ function orderParts(order, on) {
   return [
     h("h2", { id: "order-title" }, t("order.title", { number: order.ticket.number }), " ", stateChip(stateOf(order))),
     refused ? h("div.notice.bad", {}, icon("stop"), h("p", {}, refusedWords(order))) : "",
+    order.taxpayer ? "" : h("p.soft", {}, t("problem.erased")),
     outlook(order) ? h("p.soft", {}, refused ? t("refused.why", { why: outlook(order) }) : outlook(order)) : "",
     h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
     h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, shortMoment(line.at)), t(`state.${line.state}`)))),
