@@ -300,6 +300,7 @@ async def test_promises_are_made_closed_and_learnt_from(redis: Redis) -> None:
     course = CourseLog(redis)
     reader = PaceReader(world.store, promises, course, throughput)
     step = Calibration(world.store, promises, course, can_take, reader.read, random.Random(1))
+    await world.beat("w")
     order = await world.submit()
     await step.run_once()
     assert set(await promises.open()) == {order.id}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from antrean.config.settings import Settings
-from antrean.orders import keys
+from antrean.orders import eta, keys
 from gateway_support import OFFICE, OTHER, Gateway, affix, day_from_now, purchase, running_gateway
 
 
@@ -67,6 +67,7 @@ async def test_orders_that_came_with_their_serial_number_are_held_by_the_adapter
 async def test_what_is_held_and_due_soon_is_said_to_miss_whatever_the_pace_was(
     gateway: Gateway, hold: str
 ) -> None:
+    await gateway.parts.store.beat("w")
     await gateway.complete_purchase((await gateway.order())["id"])
     due_at = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
     due = await gateway.order(body=purchase(deadline=due_at))
@@ -79,6 +80,36 @@ async def test_what_is_held_and_due_soon_is_said_to_miss_whatever_the_pace_was(
     while not (late := (await gateway.as_ops("GET", "/v1/ops/backlog"))["will_miss"]):
         assert time.monotonic() < end_s
     assert [(miss["order_id"], miss["expected_at"]) for miss in late] == [(due["id"], None)]
+
+
+async def test_while_no_worker_is_alive_no_time_is_told_and_nothing_is_said_to_be_in_time(
+    gateway: Gateway, redis: Redis
+) -> None:
+    for _ in range(eta.LEAST):
+        await gateway.complete_purchase((await gateway.order())["id"])
+    due_at = (datetime.now(UTC) + timedelta(minutes=20)).isoformat()
+    due = await gateway.order(body=purchase(deadline=due_at))
+
+    async def told() -> tuple[Any, ...]:
+        order = await _shown(gateway, due["id"])
+        ticket = await gateway.as_ops("GET", f"/v1/tickets/{due['ticket']['token']}")
+        backlog = await gateway.as_ops("GET", "/v1/ops/backlog")
+        times = (order["eta"] is not None, ticket["eta"] is not None)
+        return *times, backlog["workers"], backlog["will_miss_orders"]
+
+    await until(told, (True, True, 1, 0))
+    # Its last sign of life is longer ago than a worker may be silent.
+    await redis.zincrby(keys.WORKERS, -keys.WORKER_SILENT_MS, "w")
+    await until(told, (False, False, 0, 1))
+    await gateway.parts.store.beat("w")
+    await until(told, (True, True, 1, 0))
+
+
+async def until(look: Callable[[], Awaitable[tuple[Any, ...]]], wanted: tuple[Any, ...]) -> None:
+    """Look until it is as wanted: what the gateway knows of the pace may be a second old."""
+    end_s = time.monotonic() + 5
+    while (found := await look()) != wanted:
+        assert time.monotonic() < end_s, found
 
 
 LIFTS = ("/v1/ops/pause", "/v1/ops/holds/balance_unexplained", "/v1/ops/breaker/provider/override")

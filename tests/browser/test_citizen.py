@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from antrean.orders.holding import ADAPTER, BALANCE, PAUSED, QUOTA, UPSTREAM
 from antrean.orders.states import State
 from antrean.orders.view import rfc3339
 from browser.desk import NAME, NIK, Desk
+from stack import pdf_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 BYTES_MAX = 50_000
@@ -51,6 +53,54 @@ async def test_in_an_outage_the_ticket_says_so_and_later_that_it_is_done(desk: D
     assert len(desk.api_calls()) == asked
 
 
+async def test_after_a_refund_nobody_is_told_that_nothing_was_bought_or_sent_to_the_counter_for_it(
+    desk: Desk,
+) -> None:
+    async def refunded(order_id: str) -> None:
+        answer = await desk.stack.ops.post(f"/v1/orders/{order_id}/refund", json={"reason": "uang kembali"})
+        assert answer.status_code == 200, answer.text
+
+    await desk.stack.fault("sn_unusable", "stamp")
+    given = await desk.stack.http.post(
+        "/v1/documents",
+        content=pdf_bytes(),
+        headers={"Content-Type": "application/pdf", "Authorization": f"Bearer {desk.key}"},
+    )
+    at = {"page": 1, "x": 400, "y": 60, "width": 90, "height": 90}
+    await desk.submit(kind="affix", document_id=given.json()["id"], placement=at)
+    [order] = await desk.until_orders("attention", 1)
+    assert order["serial_number"] is not None
+    await refunded(order["id"])
+    page = await desk.open(order["ticket"]["url"])
+    await expect(page.locator("#headline")).to_have_text("Dibatalkan")
+    await expect(page.locator("#more")).to_contain_text("bila uang Anda belum dikembalikan")
+    await expect(page.locator("#more")).not_to_contain_text("tidak ada meterai")
+    await desk.stack.fault("reject", "generate")
+    await desk.submit()
+    [order] = await desk.until_orders("rejected", 1)
+    await refunded(order["id"])
+    await page.goto(desk.base + order["ticket"]["url"])
+    await expect(page.locator("#more")).to_contain_text("ke loket, kecuali uang Anda sudah dikembalikan")
+
+
+async def test_what_was_erased_is_not_said_to_be_ready(desk: Desk) -> None:
+    await desk.submit()
+    [order] = await desk.until_orders("completed", 1)
+    page = await desk.open(order["ticket"]["url"])
+    await expect(page.locator("#more")).to_contain_text("sudah siap")
+    answer = await desk.stack.ops.post(f"/v1/orders/{order['id']}/erase", json={"reason": "diminta"})
+    assert answer.status_code == 200, answer.text
+    await page.reload()
+    await expect(page.locator("#headline")).to_have_text("Selesai")
+    await expect(page.locator("#more")).to_contain_text("sudah dihapus")
+    await expect(page.locator("#more")).not_to_contain_text("sudah siap")
+    counter = await desk.counter()
+    await counter.click("tr[data-order] .ticket")
+    shown = counter.locator("dialog.order")
+    await expect(shown).to_contain_text("Data dan berkas pesanan ini sudah dihapus")
+    await expect(shown).not_to_contain_text("erased")
+
+
 def ticket_of(state: str, **changes: Any) -> dict[str, Any]:
     """A ticket as the gateway shows it."""
     empty = {"ahead": None, "position": None, "eta": None, "holding": None}
@@ -62,8 +112,10 @@ NOW_MS = int(time.time() * 1000)
 SOON = {"earliest": rfc3339(NOW_MS + 60_000), "latest": rfc3339(NOW_MS + 3_600_000)}
 TICKETS = [
     *(ticket_of(state) for state in State),
+    ticket_of("completed", erased=True),
     ticket_of("queued", ahead=0),
     ticket_of("queued", ahead=1234, eta=SOON),
+    ticket_of("queued", ahead=8, holding={"reason": UPSTREAM, "since": "2024-09-04T03:20:00Z"}),
     *(
         ticket_of(state, ahead=ahead, holding={"reason": reason, "since": rfc3339(NOW_MS - 86_400_000)})
         for reason in (PAUSED, BALANCE, QUOTA, UPSTREAM, ADAPTER)
@@ -89,6 +141,21 @@ async def test_without_a_script_the_page_says_what_it_says_with_one(desk: Desk) 
             assert said.replace(" WIB", "") == await scripted.inner_text(part), (shown, part)
         assert await without.get_attribute(".slip", "class") == await scripted.get_attribute(".slip", "class")
     await plain.close()
+
+
+async def test_a_time_of_another_year_is_said_with_its_year(desk: Desk) -> None:
+    shown = ticket_of("completed", created_at="2024-09-04T03:20:00.000Z")
+    body = filled(FILES["ticket.html"].body, shown)
+    assert "Diterima Rabu, 4 September 2024, 10.20 WIB" in body.decode()
+    await desk.context.route("**/t/made-up", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page = await desk.open("/t/made-up", "#share:not([hidden])")
+    await expect(page.locator("#foot")).to_have_text("Diterima Rabu, 4 September 2024, 10.20")
+    words = "link[rel=modulepreload][href$='words.js']"
+    short = f"""async (at) => (await import(document.querySelector("{words}").href)).shortMoment(at)"""
+    assert await page.evaluate(short, shown["created_at"]) == "4 Sep 2024, 10.20"
+    today = datetime.now(UTC)
+    before = today - timedelta(days=2 if today.timetuple().tm_yday > 3 else -2)
+    assert str(today.year) not in await page.evaluate(short, rfc3339(int(before.timestamp() * 1000)))
 
 
 @pytest.mark.parametrize("language", ["id", "en"])

@@ -139,7 +139,26 @@ async def test_a_page_left_open_over_night_dates_the_next_paper_with_the_new_day
         await expect(date).to_have_value(written or (before if begun else today))
 
 
-async def test_who_asks_for_older_orders_sees_some_however_many_are_not_done(desk: Desk) -> None:
+@pytest.mark.parametrize("zone", ["Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura"])
+async def test_a_deadline_is_of_the_day_that_was_typed_wherever_it_is_read(desk: Desk, zone: str) -> None:
+    await desk.outage(True)
+    day = datetime.now(UTC).date() + timedelta(days=9)
+    at = {"deadline": f"{day}T23:59:00+07:00"}, {"deadline": f"{day}T15:00:00+07:00"}
+    numbers = [(await desk.submit(**deadline))["ticket"]["number"] for deadline in at]
+    said = [rf", {day.day} [A-Z][a-z]+ {day.year}$", rf", {day.day} [A-Z][a-z]+ {day.year}, 15\.00 WIB$"]
+    desk.context = await desk.browser.new_context(locale="id-ID", timezone_id=zone)
+    page = await desk.counter()
+    for number, words in zip(numbers, said, strict=True):
+        await page.get_by_role("button", name=f"Buka pesanan nomor {number}", exact=True).click()
+        await expect(page.locator("dialog.order dd").last).to_have_text(re.compile(words))
+        await page.keyboard.press("Escape")
+    await desk.context.close()
+    await desk.outage(False)
+
+
+async def test_who_asks_for_older_orders_sees_some_and_those_not_loaded_are_not_said_to_be_done(
+    desk: Desk,
+) -> None:
     await desk.submit()
     [order] = await desk.orders()
     open_ones = [order | {"id": f"{n}", "state": "queued"} for n in range(2000)]
@@ -156,9 +175,15 @@ async def test_who_asks_for_older_orders_sees_some_however_many_are_not_done(des
     page = await desk.counter()
     rows = page.locator("tr[data-order]")
     await expect(rows).to_have_count(1000)
-    for count in (1500, 2000):
+    summary = page.locator(".list header p")
+    await expect(summary).to_have_text("1.000+ pesanan · 1.000+ belum selesai")
+    for count, words in (
+        (1500, "1.500+ pesanan · 1.500+ belum selesai"),
+        (2000, "2.000 pesanan · 2.000 belum selesai"),
+    ):
         await page.get_by_role("button", name="Tampilkan yang lebih lama").click()
         await expect(rows).to_have_count(count)
+        await expect(summary).to_have_text(words)
 
 
 async def test_a_page_left_open_over_night_says_of_which_day_its_times_are(desk: Desk) -> None:
@@ -184,8 +209,9 @@ async def test_a_page_left_open_over_night_says_of_which_day_its_times_are(desk:
     await desk.context.route("**/v1/**", of_tomorrow)
     await desk.context.clock.set_system_time(tomorrow)
     await page.evaluate("dispatchEvent(new Event('online'))")
-    day = r"[A-Z][a-z]+, \d+ [A-Z][a-z]+, \d\d\.\d\d"
-    await expect(row).to_have_text(re.compile(r"^\d+ [A-Z][a-z]+, \d\d\.\d\d$"))
+    # Over the turn of the year, the year is said with it.
+    day = r"[A-Z][a-z]+, \d+ [A-Z][a-z]+( \d{4})?, \d\d\.\d\d"
+    await expect(row).to_have_text(re.compile(r"^\d+ [A-Z][a-z]+( \d{4})?, \d\d\.\d\d$"))
     await expect(page.locator(".situation")).to_contain_text(re.compile(f"sejak {day}"))
     await expect(receipt).to_contain_text(re.compile(f"sejak {day}"))
     await page.locator("tr[data-order] .ticket").click()

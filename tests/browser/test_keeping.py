@@ -188,7 +188,7 @@ async def test_an_open_order_is_shown_printed_and_offered_as_it_stands_now(desk:
     await expect(shown.locator("[data-action=close]")).to_be_focused()
     await shown.locator("button[data-action=print]").click()
     await desk.stack.until(lambda: page.evaluate("window.printed === true"))
-    await expect(page.locator(".print")).to_contain_text("dibatalkan di loket")
+    await expect(page.locator(".print")).to_contain_text("dibatalkan dan tidak dikerjakan lagi")
     await desk.outage(False)
 
 

@@ -63,6 +63,26 @@ async def test_a_breaker_that_is_forced_to_run_is_not_said_to_run_well(desk: Des
     await expect(situation).to_contain_text("Semua berjalan")
 
 
+async def test_where_no_worker_is_alive_all_is_not_said_to_run(desk: Desk) -> None:
+    workers = 0
+
+    async def without(route: Route) -> None:
+        backlog = await (await route.fetch()).json()
+        await route.fulfill(json=backlog | {"workers": workers, "open": 5, "completed_per_minute": 60.0})
+
+    await desk.context.route("**/v1/ops/backlog", without)
+    await desk.sign_in("ops")
+    page = await desk.open("/ops", ".breaker")
+    situation = page.locator(".situation")
+    await expect(situation).to_contain_text("Tidak ada worker yang hidup")
+    await expect(situation).not_to_contain_text("Semua berjalan")
+    for figure in ("empty", "miss"):
+        await expect(page.locator(f"[data-figure={figure}]")).to_contain_text("belum dapat dihitung")
+    workers = 1
+    await expect(situation).to_have_text("Semua berjalan: tidak ada yang ditahan.")
+    await expect(page.locator("[data-figure=empty]")).to_contain_text("5 detik")
+
+
 async def test_all_that_wait_for_a_person_are_counted_also_those_that_are_not_listed(desk: Desk) -> None:
     order = await desk.submit() | {"state": "attention", "decisions": ["auto"]}
 

@@ -70,27 +70,41 @@ async def test_a_ticket_is_printed_though_its_picture_never_comes(desk: Desk) ->
 
 
 @pytest.mark.parametrize("language", ["id", "en"])
-async def test_the_longest_words_leave_a_ticket_on_one_piece_of_the_roll(desk: Desk, language: str) -> None:
+@pytest.mark.parametrize(("roll", "width_mm"), [("receipt", 80), ("narrow", 58)])
+async def test_the_longest_words_leave_a_ticket_on_one_piece_of_the_roll(
+    desk: Desk, language: str, roll: str, width_mm: int
+) -> None:
     await desk.prefer(language)
     order = await desk.submit()
     order["office"] = "KANTOR-POS-BESAR-01"
+    order["ticket"]["number"] = 12345
     order["ticket"]["url"] = f"https://antrean-meterai.posindonesia.co.id{order['ticket']['url']}"
     holds = ("upstream_unavailable", "quota_exhausted", "paused", "balance_unexplained")
     changes: list[dict[str, Any]] = [
         {"state": "queued", "holding": {"reason": reason, "since": "2024-09-04T03:20:00Z"}}
         for reason in holds
     ]
-    changes += [{"state": state, "holding": None} for state in ("unknown", "attention", "rejected")]
+    changes += [
+        {"state": state, "holding": None} for state in ("unknown", "attention", "rejected", "cancelled")
+    ]
     page = await desk.counter()
     for change in changes:
         await page.evaluate(
-            """async (order) => {
+            """async ([order, roll]) => {
                 window.print = () => {};
+                localStorage.setItem("antrean.paper", roll);
                 const source = document.querySelector('script[type=module]').src;
                 const { printTicket } = await import(source.replace('console.js', 'printing.js'));
                 await printTicket(order);
             }""",
-            order | change,
+            [order | change, roll],
         )
         with pikepdf.open(io.BytesIO(await page.pdf(prefer_css_page_size=True))) as pdf:
             assert len(pdf.pages) == 1, change
+            assert float(pdf.pages[0].mediabox[2]) == pytest.approx(width_mm * 72 / 25.4, abs=1)
+        # Nothing is wider than what the printer reaches: margins of 5 mm are beyond it.
+        await page.emulate_media(media="print")
+        await page.set_viewport_size({"width": round((width_mm - 10) * 96 / 25.4), "height": 600})
+        for part in await page.locator(".print, .print *:not(br)").all():
+            assert await part.evaluate("e => e.scrollWidth - e.clientWidth") <= 0, (change, part)
+        await page.emulate_media(media="null")

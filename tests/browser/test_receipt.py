@@ -133,7 +133,7 @@ async def test_a_cancelled_order_is_asked_about_and_its_papers_say_so(desk: Desk
     await expect(page.locator("tr[data-order] .state.quiet")).to_have_text("Dibatalkan")
     await expect(page.locator(".receipt .slip.quiet b")).to_have_text("Dibatalkan")
     await page.keyboard.press("F8")
-    await expect(page.locator(".print")).to_contain_text("Pesanan ini dibatalkan di loket")
+    await expect(page.locator(".print")).to_contain_text("Pesanan ini dibatalkan dan tidak dikerjakan lagi")
     await expect(page.locator(".print")).not_to_contain_text("Bea meterai")
     await desk.outage(False)
 

@@ -144,6 +144,7 @@ class Ticket(TypedDict):
     position: int | None
     eta: TimeRange | None
     holding: Holding | None
+    erased: bool
     created_at: str
     updated_at: str
 

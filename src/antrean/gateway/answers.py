@@ -104,7 +104,9 @@ class Order(Answer):
     position: Annotated[int, Field(ge=1)] | None = Field(
         ..., description="1 is next; null once it is taken up."
     )
-    eta: TimeRange | None = Field(..., description="Null while a breaker is open: unknown is not guessed.")
+    eta: TimeRange | None = Field(
+        ..., description="Null while a breaker is open, or no worker is alive: unknown is not guessed."
+    )
     holding: Holding | None
     serial_number: str | None
     qr_url: str | None
@@ -208,6 +210,7 @@ class Ticket(Answer):
     position: Annotated[int, Field(ge=1)] | None
     eta: TimeRange | None
     holding: Holding | None
+    erased: bool = Field(..., description="Its personal data and files are gone: nothing can be fetched.")
     created_at: datetime
     updated_at: datetime
 

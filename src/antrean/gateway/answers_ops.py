@@ -130,6 +130,7 @@ class Backlog(Answer):
     in_flight: Count
     concurrency_limit: Count
     completed_per_minute: Annotated[float, Field(ge=0)]
+    workers: Count = Field(..., description="Workers that gave a sign of life in the last six seconds.")
     will_miss: list[WillMiss]
     will_miss_orders: Count = Field(..., description="How many orders those stand for.")
     promises: dict[Turned, Count] = Field(

@@ -98,6 +98,7 @@ async def backlog(request: web.Request) -> web.Response:
             "in_flight": situation.claimed,
             "concurrency_limit": pace.throughput.limit,
             "completed_per_minute": round(pace.per_minute, 1),
+            "workers": pace.workers,
             "will_miss": [_miss(miss) for miss in late[:WILL_MISS_MAX]],
             "will_miss_orders": sum(miss.due.orders for miss in late),
             "promises": {turned.value: count for turned, count in kept.items()},

@@ -109,7 +109,7 @@ class Services:
     async def misses(self) -> list[Miss]:
         """Samples of orders that will miss their deadline at the present or last known pace.
 
-        Where orders are held: of those that are due soon. Raises StoreUnavailable.
+        Where orders are held, or no worker is alive: of those that are due soon. Raises StoreUnavailable.
         """
         return await self._misses.get()
 
@@ -175,9 +175,8 @@ class Services:
         per_s = eta.per_second(pace.completed, pace.elapsed_s)
         if per_s is None:  # nothing was completed lately: the last known pace, as far back as counts are kept
             per_s = eta.last_known(await store.completions(now_ms, eta.SPANS_KEPT))
-        return lateness.misses(
-            await store.lanes.dues(), outlook.places, per_s, now_ms, lateness.stopped_lanes(outlook)
-        )
+        stopped = lateness.stopped_lanes(outlook) if pace.workers else lateness.STOPPED
+        return lateness.misses(await store.lanes.dues(), outlook.places, per_s, now_ms, stopped)
 
     async def _sample(self) -> Sample:
         # Not through the cached looks: this sample answers nobody, and must not make somebody's answer an old one.

@@ -67,6 +67,8 @@ def ticket_words(shown: Mapping[str, Any] | None, now: datetime | None = None) -
             return TicketWords(headline, eta=_t("eta", range=when), foot=foot)
         return TicketWords(headline, _t("eta.none"), foot=foot)
     name = "working" if state in _WORKING else state.value
+    if state is State.COMPLETED and shown.get("erased"):
+        return TicketWords(_t(name), _t("erased.more"), foot=foot)
     return TicketWords(_t(name), _t(f"{name}.more"), tone=_TONES.get(state, ""), foot=foot)
 
 
@@ -89,7 +91,8 @@ def _clock(moment: datetime) -> str:
 def _day(moment: datetime, today: datetime) -> str:
     if moment.date() == today.date():
         return ""
-    return f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]}, "
+    year = "" if moment.year == today.year else f" {moment.year}"
+    return f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]}{year}, "
 
 
 def _moment(text: str, today: datetime) -> str:

@@ -48,6 +48,7 @@ class Stopped:
 
 
 RUNNING = Stopped()
+STOPPED = Stopped(purchases=True, stamps=True)
 
 
 def stopped_lanes(outlook: Outlook) -> Stopped:

@@ -30,10 +30,11 @@ class PaceReader:
 
     async def read(self, now_ms: int) -> Pace:
         """The pace at `now_ms` by the server's clock. Raises StoreUnavailable."""
-        completed, throughput, course, ratios = await asyncio.gather(
+        completed, throughput, course, ratios, workers = await asyncio.gather(
             self._store.completions(now_ms, eta.SPANS),
             asked_beside(self._throughput),
             self._course.read(now_ms),
             self._promises.ratios(),
+            self._store.alive(now_ms),
         )
-        return Pace(now_ms, tuple(completed), throughput, course, eta.learnt(ratios))
+        return Pace(now_ms, tuple(completed), throughput, course, eta.learnt(ratios), workers)

@@ -22,13 +22,14 @@ _WITH_SERIAL = frozenset(
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pace:
     """Completions by span of 10 seconds, the running one first, at `now_ms`; what the upstream allows; how orders come
-    and how the line stopped; and how the times promised before turned out (`eta.learnt`)."""
+    and how the line stopped; how the times promised before turned out (`eta.learnt`); how many workers are alive."""
 
     now_ms: int
     completed: tuple[int, ...]
     throughput: eta_rule.Throughput = eta_rule.NOT_KNOWN
     course: eta_rule.Course = eta_rule.CALM
     spread: tuple[float, float] = eta_rule.NOTHING_LEARNT
+    workers: int = 1
 
     @property
     def elapsed_s(self) -> float:
@@ -41,7 +42,10 @@ class Pace:
         return eta_rule.per_minute(self.completed, self.elapsed_s)
 
     def range(self, spot: Spot | InOrder, *, stamped: bool) -> eta_rule.Range | None:
-        """When the order at `spot` is done; `stamped`: it is to be put on a PDF."""
+        """When the order at `spot` is done; `stamped`: it is to be put on a PDF. None: nobody knows."""
+        # Whatever the pace was: nobody works, and nobody knows when somebody will.
+        if self.workers == 0:
+            return None
         return eta_rule.estimate(
             spot.after,
             self.completed,
@@ -131,6 +135,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
         "position": place,
         "eta": None if holding else _eta(order, spot, outlook, pace),
         "holding": _holding(holding, look.language),
+        "erased": order.erased_ms is not None,
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
     }

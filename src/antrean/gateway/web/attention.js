@@ -3,7 +3,7 @@ import { call } from "./api.js";
 import { ask } from "./asking.js";
 import { h, icon, place, setText } from "./dom.js";
 import { errorWords, evidence, evidenceWords } from "./evidence.js";
-import { count, many, moment, shortMoment, t, today } from "./words.js";
+import { count, deadline, many, moment, shortMoment, t, today } from "./words.js";
 
 /** What a line of the history says beside its state, where it says more than that. */
 function noteOf({ state, note }) {
@@ -42,7 +42,7 @@ export class Attention {
       ["attention.office", `${order.office} · ${t("order.title", { number: order.ticket.number })}`],
       ["attention.serial", order.serial_number ?? t("attention.serial.none")],
       ["attention.calls", count(order.attempts)],
-      ["attention.deadline", order.deadline ? moment(order.deadline) : null],
+      ["attention.deadline", order.deadline ? deadline(order.deadline) : null],
     ];
     return h("li.case", { data: { case: order.id } },
       h("div", {},

@@ -12,7 +12,7 @@ import { Offices } from "./offices.js";
 import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, many, moment, momentS, rupiah, span, t, today } from "./words.js";
+import { count, deadline, many, moment, momentS, rupiah, span, t, today } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
 /** An answer that takes longer is none: what is shown would look as if it were of now. */
@@ -82,7 +82,7 @@ class Dashboard {
       const [{ breakers }, backlog, attention] = await Promise.all(["breaker", "backlog", "attention"].map((what) => call("GET", `/v1/ops/${what}`, LOOK)));
       this.breakers.update(breakers);
       this.attention.update(attention, backlog.by_state.attention ?? 0);
-      this.#situation(backlog.holds, breakers);
+      this.#situation(backlog, breakers);
       this.#backlog(backlog);
       this.#line(true);
     } catch (error) {
@@ -119,18 +119,19 @@ class Dashboard {
   }
 
   /** What keeps the queue back, and what is as it is by force: a breaker forced to run lets calls fail and holds nothing. */
-  #situation(holds, breakers) {
+  #situation({ holds, workers }, breakers) {
     this.paused = holds.some((hold) => hold.reason === "paused");
     setText(this.pause, t(this.paused ? "pause.off" : "pause.on"));
     const forced = Object.entries(breakers)
       .filter(([, breaker]) => breaker.override)
       .map(([name, { override }]) =>
         t(`forced.${override.state}`, { name: t(`breaker.name.${name}`), until: moment(override.expires_at) }));
-    const mark = JSON.stringify([today(), holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
+    const mark = JSON.stringify([today(), workers === 0, holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
     if (mark === this.situationMark) return;
     this.situationMark = mark;
     const notice = (kind, sign, words) => h(`div.notice.${kind}`, {}, icon(sign), h("p", {}, h("b", {}, words)));
     const notices = [
+      ...(workers === 0 ? [notice("bad", "warn", t("ops.idle"))] : []),
       ...holds.map((hold) => this.#hold(hold)),
       ...forced.map((words) => notice("held", "warn", words)),
     ];
@@ -138,7 +139,7 @@ class Dashboard {
   }
 
   #backlog(backlog) {
-    const holds = backlog.holds;
+    const stands = backlog.holds.length > 0 || backlog.workers === 0;
     const f = this.figures;
     const pace = backlog.completed_per_minute;
     f.open.set(count(backlog.open), backlog.held ? t("figure.held", { n: count(backlog.held) }) : "");
@@ -149,11 +150,11 @@ class Dashboard {
     const moving = backlog.open - (backlog.by_state.attention ?? 0);
     const emptyMs = (moving / pace) * 60_000;
     if (moving <= 0) f.empty.set(t("figure.empty.now"));
-    else if (holds.length || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
+    else if (stands || pace < 0.5) f.empty.set("–", t("figure.empty.unknown"));
     else f.empty.set(span(emptyMs / 1000), t("figure.empty.at", { at: moment(now() + emptyMs) }));
     const missing = backlog.will_miss_orders;
-    // Of what is held nobody knows when it is done: what is due soon is counted, and none of it is no promise.
-    if (holds.length) f.miss.set(missing ? count(missing) : "–", t(missing ? "figure.miss.least" : "figure.miss.unknown"));
+    // Of what stands still nobody knows when it is done: what is due soon is counted, and none of it is no promise.
+    if (stands) f.miss.set(missing ? count(missing) : "–", t(missing ? "figure.miss.least" : "figure.miss.unknown"));
     else f.miss.set(count(missing), t(missing ? "figure.miss.some" : "figure.miss.none"));
     f.miss.element.classList.toggle("wrong", missing > 0);
     this.#misses(backlog.will_miss);
@@ -244,7 +245,7 @@ function grouped(misses) {
 
 const missWords = (miss) => [
   many("miss.orders", miss.orders),
-  t("miss.deadline", { at: moment(miss.deadline) }),
+  t("miss.deadline", { at: deadline(miss.deadline) }),
   miss.expected_at === null ? t("miss.unknown") : t("miss.expected", { at: moment(miss.expected_at) }),
 ].join(" · ");
 

@@ -4,7 +4,7 @@ import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
 import { $, h, icon, place, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
-import { count, isToday, many, moment, shortMoment, t, today } from "./words.js";
+import { count, deadline, isToday, many, moment, shortMoment, t, today } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
@@ -32,6 +32,7 @@ export class OrderList {
   #kept = null; // {limit, tag, orders, cursor}: what the server answered last, and the name that it gave it
   #left = false; // More of them are on the server.
   #older = []; // Not done, and older than what is loaded.
+  #olderLeft = false; // There are more of these than are looked for.
   #olderAt = -OLDER_MS;
   #knownAt = null; // When the server last told how they stand.
   #found = null; // {orders, cursor}: what a search of all orders brought
@@ -116,7 +117,7 @@ export class OrderList {
       const began = performance.now();
       const { orders: found, cursor } = await this.#newest();
       const took = performance.now() - began;
-      if (cursor === null) this.#older = [];
+      if (cursor === null) [this.#older, this.#olderLeft] = [[], false];
       else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
       const loaded = new Set(found.map((order) => order.id));
       this.#orders = [...found.filter(isOfToday), ...this.#older.filter((order) => !loaded.has(order.id))];
@@ -174,6 +175,7 @@ export class OrderList {
       throw error;
     }
     this.#older = older;
+    this.#olderLeft = cursor !== null;
   }
 
   /** What was found among all orders, or is opened, moves on too: those that wait longest for a look, a few at a time. */
@@ -284,7 +286,7 @@ export class OrderList {
     const open = this.#orders.filter((order) => !isEnded(order)).length;
     const all = this.#found;
     if (all) setText(this.summary, many("list.all.count", shown) + (all.cursor ? "+" : ""));
-    else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${many("list.open", open)}`);
+    else setText(this.summary, `${this.#left ? t("list.count.more", { n: count(loaded) }) : many("list.count", loaded)} · ${t("list.open", { n: count(open) + (this.#olderLeft ? "+" : "") })}`);
     this.empty.hidden = shown > 0 || (this.#knownAt === null && !all);
     setText(this.empty, all ? t(all.cursor ? "list.all.far" : "list.all.none") : wanted ? many("list.none", loaded) : t("list.empty"));
     this.more.hidden = all ? all.cursor === null : !this.#left;
@@ -394,10 +396,10 @@ function showOrder(list, id) {
 function orderParts(order, on) {
   const facts = [
     ["order.who", order.taxpayer ? `${order.taxpayer.name} · ${order.taxpayer.identity_type} ${order.taxpayer.identity_number}` : nameOf(order)],
-    ["order.paper", `${order.document.number} · ${order.document.filename}`],
+    ["order.paper", order.taxpayer ? `${order.document.number} · ${order.document.filename}` : order.document.number],
     ["order.serial", order.serial_number],
     ["order.reference", order.reference],
-    ["order.deadline", order.deadline && moment(order.deadline)],
+    ["order.deadline", order.deadline && deadline(order.deadline)],
   ];
   const refused = order.state === "rejected";
   const again = refused && order.taxpayer !== null; // Nothing is left of one that was erased.
@@ -406,6 +408,7 @@ function orderParts(order, on) {
   return [
     h("h2", { id: "order-title" }, t("order.title", { number: order.ticket.number }), " ", stateChip(stateOf(order))),
     refused ? h("div.notice.bad", {}, icon("stop"), h("p", {}, refusedWords(order))) : "",
+    order.taxpayer ? "" : h("p.soft", {}, t("problem.erased")),
     outlook(order) ? h("p.soft", {}, refused ? t("refused.why", { why: outlook(order) }) : outlook(order)) : "",
     h("dl.facts", {}, ...facts.filter(([, value]) => value).flatMap(([key, value]) => [h("dt", {}, t(key)), h("dd", {}, value)])),
     h("ol.history", {}, ...order.history.map((line) => h("li", {}, h("time.small.soft", { datetime: line.at }, shortMoment(line.at)), t(`state.${line.state}`)))),

@@ -1,4 +1,4 @@
-// The paper ticket: on a roll of 80 mm or on A4, with its number, the way to its page, and an honest time.
+// The paper ticket: on a roll of 80 or 58 mm or on A4, with its number, the way to its page, and an honest time.
 import { h, kept } from "./dom.js";
 import { outlook } from "./states.js";
 import { date, language, moment, rupiah, t, time } from "./words.js";
@@ -9,7 +9,7 @@ const few = (language === "en" ? await import("./few-en.js") : await import("./f
 /** Longest wait for the ticket's QR picture. */
 const PICTURE_MS = 3000;
 
-export const papers = ["receipt", "sheet"];
+export const papers = ["receipt", "narrow", "sheet"];
 export const paper = () => (papers.includes(kept.get("paper")) ? kept.get("paper") : "receipt");
 export const choosePaper = (name) => kept.set("paper", name);
 

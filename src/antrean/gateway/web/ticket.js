@@ -28,6 +28,8 @@ function words() {
     const headline = ahead ? many("ahead", ahead) : t("next");
     return { headline, more: eta ? "" : t("eta.none"), eta: eta ? t("eta", { range: range(eta.earliest, eta.latest) }) : "", tone: "" };
   }
+  // What was ready once is not there any more.
+  if (state === "completed" && ticket.erased) return { headline: t(state), more: t("erased.more"), eta: "", tone: "" };
   const name = WORKING.has(state) ? "working" : state;
   const tone = state === "completed" ? "good" : state === "rejected" ? "bad" : "";
   return { headline: t(name), more: t(`${name}.more`), eta: "", tone };

@@ -29,6 +29,7 @@ const clockS = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-dig
 const day = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
 const dayYear = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 const shortDay = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+const shortDayYear = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric" });
 
 export const count = (value) => number.format(value);
 export const rupiah = (value) => `Rp\u00a0${number.format(value)}`;
@@ -41,18 +42,21 @@ export const today = () => new Date(now()).toDateString();
 
 export const isToday = (value) => new Date(value).toDateString() === today();
 
-/** A moment as people say it: the time alone today, else with the day. */
+const isThisYear = (value) => new Date(value).getFullYear() === new Date(now()).getFullYear();
+const dayWords = (value) => (isThisYear(value) ? day : dayYear).format(new Date(value));
+
+/** A moment as people say it: the time alone today, else with the day, and with the year of another year. */
 export function moment(value) {
-  return isToday(value) ? time(value) : `${day.format(new Date(value))}, ${time(value)}`;
+  return isToday(value) ? time(value) : `${dayWords(value)}, ${time(value)}`;
 }
 
 /** The same to the second. */
 export function momentS(value) {
-  return isToday(value) ? timeS(value) : `${day.format(new Date(value))}, ${timeS(value)}`;
+  return isToday(value) ? timeS(value) : `${dayWords(value)}, ${timeS(value)}`;
 }
 
 export function shortMoment(value) {
-  return isToday(value) ? time(value) : `${shortDay.format(new Date(value))}, ${time(value)}`;
+  return isToday(value) ? time(value) : `${(isThisYear(value) ? shortDay : shortDayYear).format(new Date(value))}, ${time(value)}`;
 }
 
 /** "10.20 – 10.45", a single moment where both are in one minute. */
@@ -60,6 +64,16 @@ export function range(earliest, latest) {
   if (time(earliest) === time(latest) && Math.abs(new Date(latest) - new Date(earliest)) < 60_000) return moment(latest);
   if (isToday(earliest) && isToday(latest)) return `${time(earliest)} – ${time(latest)}`;
   return `${moment(earliest)} – ${moment(latest)}`;
+}
+
+const dayThere = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "Asia/Jakarta" });
+const clockThere = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: "Asia/Jakarta" });
+const LAST_MINUTE = clockThere.format(new Date("2024-09-10T23:59:00+07:00"));
+
+/** A deadline is a day's in western Indonesia, as it was typed: east of it that day's last minute lies in the next day. */
+export function deadline(value) {
+  const at = new Date(value), clock = clockThere.format(at);
+  return clock === LAST_MINUTE ? dayThere.format(at) : `${dayThere.format(at)}, ${clock} WIB`;
 }
 
 /** A span of time in its two largest parts. */
