@@ -97,3 +97,14 @@ async def test_what_it_bears_is_found_anew(
     assert drain.falls <= 6
     assert drain.refused <= 0.1 * (drain.done + drain.refused)
     assert drain.done > least
+
+
+@pytest.mark.parametrize(("up_s", "down_s"), [(4, 3), (6, 3), (9, 4)], ids=str)
+async def test_one_that_comes_and_goes_by_itself_is_not_taken_for_one_that_was_pushed(
+    breaker: SharedBreaker, clock: Clock, up_s: int, down_s: int
+) -> None:
+    """It bears nine: once it stays, more than half of the 900 that it bears in 20 seconds are done."""
+    await _Drain().run(breaker, clock, 90, lambda at_s: 9 if at_s % (up_s + down_s) < up_s else 0)
+    afterwards = _Drain()
+    await afterwards.run(breaker, clock, 20, lambda _s: 9)
+    assert afterwards.done > 450

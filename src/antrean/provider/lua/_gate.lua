@@ -144,13 +144,12 @@ local function not_below_fall(ceiling)
   return fall_holds() and math.max(ceiling, num(L, 'fell_at')) or ceiling
 end
 
--- Called once per row of failures, which began when the limit stood at `fell_from` (0: slots were free). An upstream that
--- fails at the starting limit, soon after a fall from higher up, has not come back yet: that is no new fall.
-local function note_fall(start)
+-- Called once per row of failures, which began when the limit stood at `fell_from` (0: slots were free). What falls while it is
+-- spared the height that it fell from did not fall from load, or is not back yet: that is no new fall.
+local function note_fall()
   local height = num(L, 'fell_from')
+  if L.fall_noted == '1' or height == 0 or fall_holds() then return end
   local again = near_fall(height)
-  local not_back = fall_holds() and not again and height < num(L, 'fell_at') and height <= tonumber(start)
-  if L.fall_noted == '1' or height == 0 or not_back then return end
   if again then height = math.min(height, num(L, 'fell_at')) end
   L.falls = int(again and num(L, 'falls') + 1 or 1)
   L.fell_at, L.ceiling, L.fall_noted = tostring(height), tostring(height), '1'
