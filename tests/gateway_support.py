@@ -206,7 +206,7 @@ async def running_gateway(redis: Redis, settings: Settings) -> AsyncIterator[Gat
         return list(no_documents)
 
     async def throughput() -> Throughput:
-        return Throughput(limit=4)
+        return Throughput(limit=4, in_flight=3)
 
     scripts = Scripts(redis)
     limits = Limits(settings.backlog_max, settings.office_backlog_max)

@@ -24,7 +24,8 @@ from antrean.config.checkup import check_document_store
 from antrean.config.durability import Level
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
-from antrean.orders.documents import LEFTOVER_S, PART_BYTES, STAGED, DocumentStore, DocumentStoreUnavailable
+from antrean.orders.document_folder import LEFTOVER_S, STAGED
+from antrean.orders.documents import PART_BYTES, DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.placement import PageRun
@@ -116,7 +117,7 @@ async def test_names_that_come_together_share_a_sync_that_began_after_them(
             if len(names) == 1:
                 # While this one lasts the other three are written, and wait for the next.
                 assert all(written.acquire(timeout=10) for _ in range(4))
-                while store._folders[folder]._named < 5:
+                while store._folder._names[folder]._named < 5:
                     time.sleep(0.001)
         else:
             written.release()

@@ -85,9 +85,10 @@ async def test_one_that_falls_over_is_pushed_there_ever_more_seldom(
     [
         (lambda at_s: 4 if at_s < 20 else 32, 1300),
         (lambda at_s: 32 if at_s < 20 else 4, 1000),
+        (lambda at_s: 4 if at_s < 20 else 2, 500),
         (lambda at_s: 2 if at_s < 20 else 8 if at_s < 40 else 32, 800),
     ],
-    ids=["it bears more", "it bears less", "in steps"],
+    ids=["it bears more", "it bears less", "it bears little less", "in steps"],
 )
 async def test_what_it_bears_is_found_anew(
     breaker: SharedBreaker, clock: Clock, bears: Callable[[float], int], least: int
@@ -103,8 +104,8 @@ async def test_what_it_bears_is_found_anew(
 async def test_one_that_comes_and_goes_by_itself_is_not_taken_for_one_that_was_pushed(
     breaker: SharedBreaker, clock: Clock, up_s: int, down_s: int
 ) -> None:
-    """It bears nine: once it stays, more than half of the 900 that it bears in 20 seconds are done."""
+    """It bears nine: once it stays, of the 900 that it bears in 20 seconds more than 400 are done."""
     await _Drain().run(breaker, clock, 90, lambda at_s: 9 if at_s % (up_s + down_s) < up_s else 0)
     afterwards = _Drain()
     await afterwards.run(breaker, clock, 20, lambda _s: 9)
-    assert afterwards.done > 450
+    assert afterwards.done > 400

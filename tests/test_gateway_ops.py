@@ -33,6 +33,13 @@ async def test_the_backlog_is_the_one_of_this_moment(gateway: Gateway) -> None:
         assert (backlog["by_state"]["completed"], backlog["by_state"]["queued"]) == (number, 0)
 
 
+async def test_the_backlog_tells_calls_that_are_under_way_from_orders_in_hand(gateway: Gateway) -> None:
+    for _ in range(5):
+        await gateway.claimed((await gateway.order())["id"])
+    backlog = await gateway.as_ops("GET", "/v1/ops/backlog")
+    assert (backlog["in_flight"], backlog["concurrency_limit"], backlog["claimed"]) == (3, 4, 5)
+
+
 async def test_an_office_is_in_the_backlog_while_any_order_of_it_is_open(gateway: Gateway) -> None:
     async def by_office() -> Any:
         backlog = await gateway.as_ops("GET", "/v1/ops/backlog")

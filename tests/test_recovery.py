@@ -53,7 +53,7 @@ async def test_four_workers_spend_nothing_on_an_outage_and_go_on_at_once_after_i
         await asyncio.gather(*(stack.submit(purchase()) for _ in range(100)))
 
         async def nothing_in_hand() -> bool:
-            return bool((await stack.backlog())["in_flight"] == 0)
+            return bool((await stack.backlog())["claimed"] == 0)
 
         await stack.until(nothing_in_hand)
         (generates, free), attempts, since = await calls(stack), await held_attempts(stack), time.monotonic()

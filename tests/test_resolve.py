@@ -105,6 +105,26 @@ async def test_money_gone_that_the_list_does_not_show_calls_a_person_and_stops_p
     assert BALANCE not in (await world.store.situation()).holds
 
 
+async def test_the_balance_watch_lifts_no_hold_that_came_while_it_looked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.upstream.lists_new = False
+    order = await asked_about(world, "lost")
+    balance = world.upstream.balance
+
+    async def slowly() -> int:
+        monkeypatch.setattr(world.upstream, "balance", balance)
+        while (await world.order(order.id)).state is State.UNKNOWN:
+            world.now_ms += SETTLED_MS
+            await world.resolver.run_once()
+        return await balance()
+
+    monkeypatch.setattr(world.upstream, "balance", slowly)
+    await BalanceWatch(world.store, world.upstream, world.resolver).run_once()
+    assert (await world.order(order.id)).state is State.ATTENTION
+    assert BALANCE in (await world.store.situation()).holds
+
+
 async def test_a_used_up_quota_is_all_that_is_said_of_an_account_that_is_empty(world: World) -> None:
     order = await sold_and_hidden(world)
     world.upstream.sold[0].visible = False

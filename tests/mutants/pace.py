@@ -121,14 +121,14 @@ FAULTS = (
     (
         "a fall is not noted",
         "provider/lua/_gate.lua",
-        "if L.fall_noted == '1' or height == 0 or fall_holds() then return end",
+        "if L.fall_noted == '1' or height == 0 then return end",
         "if true then return end",
     ),
     (
         "what falls while it is spared is taken for one that was pushed",
         "provider/lua/_gate.lua",
-        " or height == 0 or fall_holds() then return end",
-        " or height == 0 then return end",
+        "  if fall_holds() then\n    if height",
+        "  if false then\n    if height",
     ),
     (
         "the height of a fall is not kept from a lower ceiling",

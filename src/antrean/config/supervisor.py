@@ -129,7 +129,9 @@ class Child:
             )
             if ready.done() and ready.exception():
                 await asyncio.wait({ended}, timeout=_LAST_WORD_S)  # its exit code tells more
-            if ended.done():
+            elif ended.done():
+                await asyncio.wait({ready}, timeout=_LAST_WORD_S)  # it may have been ready before
+            if ended.done() and (not ready.done() or ready.exception()):
                 raise ChildFailed(self.spec.name, f"it ended with code {ended.result()} before it was ready")
             if not ready.done():
                 raise ChildFailed(self.spec.name, f"it was not ready within {self.spec.ready_timeout_s:g} s")

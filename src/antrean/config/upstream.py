@@ -31,6 +31,7 @@ class Breakers:
         (provider, limit), (adapter, stamps) = await asyncio.gather(self.provider.look(), self.adapter.look())
         return Throughput(
             limit.limit,
+            limit.in_flight,
             limit.per_s if provider.state is BreakerState.CLOSED else 0.0,
             stamps.per_s if adapter.state is BreakerState.CLOSED else 0.0,
         )

@@ -115,7 +115,9 @@ class WillMiss(Answer):
     order_id: OrderId
     office: str
     deadline: datetime
-    expected_at: datetime | None = Field(..., description="Null where no pace is known, or its lane is held.")
+    expected_at: datetime | None = Field(
+        ..., description="Null where no pace is known, its lane is held, or no worker is alive."
+    )
     orders: Annotated[int, Field(ge=1)]
 
 
@@ -127,8 +129,11 @@ class Backlog(Answer):
     by_office: dict[str, Count] = Field(..., description="Orders of each office that are not at their end.")
     open: int
     oldest_age_s: Annotated[float, Field(ge=0)] | None
-    in_flight: Count
-    concurrency_limit: Count
+    claimed: Count = Field(..., description="Orders that workers have in hand.")
+    in_flight: Count = Field(
+        ..., description="Calls to the upstream that are under way, without those that stamp."
+    )
+    concurrency_limit: Count = Field(..., description="How many of these calls there may be just now.")
     completed_per_minute: Annotated[float, Field(ge=0)]
     workers: Count = Field(..., description="Workers that gave a sign of life in the last six seconds.")
     will_miss: list[WillMiss]

@@ -13,7 +13,7 @@ from antrean.gateway.ports import BreakerView
 from antrean.gateway.problems import Problem
 from antrean.gateway.routes import PRINCIPAL, Access, Route
 from antrean.gateway.services import SERVICES
-from antrean.orders.asking import asked
+from antrean.orders.asking import asked, asked_beside
 from antrean.orders.holding import PAUSED, held, text
 from antrean.orders.lateness import Miss
 from antrean.orders.view import rfc3339
@@ -73,8 +73,9 @@ async def backlog(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     store = services.parts.store
     outlook = (await services.seen_now()).outlook
-    pace, late, oldest_ms, by_office, kept = await asyncio.gather(
+    pace, calls, late, oldest_ms, by_office, kept = await asyncio.gather(
         services.pace(),
+        asked_beside(services.parts.throughput),
         services.misses(),
         store.lanes.oldest_ms(),
         store.lanes.by_office(),
@@ -95,8 +96,9 @@ async def backlog(request: web.Request) -> web.Response:
             "by_office": dict(sorted(by_office.items())),
             "open": situation.open,
             "oldest_age_s": None if oldest_ms is None else max(0.0, (situation.now_ms - oldest_ms) / 1000),
-            "in_flight": situation.claimed,
-            "concurrency_limit": pace.throughput.limit,
+            "claimed": situation.claimed,
+            "in_flight": calls.in_flight,
+            "concurrency_limit": calls.limit,
             "completed_per_minute": round(pace.per_minute, 1),
             "workers": pace.workers,
             "will_miss": [_miss(miss) for miss in late[:WILL_MISS_MAX]],

@@ -311,7 +311,7 @@ async def document(request: web.Request) -> web.StreamResponse:
             async for part in pdf.parts:
                 await response.write(part)
         except DocumentStoreUnavailable as error:
-            log.error("a document was cut off", order_id=order.id, why=str(error))
+            log.warning("a document was cut off", order_id=order.id, why=str(error))
             raise exchange.cut_off(request) from None
     await response.write_eof()
     return response

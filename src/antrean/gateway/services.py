@@ -175,7 +175,7 @@ class Services:
         per_s = eta.per_second(pace.completed, pace.elapsed_s)
         if per_s is None:  # nothing was completed lately: the last known pace, as far back as counts are kept
             per_s = eta.last_known(await store.completions(now_ms, eta.SPANS_KEPT))
-        stopped = lateness.stopped_lanes(outlook) if pace.workers else lateness.STOPPED
+        stopped = lateness.stopped_lanes(outlook) if pace.workers else lateness.ALL_STOPPED
         return lateness.misses(await store.lanes.dues(), outlook.places, per_s, now_ms, stopped)
 
     async def _sample(self) -> Sample:
@@ -185,8 +185,10 @@ class Services:
         seen, *_ = await asyncio.gather(self._look(), self._ready.get(), self._say_where_documents_are())
         situation = seen.outlook.situation
         pace = await self._pace_reader.read(situation.now_ms)
-        limit = pace.throughput.limit
-        return Sample(situation.now_ms, situation.open, situation.claimed, limit, round(pace.per_minute, 1))
+        calls = pace.throughput
+        return Sample(
+            situation.now_ms, situation.open, calls.in_flight, calls.limit, round(pace.per_minute, 1)
+        )
 
     async def _say_where_documents_are(self) -> None:
         # What is wrong with them is told by the readiness. A disk that hangs must not stop the samples.

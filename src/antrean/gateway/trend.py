@@ -22,7 +22,7 @@ KEPT = 720
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The queue at one moment; counts of orders, but for the pace."""
+    """The queue at one moment. `in_flight`, `limit`: of calls to the upstream, without those that stamp."""
 
     at_ms: int
     open: int

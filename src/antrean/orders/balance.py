@@ -53,7 +53,8 @@ class BalanceWatch:
             used_up = QUOTA in after.holds and balance <= 0
             return await self._dropped(drop, may_hold=not held and not used_up)
         self._drops_in_a_row = self._put_off = 0
-        if held and unnamed is not None:
+        # Purchases on their way may hide a drop; they explain none.
+        if held and unnamed is not None and unnamed <= 0:
             await self._store.unhold(BALANCE, "balance watch")
             log.warning("balance explained again")
         if quiet:

@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import os
 import secrets
-import threading
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
-import structlog
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import ObjectStore, from_url
 
+from antrean.orders.document_folder import DocumentFolder
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.store_mark import Mark, StoreMark
 
 if TYPE_CHECKING:
     from obstore import GetOptions
 
-log = structlog.get_logger(__name__)
-
 #: A file in the folder holds the store's id, so that another folder is not taken for it.
 MARK_PATH = "store-id"
 #: Longest wait for a remote store, in seconds, for all tries of one call together.
 REMOTE_TIMEOUT_S = 30
 REMOTE_RETRIES_MAX = 2
-#: Bytes of a part, where an object is read in parts: each of those who read it takes no more memory, however slowly.
-PART_BYTES = 256 * 1024
-#: The folder in which a file is written before it gets its name. What is still there after LEFTOVER_S seconds is of a
-#: process that was killed; the wait is long, so that a clock which is wrong does no harm.
-STAGED = ".staged"
-LEFTOVER_S = 24 * 3600
+#: Bytes of a part, where an object is read in parts: each of those who read it takes no more memory, however slowly. A
+#: remote store is asked less often.
+PART_BYTES, REMOTE_PART_BYTES = 256 * 1024, 1024 * 1024
 
 
 class DocumentStoreUnavailable(OSError):
@@ -49,7 +40,7 @@ class DocumentStoreUnavailable(OSError):
 @dataclass(frozen=True, slots=True)
 class InParts:
     """An object that is read as it is asked for. `parts` raises DocumentStoreUnavailable where one can not be read, or
-    is another object's by now: then it is not whole."""
+    is another object's by now, as far as the store tags them: then it is not whole."""
 
     size_bytes: int
     parts: AsyncIterator[bytes] = field(repr=False)
@@ -68,12 +59,11 @@ class DocumentStore:
         `mark`: which store is ours; what is missing in another one is not taken for deleted.
         """
         self._store = store
-        self._folder = folder
+        self._folder = DocumentFolder(folder) if folder is not None else None
         self._mark = mark if folder is not None else None
         self._holds = False
         #: The id that lay in the folder when it was last known to be ours.
         self._ours: str | None = None
-        self._folders: dict[Path, _Folder] = {}
         #: One name for the life of this process: if its delete is refused, only one object is left behind.
         self._probe = f"probe/{secrets.token_hex(10)}"
 
@@ -225,7 +215,8 @@ class DocumentStore:
                 # Of an upload in several requests that is cut short the bucket keeps what it has.
                 await obstore.put_async(self._store, path, data, use_multipart=False)
             else:
-                await asyncio.to_thread(self._keep, self._folder, path, data)
+                # Written and synced on one visit to a thread: two would double the cost for the event loop.
+                await asyncio.to_thread(self._folder.keep, path, data)
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not kept: {type(error).__name__}") from error
 
@@ -260,9 +251,8 @@ class DocumentStore:
                 try:
                     _, _, part = await self._part(path, start, tag)
                 except (BaseError, OSError) as error:
-                    raise DocumentStoreUnavailable(
-                        f"a document was not read to its end: {type(error).__name__}"
-                    ) from error
+                    why = f"a document was not read to its end: {type(error).__name__}"
+                    raise DocumentStoreUnavailable(why) from error
                 yield part
                 start += len(part)
 
@@ -270,7 +260,8 @@ class DocumentStore:
 
     async def _part(self, path: str, start: int, tag: str | None) -> tuple[int, str | None, bytes]:
         """The object's size and tag, and a part of it, never empty. `tag`: that of the object it must be part of."""
-        options: GetOptions = {"range": (start, start + PART_BYTES)}
+        most = PART_BYTES if self._folder is not None else REMOTE_PART_BYTES
+        options: GetOptions = {"range": (start, start + most)}
         if tag is not None:
             options["if_match"] = tag
         found = await obstore.get_async(self._store, path, options=options)
@@ -313,45 +304,14 @@ class DocumentStore:
         except (BaseError, OSError) as error:
             raise DocumentStoreUnavailable(f"a document was not deleted: {type(error).__name__}") from error
 
-    def _keep(self, folder: Path, path: str, data: bytes) -> None:
-        """Write and sync on one visit to a thread: two visits would double the cost for the event loop."""
-        file, staged = folder / path, _area(folder, path) / STAGED / secrets.token_hex(10)
-        for each in (file.parent, staged.parent):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            staged.write_bytes(data)
-            _fsync(staged)
-            staged.replace(file)
-        except OSError:
-            staged.unlink(missing_ok=True)
-            raise
-        self._folders.setdefault(file.parent, _Folder(file.parent, folder)).sync()
-
     async def tidy(self) -> bool:
         """Remove what processes that were killed had begun to keep: nobody else would find it. False: that was all.
 
         A bucket holds nothing of the kind, since each object is put there by one request.
         """
         if self._folder is not None:
-            await asyncio.to_thread(_remove_staged, self._folder)
+            await asyncio.to_thread(self._folder.tidy)
         return False
-
-
-def _area(folder: Path, path: str) -> Path:
-    """The part of the folder that an object belongs to: each may have a disk of its own."""
-    first, *below = PurePath(path).parts
-    return folder / first if below else folder
-
-
-def _remove_staged(folder: Path) -> None:
-    removed = 0
-    for staged in (*folder.glob(f"{STAGED}/*"), *folder.glob(f"*/{STAGED}/*")):
-        with contextlib.suppress(OSError):  # gone meanwhile, or its disk is away
-            if staged.stat().st_mtime < time.time() - LEFTOVER_S:
-                staged.unlink()
-                removed += 1
-    if removed:
-        log.info("leftovers removed", files=removed)
 
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:
@@ -368,37 +328,3 @@ def _another_store(known: Mark, url: str) -> DocumentStoreUnavailable:
         f"the folder is not the one that documents were kept in ({MARK_PATH} is not in it, or another's): is its disk "
         "mounted? To go on with an empty one, name another folder in ANTREAN_DOCUMENT_STORE"
     )
-
-
-class _Folder:
-    """Makes the names in a folder durable. Threads that come while one syncs share the next sync."""
-
-    def __init__(self, path: Path, root: Path) -> None:
-        self._path = path
-        #: The folders above it: they may have been made just now, as it may.
-        self._above = [above for above in path.parents if above.is_relative_to(root)]
-        self._turn = threading.Lock()
-        self._names = itertools.count(1)
-        self._named = 0
-        self._synced = 0
-
-    def sync(self) -> None:
-        """Return when a sync that began after this call is over. The first sync covers the folders above as well."""
-        mine = self._named = next(self._names)
-        with self._turn:
-            if self._synced >= mine:
-                return
-            upto = self._named
-            _fsync(self._path)
-            if not self._synced:
-                for above in self._above:
-                    _fsync(above)
-            self._synced = upto
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

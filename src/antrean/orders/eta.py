@@ -63,9 +63,10 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class Throughput:
     """What the upstream's limits allow just now: calls in flight, and by their unloaded round trips the purchases and
-    stamps per second. 0: no answer was timed yet, or nothing may be sent."""
+    stamps per second. 0: no answer was timed yet, or nothing may be sent. `in_flight`: calls that are under way."""
 
     limit: int = 0
+    in_flight: int = 0
     purchases_per_s: float = 0.0
     stamps_per_s: float = 0.0
 

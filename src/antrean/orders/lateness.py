@@ -33,7 +33,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """One that will miss; `expected_ms` is None where no pace is known, or its lane is held."""
+    """One that will miss; `expected_ms` is None where no pace is known, or its lane stands still."""
 
     due: Due
     expected_ms: int | None
@@ -41,14 +41,14 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Which lanes are held just now."""
+    """Which lanes stand still just now."""
 
     purchases: bool = False
     stamps: bool = False
 
 
 RUNNING = Stopped()
-STOPPED = Stopped(purchases=True, stamps=True)
+ALL_STOPPED = Stopped(purchases=True, stamps=True)
 
 
 def stopped_lanes(outlook: Outlook) -> Stopped:

@@ -308,7 +308,7 @@ export default {
   "figure.pace": "Laju",
   "figure.pace.unit": "selesai per menit",
   "figure.flight": "Sedang dikerjakan",
-  "figure.flight.unit": "dari batas saat ini",
+  "figure.flight.calls": "{n} dari {limit} panggilan ke server",
   "figure.empty": "Antrean kosong dalam",
   "figure.empty.now": "Kosong",
   "figure.empty.unknown": "belum dapat dihitung",

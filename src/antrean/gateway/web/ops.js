@@ -145,7 +145,7 @@ class Dashboard {
     f.open.set(count(backlog.open), backlog.held ? t("figure.held", { n: count(backlog.held) }) : "");
     f.oldest.set(backlog.oldest_age_s === null ? "–" : span(backlog.oldest_age_s));
     f.pace.set(count(Math.round(pace)), t("figure.pace.unit"));
-    f.flight.set(`${count(backlog.in_flight)} / ${count(backlog.concurrency_limit)}`, t("figure.flight.unit"));
+    f.flight.set(count(backlog.claimed), t("figure.flight.calls", { n: count(backlog.in_flight), limit: count(backlog.concurrency_limit) }));
     // Those that wait for a person are not moved by any pace.
     const moving = backlog.open - (backlog.by_state.attention ?? 0);
     const emptyMs = (moving / pace) * 60_000;

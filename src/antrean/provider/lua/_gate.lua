@@ -136,26 +136,37 @@ local function fall_holds()
   return num(L, 'falls') > 0 and NOW < num(L, 'fall_until')
 end
 
-local function near_fall(height)
-  return num(L, 'falls') > 0 and math.abs(height - num(L, 'fell_at')) <= math.max(1, 0.15 * num(L, 'fell_at'))
+local function near(height, other)
+  return other > 0 and math.abs(height - other) <= math.max(1, 0.15 * other)
 end
 
 local function not_below_fall(ceiling)
   return fall_holds() and math.max(ceiling, num(L, 'fell_at')) or ceiling
 end
 
--- Called once per row of failures, which began when the limit stood at `fell_from` (0: slots were free). What falls while it is
--- spared the height that it fell from did not fall from load, or is not back yet: that is no new fall.
-local function note_fall()
-  local height = num(L, 'fell_from')
-  if L.fall_noted == '1' or height == 0 or fall_holds() then return end
-  local again = near_fall(height)
-  if again then height = math.min(height, num(L, 'fell_at')) end
+-- Notes once per row of failures, which began when the limit stood at `fell_from` (0: slots were free), how high that was. What
+-- falls lower down while it is spared that height was hardly pushed, or is not back yet. Only if it falls there twice it bears
+-- less by now.
+local function note_fall(start)
+  local height, fell_at = num(L, 'fell_from'), num(L, 'fell_at')
+  if L.fall_noted == '1' or height == 0 then return end
+  put('fall_noted', '1')
+  local again = near(height, fell_at)
+  if fall_holds() then
+    if height <= tonumber(start) and fell_at > tonumber(start) then return end
+    if not near(height, num(L, 'fell_lower')) then
+      put('fell_lower', height)
+      return
+    end
+    again = false
+  end
+  forget('fell_lower')
+  if again then height = math.min(height, fell_at) end
   L.falls = int(again and num(L, 'falls') + 1 or 1)
-  L.fell_at, L.ceiling, L.fall_noted = tostring(height), tostring(height), '1'
+  L.fell_at, L.ceiling = tostring(height), tostring(height)
   L.fall_until = int(NOW + math.min(FALL_HOLD_MS * 2 ^ (num(L, 'falls') - 1), FALL_HOLD_MAX_MS))
   L.hold_until = L.fall_until
-  redis.call('HSET', KEYS[5], 'falls', L.falls, 'fell_at', L.fell_at, 'ceiling', L.ceiling, 'fall_noted', '1',
+  redis.call('HSET', KEYS[5], 'falls', L.falls, 'fell_at', L.fell_at, 'ceiling', L.ceiling,
     'fall_until', L.fall_until, 'hold_until', L.hold_until)
 end
 

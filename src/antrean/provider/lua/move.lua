@@ -13,7 +13,7 @@ if to == 'open' then
   local quiet = from == 'closed' and NOW - num(B, 'since') >= tonumber(quiet_ms)
   set('openings', int(quiet and 1 or num(B, 'openings') + 1))
   set('next_probe', int(math.max(NOW + tonumber(open_ms), num(B, 'last_probe') + tonumber(interval_ms))))
-  if from == 'closed' then note_fall() end
+  if from == 'closed' then note_fall(start) end
   redis.call('HSET', KEYS[5], 'ceiling', tostring(not_below_fall(num(L, 'ceiling'))))
 else
   -- Slow start: the upstream that comes back may be a smaller one, and what it asked for before is over.

@@ -12,8 +12,8 @@ if cut == '1' then
   -- Until then a first refusal makes no further cut.
   redis.call('HSET', KEYS[5], 'cut_until', int(math.min(tonumber(hold_until), NOW + RULE.HOLD_MS)))
 end
-if num(L, 'falls') > 0 and tonumber(limit) > num(L, 'fell_at') and not near_fall(tonumber(limit)) then
-  redis.call('HDEL', KEYS[5], 'falls', 'fell_at') -- it bears more than that by now
+if num(L, 'falls') > 0 and tonumber(limit) > num(L, 'fell_at') and not near(tonumber(limit), num(L, 'fell_at')) then
+  redis.call('HDEL', KEYS[5], 'falls', 'fell_at', 'fell_lower') -- it bears more than that by now
 end
 if cut == '1' then next_step_after_cut() else next_step() end
 return {'moved'}

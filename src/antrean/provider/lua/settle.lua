@@ -113,7 +113,7 @@ if failed then
   local silent_ms = NOW - num(B, 'good_at')
   -- A pause that was asked for is no silence of the upstream's: nobody called meanwhile.
   local fell = num(B, 'failed') >= FALL_ROW and silent_ms >= RULE.SILENCE * 1000 * num(L, 'baseline')
-  if fell and tonumber(wait_ms) == 0 then note_fall() end
+  if fell and tonumber(wait_ms) == 0 then note_fall(start) end
 else
   if order == '1' and L.fall_noted == '1' then redis.call('HDEL', KEYS[5], 'fall_noted') end
   add('done', 1)
