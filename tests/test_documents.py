@@ -24,7 +24,7 @@ from antrean.config.checkup import check_document_store
 from antrean.config.durability import Level
 from antrean.orders import keys
 from antrean.orders.commit import GroupCommit
-from antrean.orders.document_folder import LEFTOVER_S, STAGED
+from antrean.orders.document_folder import LEFTOVER_S, STAGED, DocumentFolder
 from antrean.orders.documents import PART_BYTES, DocumentStore, DocumentStoreUnavailable
 from antrean.orders.erasure import Eraser
 from antrean.orders.model import StoreUnavailable
@@ -104,8 +104,8 @@ asyncio.run(store.put(sys.argv[2], bytes(1000)))
 async def test_names_that_come_together_share_a_sync_that_began_after_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = DocumentStore.from_url(tmp_path.as_uri())
-    await store.put_qr("first", b"png")
+    kept = DocumentFolder(tmp_path)
+    kept.keep("qr/first.png", b"png")
     folder, real = tmp_path / "qr", os.fsync
     names: list[set[str]] = []
     written = threading.Semaphore(0)
@@ -117,14 +117,14 @@ async def test_names_that_come_together_share_a_sync_that_began_after_them(
             if len(names) == 1:
                 # While this one lasts the other three are written, and wait for the next.
                 assert all(written.acquire(timeout=10) for _ in range(4))
-                while store._folder._names[folder]._named < 5:
+                while kept._names[folder]._named < 5:
                     time.sleep(0.001)
         else:
             written.release()
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    await asyncio.gather(*(store.put_qr(f"{number}", b"png") for number in range(4)))
+    await asyncio.gather(*(asyncio.to_thread(kept.keep, f"qr/{number}.png", b"png") for number in range(4)))
     assert len(names) == 2
     assert names[1] == {"first.png", "0.png", "1.png", "2.png", "3.png"}
 
