@@ -353,6 +353,26 @@ async def test_a_wait_returns_when_a_hold_comes(gateway: Gateway) -> None:
     assert await resumed.json() == {"paused": False}
 
 
+async def test_a_list_says_what_would_hold_back_the_next_purchase_before_there_is_one(
+    gateway: Gateway,
+) -> None:
+    async def holding() -> Any:
+        page = await (await gateway.call("GET", "/v1/orders")).json()
+        assert page["orders"] == []
+        return page["holding"] and page["holding"]["reason"]
+
+    async def becomes(reason: str) -> None:
+        async with asyncio.timeout(5):
+            while await holding() != reason:
+                await asyncio.sleep(0.01)
+
+    assert await holding() is None
+    gateway.provider.state = "open"
+    await becomes("upstream_unavailable")
+    await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "inventory"})
+    await becomes("paused")
+
+
 async def test_a_breaker_can_be_forced_and_let_go_with_who_and_why(gateway: Gateway) -> None:
     path = "/v1/ops/breaker/provider/override"
     body = {"state": "open", "reason": "maintenance", "expires_in_s": 60}
@@ -467,7 +487,7 @@ async def test_an_order_is_found_again_by_what_a_citizen_or_a_paper_says(gateway
     answer = await gateway.call("POST", "/v1/search", json={"text": text})
     assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
     elsewhere = await gateway.call("POST", "/v1/search", json={"text": text}, office=OTHER)
-    assert await elsewhere.json() == {"orders": [], "next_cursor": None}
+    assert await elsewhere.json() == {"orders": [], "next_cursor": None, "holding": None}
 
 
 @pytest.mark.parametrize("text", ["Siti", "Aminah", "12710101", "S*** A***"])

@@ -47,6 +47,15 @@ async def test_a_key_signs_in_and_out_and_a_wrong_one_does_not(desk: Desk) -> No
     assert await desk.context.cookies() == []
 
 
+async def test_an_outage_is_told_before_an_order_meets_it(desk: Desk) -> None:
+    await desk.outage(True)
+    page = await desk.counter()
+    await expect(page.locator(".notice.held")).to_contain_text("Server pusat e-meterai terganggu")
+    assert await desk.orders() == []
+    await desk.outage(False)
+    await expect(page.locator(".notice.held")).to_have_count(0, timeout=15_000)
+
+
 async def test_a_clerk_needs_no_mouse_and_dates_are_as_people_write_them(desk: Desk) -> None:
     page = await desk.counter()
     typed = ("4/9/2024", "4 September 2024", "04092024")

@@ -148,6 +148,7 @@ class OrderPage(Answer):
 
     orders: list[Order]
     next_cursor: str | None
+    holding: Holding | None = Field(..., description="What would hold back a purchase that came now.")
 
 
 class FieldFault(Answer):

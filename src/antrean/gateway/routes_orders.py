@@ -25,11 +25,12 @@ from antrean.gateway.services import SERVICES, Services
 from antrean.orders import ids, listing, placement, search
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.events import TooManyWatches, Watch
+from antrean.orders.holding import holding_of_next
 from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
 from antrean.orders.store import Accepted
 from antrean.orders.vault import Unreadable
-from antrean.orders.view import Look, as_of, render
+from antrean.orders.view import Look, as_of, render, render_holding
 
 log = structlog.get_logger(__name__)
 #: Asked before a line that hardly anybody reads is made, for every order.
@@ -262,7 +263,8 @@ async def _page(
             if len(shown) % RENDER_PART == 0:
                 await asyncio.sleep(0)
     following = None if page.next_cursor is None else str(page.next_cursor)
-    return {"orders": shown, "next_cursor": following}
+    holding = render_holding(holding_of_next(seen.outlook), look.language)
+    return {"orders": shown, "next_cursor": following, "holding": holding}
 
 
 async def cancel(request: web.Request) -> web.Response:

@@ -119,6 +119,15 @@ def holding_of(order: Order, outlook: Outlook, in_line: bool = True) -> Holding 
     return None
 
 
+def holding_of_next(outlook: Outlook) -> Holding | None:
+    """What would hold back a purchase that came just now, or None."""
+    holds = outlook.situation.holds
+    for reason in (PAUSED, *PURCHASE_HOLDS):
+        if reason in holds:
+            return Holding(reason, holds[reason].since_ms)
+    return Holding(UPSTREAM, outlook.provider.since_ms) if outlook.provider.holds else None
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """One hold that is on, and about how many orders wait for it."""

@@ -102,7 +102,7 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         },
         "position": None if spot is None else spot.position,
         "eta": None if holding else _eta(order, spot, outlook, pace),
-        "holding": _holding(holding, look.language),
+        "holding": render_holding(holding, look.language),
         "serial_number": order.serial_number,
         "qr_url": f"{own}/qr" if there else None,
         "document_url": f"{own}/document" if there and order.kind == "affix" else None,
@@ -134,7 +134,7 @@ def render_ticket(order: Order, rank: int | None, outlook: Outlook, pace: Pace, 
         "ahead": None if place is None else place - 1,
         "position": place,
         "eta": None if holding else _eta(order, spot, outlook, pace),
-        "holding": _holding(holding, look.language),
+        "holding": render_holding(holding, look.language),
         "erased": order.erased_ms is not None,
         "created_at": rfc3339(order.created_ms),
         "updated_at": rfc3339(order.updated_ms),
@@ -182,7 +182,8 @@ def _eta(order: Order, spot: Spot | InOrder | None, outlook: Outlook, pace: Pace
     }
 
 
-def _holding(holding: Holding | None, language: Language) -> dict[str, str] | None:
+def render_holding(holding: Holding | None, language: Language) -> dict[str, str] | None:
+    """For the API; None where nothing holds."""
     if holding is None:
         return None
     return {

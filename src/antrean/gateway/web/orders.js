@@ -29,7 +29,7 @@ export class OrderList {
   #limit = SHOWN;
   #asking = false;
   #again = false;
-  #kept = null; // {limit, tag, orders, cursor}: what the server answered last, and the name that it gave it
+  #kept = null; // {limit, tag, orders, cursor, holding}: what the server answered last, and the name that it gave it
   #left = false; // More of them are on the server.
   #older = []; // Not done, and older than what is loaded.
   #olderLeft = false; // There are more of these than are looked for.
@@ -115,7 +115,7 @@ export class OrderList {
     try {
       await this.#follow();
       const began = performance.now();
-      const { orders: found, cursor } = await this.#newest();
+      const { orders: found, cursor, holding } = await this.#newest();
       const took = performance.now() - began;
       if (cursor === null) [this.#older, this.#olderLeft] = [[], false];
       else if (performance.now() - this.#olderAt >= OLDER_MS) await this.#askOlder();
@@ -127,7 +127,8 @@ export class OrderList {
       this.#sayAge(false);
       this.seen(this.#orders);
       this.line(true);
-      this.holding(this.#orders.find((order) => order.holding)?.holding ?? null);
+      // The clerk is told of an outage before the first order meets it.
+      this.holding(this.#orders.find((order) => order.holding)?.holding ?? holding ?? null);
       pause = [...this.#orders, ...(this.#found?.orders ?? [])].some((order) => !isEnded(order)) ? Math.min(CALM_MS, Math.max(BUSY_MS, TIMES_ITS_ANSWER * took)) : CALM_MS;
     } catch (error) {
       if (error.status === 401) return;
@@ -153,7 +154,7 @@ export class OrderList {
       page = await call("GET", `${path}&cursor=${page.next_cursor}`);
       orders.push(...page.orders);
     }
-    const newest = { limit, tag, orders, cursor: page.next_cursor };
+    const newest = { limit, tag, orders, cursor: page.next_cursor, holding: page.holding };
     this.#kept = tag && newest; // A gateway of before this gives it no name.
     return newest;
   }
