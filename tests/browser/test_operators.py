@@ -126,6 +126,11 @@ async def test_figures_that_are_no_longer_asked_for_are_said_to_be_old(desk: Des
     await expect(line).to_have_text(re.compile(r"Sambungan terputus · Terakhir diketahui \d\d\.\d\d\.\d\d"))
     await expect(page.locator("main.stale")).to_be_visible()
     await page.unroute("**/v1/ops/backlog")
+    desk.expected = "503"
+    await page.route("**/v1/ops/backlog", lambda route: route.fulfill(status=503))
+    await page.clock.run_for(2500)
+    await expect(line).to_have_text(re.compile(r"Gateway menjawab dengan galat 503 · Terakhir diketahui "))
+    await page.unroute("**/v1/ops/backlog")
     await page.clock.run_for(9000)
     await expect(line).to_be_empty()
     await expect(page.locator("main.stale")).to_have_count(0)

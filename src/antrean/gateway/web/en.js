@@ -34,6 +34,7 @@ export default {
   "login.again": "The session ended, please sign in again",
   "login.again.hint": "What you typed is still there. Sign in with the key of office {office}.",
   "line.off": "Not connected",
+  "line.fault": "The gateway answers with error {status}",
   "line.never": "Not connected yet",
   "line.known": "Last known {time}",
   "clock.ahead": "The clock of this computer is {span} fast. This page goes by the server's time; please set the clock right.",

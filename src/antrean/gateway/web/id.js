@@ -34,6 +34,7 @@ export default {
   "login.again": "Sesi berakhir, silakan masuk lagi",
   "login.again.hint": "Yang sudah diketik tetap ada. Masuklah dengan kunci kantor {office}.",
   "line.off": "Sambungan terputus",
+  "line.fault": "Gateway menjawab dengan galat {status}",
   "line.never": "Belum tersambung",
   "line.known": "Terakhir diketahui {time}",
   "clock.ahead": "Jam komputer ini {span} lebih cepat. Halaman ini memakai waktu server; mohon betulkan jam komputernya.",

@@ -87,7 +87,7 @@ class Dashboard {
       this.#line(true);
     } catch (error) {
       if (error.status === 401) return;
-      this.#line(false);
+      this.#line(false, error.status);
     }
     clearTimeout(this.quickTimer);
     if (!document.hidden) this.quickTimer = setTimeout(() => this.quick(), QUICK_MS);
@@ -109,10 +109,12 @@ class Dashboard {
     if (!document.hidden) this.slowTimer = setTimeout(() => this.slow(), SLOW_MS);
   }
 
-  #line(reached) {
+  /** `status`: of an answer that is none of use; without one nothing answered. */
+  #line(reached, status) {
     const at = $("#line");
     if (reached) this.knownAt = now();
-    const words = reached ? "" : this.knownAt ? `${t("line.off")} · ${t("line.known", { time: momentS(this.knownAt) })}` : t("line.never");
+    const why = status === undefined ? t("line.off") : t("line.fault", { status });
+    const words = reached ? "" : this.knownAt ? `${why} · ${t("line.known", { time: momentS(this.knownAt) })}` : status === undefined ? t("line.never") : why;
     if (at.textContent === words) return;
     this.main.classList.toggle("stale", !reached);
     at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
