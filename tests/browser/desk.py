@@ -138,6 +138,19 @@ class Desk:
         order: dict[str, Any] = answer.json()
         return order
 
+    async def upload(self, pdf: bytes) -> str:
+        """A document from elsewhere; answers its id."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/pdf"}
+        answer = await self.stack.http.post("/v1/documents", content=pdf, headers=headers)
+        assert answer.status_code == 201, answer.text
+        document_id: str = answer.json()["id"]
+        return document_id
+
+    async def submit_affix(self) -> dict[str, Any]:
+        """An order from elsewhere, with a document of one page."""
+        place = {"page": 1, "x": 400, "y": 60, "width": 90, "height": 90}
+        return await self.submit(kind="affix", document_id=await self.upload(pdf_bytes()), placement=place)
+
     async def until_orders(self, state: str, count: int) -> list[dict[str, Any]]:
         """Wait until so many orders of this office are in a state."""
 

@@ -17,7 +17,6 @@ from antrean.orders.holding import ADAPTER, BALANCE, PAUSED, QUOTA, UPSTREAM
 from antrean.orders.states import State
 from antrean.orders.view import rfc3339
 from browser.desk import NAME, NIK, Desk
-from stack import pdf_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 BYTES_MAX = 50_000
@@ -61,13 +60,7 @@ async def test_after_a_refund_nobody_is_told_that_nothing_was_bought_or_sent_to_
         assert answer.status_code == 200, answer.text
 
     await desk.stack.fault("sn_unusable", "stamp")
-    given = await desk.stack.http.post(
-        "/v1/documents",
-        content=pdf_bytes(),
-        headers={"Content-Type": "application/pdf", "Authorization": f"Bearer {desk.key}"},
-    )
-    at = {"page": 1, "x": 400, "y": 60, "width": 90, "height": 90}
-    await desk.submit(kind="affix", document_id=given.json()["id"], placement=at)
+    await desk.submit_affix()
     [order] = await desk.until_orders("attention", 1)
     assert order["serial_number"] is not None
     await refunded(order["id"])

@@ -9,7 +9,6 @@ import pytest
 from playwright.async_api import Route, expect
 
 from browser.desk import Desk
-from stack import pdf_bytes
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -242,13 +241,7 @@ async def test_deadlines_are_moved_with_dates_as_people_write_them(desk: Desk) -
 async def test_what_needs_a_person_is_on_top_with_evidence_and_decisions(desk: Desk) -> None:
     await desk.stack.fault("sn_unusable", "stamp")
     page = await desk.counter()
-    answer = await desk.stack.http.post(
-        "/v1/documents",
-        content=pdf_bytes(),
-        headers={"Content-Type": "application/pdf", "Authorization": f"Bearer {desk.key}"},
-    )
-    at = {"page": 1, "x": 400, "y": 60, "width": 90, "height": 90}
-    await desk.submit(kind="affix", document_id=answer.json()["id"], placement=at)
+    await desk.submit_affix()
     [order] = await desk.until_orders("attention", 1)
     await expect(page.locator("tr[data-order] .state")).to_have_text("Diperiksa petugas")
     await desk.stack.no_faults()

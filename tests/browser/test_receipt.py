@@ -197,13 +197,9 @@ async def test_a_refusal_is_told_to_the_clerk_who_sends_it_again_without_being_a
 
 async def test_a_refused_affix_gives_its_paper_and_place_back(desk: Desk) -> None:
     content = pdf_bytes(3)
-    upload = await desk.stack.http.post(
-        "/v1/documents",
-        content=content,
-        headers={"Authorization": f"Bearer {desk.key}", "Content-Type": "application/pdf"},
-    )
+    document_id = await desk.upload(content)
     place = {"page": 2, "x": 100, "y": 110, "width": 80, "height": 80}
-    await rejected(desk, kind="affix", document_id=upload.json()["id"], placement=place)
+    await rejected(desk, kind="affix", document_id=document_id, placement=place)
     page = await desk.counter()
     await page.click("tr[data-order] .ticket")
     await page.get_by_role("button", name="Pakai data ini lagi").click()

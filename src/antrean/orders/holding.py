@@ -6,6 +6,7 @@ paused  >  balance_unexplained  >  quota_exhausted  >  upstream_unavailable, ada
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,13 +104,9 @@ def holding_of(order: Order, outlook: Outlook, in_line: bool = True) -> Holding 
     """What holds this order back just now, or None. `in_line`: it stands in its lane, and not at a wait of its own."""
     if order.state not in (State.QUEUED, State.BOUGHT, State.UNKNOWN):
         return None
-    holds = outlook.situation.holds
-    if PAUSED in holds and order.state is not State.UNKNOWN:
-        return Holding(PAUSED, holds[PAUSED].since_ms)
-    if order.needs_purchase:
-        for reason in PURCHASE_HOLDS:
-            if reason in holds:
-                return Holding(reason, holds[reason].since_ms)
+    paused = () if order.state is State.UNKNOWN else (PAUSED,)
+    if held_by := _first_hold((*paused, *(PURCHASE_HOLDS if order.needs_purchase else ())), outlook):
+        return held_by
     to_be_stamped = order.kind == "affix" and order.serial_number is not None
     if to_be_stamped and outlook.adapter.holds:
         return Holding(ADAPTER, outlook.adapter.since_ms)
@@ -121,11 +118,14 @@ def holding_of(order: Order, outlook: Outlook, in_line: bool = True) -> Holding 
 
 def holding_of_next(outlook: Outlook) -> Holding | None:
     """What would hold back a purchase that came just now, or None."""
-    holds = outlook.situation.holds
-    for reason in (PAUSED, *PURCHASE_HOLDS):
-        if reason in holds:
-            return Holding(reason, holds[reason].since_ms)
+    if held_by := _first_hold((PAUSED, *PURCHASE_HOLDS), outlook):
+        return held_by
     return Holding(UPSTREAM, outlook.provider.since_ms) if outlook.provider.holds else None
+
+
+def _first_hold(reasons: Iterable[str], outlook: Outlook) -> Holding | None:
+    holds = outlook.situation.holds
+    return next((Holding(reason, holds[reason].since_ms) for reason in reasons if reason in holds), None)
 
 
 @dataclass(frozen=True, slots=True)

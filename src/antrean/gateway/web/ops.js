@@ -113,8 +113,9 @@ class Dashboard {
   #line(reached, status) {
     const at = $("#line");
     if (reached) this.knownAt = now();
-    const why = status === undefined ? t("line.off") : t("line.fault", { status });
-    const words = reached ? "" : this.knownAt ? `${why} · ${t("line.known", { time: momentS(this.knownAt) })}` : status === undefined ? t("line.never") : why;
+    const off = t(this.knownAt ? "line.off" : "line.never");
+    const why = status === undefined ? off : t("line.fault", { status });
+    const words = reached ? "" : this.knownAt ? `${why} · ${t("line.known", { time: momentS(this.knownAt) })}` : why;
     if (at.textContent === words) return;
     this.main.classList.toggle("stale", !reached);
     at.replaceChildren(...(reached ? [] : [h("span.state.held", {}, icon("hold"), words)]));
