@@ -8,6 +8,7 @@ A quick run prints its table and writes nothing.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import platform
@@ -32,7 +33,7 @@ from benchmarks.status import status
 Ask = Callable[[bool], Coroutine[None, None, Answer]]
 #: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
 QUESTIONS: dict[str, tuple[Ask, float]] = {
-    "accept": (accept, 130),
+    "accept": (accept, 180),
     "drain": (drain, 120),
     "capacity": (capacity, 140),
     "workers": (workers, 100),
@@ -86,8 +87,13 @@ def main() -> int:
     """Measure what is asked for, or all; 1 where a question had no answer."""
     # Asked to end, it ends what it started as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    quick = "--quick" in sys.argv
-    wanted = [name for name in sys.argv[1:] if name in QUESTIONS] or list(QUESTIONS)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("question", nargs="*", help=f"of {', '.join(QUESTIONS)}; none: all")
+    parser.add_argument("--quick", action="store_true", help="only try it out, and write nothing")
+    asked = parser.parse_args()
+    if unknown := sorted(set(asked.question) - QUESTIONS.keys()):
+        parser.error(f"no question is called {', '.join(unknown)}")
+    quick, wanted = asked.quick, asked.question or list(QUESTIONS)
     console = Console(width=150)
     failed = False
     for name in wanted:

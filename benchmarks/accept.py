@@ -25,7 +25,12 @@ LOAD = 0.5
 #: The same while documents are uploaded.
 UPLOADS_LOAD = 0.25
 CONNECTIONS = (64, 1024)
-LABELS = {"antrean": "Antrean", "constant": "aiohttp, a constant", "multi": "aiohttp, one durable MULTI"}
+LABELS = {
+    "antrean": "Antrean",
+    "two": "Antrean, two gateways",
+    "constant": "aiohttp, a constant",
+    "multi": "aiohttp, one durable MULTI",
+}
 
 
 async def fill(r: Rig, count: int) -> None:
@@ -79,9 +84,9 @@ async def accept(quick: bool) -> Answer:
     rounds, count = (QUICK_ROUNDS, QUICK_ORDERS) if quick else (ROUNDS, ORDERS)
     rows: list[Row] = []
     shown: list[Bar] = []
-    async with rig() as r:
+    async with rig() as r, rig(GATEWAYS="2") as two:
         url = r.settings.effective_redis_url
-        origins = {"antrean": r.origin}
+        origins = {"antrean": r.origin, "two": two.origin}
         for kind, port in zip(("constant", "multi"), free_ports(2), strict=True):
             r.start([sys.executable, "-m", "benchmarks.plain_servers", kind, str(port), url])
             origins[kind] = f"http://127.0.0.1:{port}"
@@ -103,19 +108,20 @@ async def accept(quick: bool) -> Answer:
                 Bar(
                     f"{connections} connections: {label}",
                     statistics.median(rates[name]),
-                    ours=name == "antrean",
+                    ours=name in ("antrean", "two"),
                 )
                 for name, label in LABELS.items()
             ]
-            for name in ("constant", "multi"):
-                rows.append(
-                    Row(
-                        f"accepted/s, {connections} connections",
-                        spread(rates["antrean"]),
-                        f"{LABELS[name]}: {spread(rates[name])}",
-                        f"{ours / statistics.median(rates[name]):.2f}",
+            for which, words in (("antrean", ""), ("two", ", two gateways")):
+                for name in ("constant", "multi"):
+                    rows.append(
+                        Row(
+                            f"accepted/s, {connections} connections{words}",
+                            spread(rates[which]),
+                            f"{LABELS[name]}: {spread(rates[name])}",
+                            f"{statistics.median(rates[which]) / statistics.median(rates[name]):.2f}",
+                        )
                     )
-                )
             rows.append(
                 Row(
                     f"- wait at the top rate, {connections} connections, p50 / p99 / p99.9 ms",

@@ -20,6 +20,7 @@ import aiohttp
 from antrean.config.embedded_valkey import EmbeddedValkey
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
+from antrean.config.shared_counts import FOLDER_NAME, FOLDER_VARIABLE, make_room
 from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 
 KEY = "bench-terminal-key-0123456789abcdefghij"
@@ -44,7 +45,7 @@ class Rig:
 
     @property
     def gateway(self) -> subprocess.Popen[bytes]:
-        """The gateway: the third process, after Valkey and the simulator."""
+        """The gateway, or the first: the third process, after Valkey and the simulator."""
         return self.processes[2]
 
     def run(self, *argv: str) -> subprocess.Popen[bytes]:
@@ -109,6 +110,17 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def _run_gateways(it: Rig) -> None:
+    if it.settings.gateways == 1:
+        it.run("gateway")
+        return
+    numbers = range(1, it.settings.gateways + 1)
+    make_room(it.settings.data_dir, numbers)
+    it.env[FOLDER_VARIABLE] = str(it.settings.data_dir / FOLDER_NAME)
+    for number in numbers:
+        it.run("gateway", "--number", str(number))
+
+
 @asynccontextmanager
 async def rig(**settings: str) -> AsyncIterator[Rig]:
     """Valkey, simulator and gateway running; workers are the caller's to start."""
@@ -146,7 +158,7 @@ async def rig(**settings: str) -> AsyncIterator[Rig]:
         await make_first_keys(made, redis)
         await redis.aclose()
         it.run("simulator", "--port", str(sim_port))
-        it.run("gateway")
+        _run_gateways(it)
         await it.answers(f"{origin}/_sim/state")
         await it.answers(f"{it.origin}/readyz")
         yield it

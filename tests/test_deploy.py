@@ -19,6 +19,7 @@ from antrean.gateway.metrics import Facts, Metrics
 from antrean.gateway.ports import RetryBudget
 from antrean.orders.calls import CallStats
 from antrean.orders.holding import Glance, Outlook
+from antrean.orders.outbox import OutboxCounts
 from antrean.orders.situation import Situation
 from antrean.orders.states import State
 from stack import purchase, running_stack
@@ -124,13 +125,24 @@ NOTHING = Situation(
 
 def metric_names() -> set[str]:
     calls = {"generate": CallStats({"ok": 1}, (("0.1", 1), ("+Inf", 1)), 0.1)}
-    facts = Facts({"paid": 0}, 0, None, 1, 0, calls, {"provider": RetryBudget(2.5, 3, 1)}, 1, 0)
+    facts = Facts(
+        {"paid": 0},
+        0,
+        None,
+        1,
+        0,
+        calls,
+        {"provider": RetryBudget(2.5, 3, 1)},
+        1,
+        0,
+        OutboxCounts(0, 0, 0, 0),
+    )
     metrics = Metrics()
     metrics.answered("GET", "/healthz", 200, 0.001)
     metrics.accepted("purchase")
     outlook = Outlook(NOTHING, Glance(False, 0), Glance(False, 0))
     shared = metrics.shared_text(outlook, {"provider": {"state": "closed"}}, facts)
-    text = (metrics.own_text(0, {"orders": True}, 1) + shared).decode()
+    text = (metrics.own_text({"orders": True}, 1) + shared).decode()
     return set(re.findall(r"^(antrean_\w+)", text, re.MULTILINE)) | set(
         re.findall(r"^# TYPE (antrean_\w+)", text, re.MULTILINE)
     )

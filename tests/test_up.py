@@ -51,7 +51,7 @@ def small_plan(settings: Settings) -> Plan:
     """The real Valkey, and programs that only say that they are ready."""
     real = make_plan(settings)
     return Plan(
-        python("gateway", READY + SLEEP),
+        [python(spec.name, READY + SLEEP) for spec in real.gateways],
         [python(spec.name, READY + SLEEP) for spec in real.workers],
         real.valkey,
         None,
@@ -122,7 +122,9 @@ def test_of_all_that_it_starts_valkey_alone_is_spared_when_memory_runs_out(
     make_settings: MakeSettings, short_dir: Path
 ) -> None:
     plan = make_plan(make_settings(data_dir=short_dir))
-    specs = [spec for spec in (plan.valkey, plan.simulator, plan.gateway, *plan.workers) if spec is not None]
+    specs = [
+        spec for spec in (plan.valkey, plan.simulator, *plan.gateways, *plan.workers) if spec is not None
+    ]
     assert [spec.name for spec in specs if spec.spared] == ["valkey"]
     assert len(specs) == 4
 

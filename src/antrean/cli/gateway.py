@@ -11,7 +11,8 @@ from antrean.cli._process import announcer, ending_plainly, ready_fd_option, red
 @ready_fd_option
 @redis_wait_option
 @click.option("--again", is_flag=True, hidden=True, help="One before it worked on this Redis.")
-def command(ready_fd: int | None, redis_wait_s: float, again: bool) -> None:
+@click.option("--number", type=int, hidden=True, help="Its own among several gateways on this port.")
+def command(ready_fd: int | None, redis_wait_s: float, again: bool, number: int | None) -> None:
     """Run the gateway alone: it accepts orders and serves the console."""
     settings = start_process()
     from antrean.config.start_checks import StartError, check_port_free
@@ -24,4 +25,4 @@ def command(ready_fd: int | None, redis_wait_s: float, again: bool) -> None:
     from antrean.gateway.server import run
 
     with ending_plainly():
-        run(settings, announcer(ready_fd), redis_wait_s, again=again)
+        run(settings, announcer(ready_fd), redis_wait_s, again=again, number=number)

@@ -1,7 +1,7 @@
 """What `antrean up` runs on one machine, in which order it starts and in which it stops.
 
-    start   Valkey ‖ simulator ‖ gateway, which waits for Redis  →  first keys ‖ workers
-    stop    gateway  →  workers  →  simulator  →  Valkey
+    start   Valkey ‖ simulator ‖ gateways, which wait for Redis  →  first keys ‖ workers
+    stop    gateways  →  workers  →  simulator  →  Valkey
 
 Valkey only where no ANTREAN_REDIS_URL is set, the simulator only where no upstream is.
 """
@@ -29,6 +29,7 @@ from antrean.config.embedded_valkey import (
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
+from antrean.config.shared_counts import FOLDER_NAME, FOLDER_VARIABLE, make_room
 from antrean.config.start_checks import StartError, check_port_free, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.config.urls import origin, url_parts
@@ -59,7 +60,7 @@ FirstKeys = list[tuple[str, str, str]]
 class Plan:
     """The children to start. None: not needed with these settings."""
 
-    gateway: ChildSpec
+    gateways: Sequence[ChildSpec]
     workers: Sequence[ChildSpec]
     valkey: ChildSpec | None = None
     simulator: ChildSpec | None = None
@@ -76,7 +77,7 @@ def antrean_command() -> list[str]:
 def make_plan(settings: Settings) -> Plan:
     """The children of these settings. Raises ValkeyMissing."""
     env: dict[str, str] = {}
-    places: dict[str, str] = {"gateway": origin(settings.http_host, settings.http_port)}
+    places: dict[str, str] = {}
     stop_timeout_s = settings.drain_s + STOP_GRACE_S
     valkey = simulator = None
     if not settings.redis_url:
@@ -99,22 +100,33 @@ def make_plan(settings: Settings) -> Plan:
         env = _simulator_env(simulated)
         argv = [*antrean_command(), "simulator", "--port", str(port), "--ready-fd", READY_FD]
         simulator = ChildSpec("simulator", argv, env=env, stop_timeout_s=stop_timeout_s)
-    gateway, *workers = (
-        ChildSpec(
+
+    def child(name: str, *argv: str, again: Sequence[str] = (), **more: str) -> ChildSpec:
+        return ChildSpec(
             name,
-            # The gateway loads its code while Valkey reads its file; one begun again while Redis is away waits for it.
-            [*antrean_command(), command, "--ready-fd", READY_FD, "--redis-wait-s", f"{READY_TIMEOUT_S:g}"],
-            again=["--again"] if command == "gateway" else [],
-            env=env,
+            # A gateway loads its code while Valkey reads its file; one begun again while Redis is away waits for it.
+            [*antrean_command(), *argv, "--ready-fd", READY_FD, "--redis-wait-s", f"{READY_TIMEOUT_S:g}"],
+            again=again,
+            env=env | more,
             ready_timeout_s=READY_TIMEOUT_S + CHILD_READY_S,
             stop_timeout_s=stop_timeout_s,
         )
-        for name, command in [
-            ("gateway", "gateway"),
-            *((f"worker-{n}", "worker") for n in range(1, settings.workers + 1)),
+
+    gateways = [child("gateway", "gateway", again=["--again"])]
+    if settings.gateways > 1:
+        counts = {FOLDER_VARIABLE: str(settings.data_dir.resolve() / FOLDER_NAME)}
+        gateways = [
+            child(f"gateway-{n}", "gateway", "--number", str(n), again=["--again"], **counts)
+            for n in _numbers(settings)
         ]
-    )
-    return Plan(gateway, workers, valkey, simulator, places)
+    places |= {spec.name: origin(settings.http_host, settings.http_port) for spec in gateways}
+    workers = [child(f"worker-{n}", "worker") for n in range(1, settings.workers + 1)]
+    return Plan(gateways, workers, valkey, simulator, places)
+
+
+def _numbers(settings: Settings) -> range:
+    """Of gateways that share the port."""
+    return range(1, settings.gateways + 1)
 
 
 def with_upstream(settings: Settings) -> Settings:
@@ -213,11 +225,14 @@ class Launch:
         except ValkeyMissing as error:
             raise StartError(str(error)) from error
         self._check_ports(plan)
-        if plan.valkey is not None:
-            try:
-                self._restored = note_restored(self._settings.data_dir.resolve())
-            except OSError as error:
-                raise StartError(f"{error.strerror or error}: {error.filename}") from error
+        data_dir = self._settings.data_dir.resolve()
+        try:
+            if len(plan.gateways) > 1:
+                make_room(data_dir, _numbers(self._settings))
+            if plan.valkey is not None:
+                self._restored = note_restored(data_dir)
+        except OSError as error:
+            raise StartError(f"{error.strerror or error}: {error.filename or data_dir}") from error
         supervisor = Supervisor(inherited_fds=[lock.fd])
         starting = asyncio.create_task(self._start(supervisor, plan), name="start")
         stopping = asyncio.create_task(self._stop.wait(), name="wait for a signal")
@@ -226,14 +241,14 @@ class Launch:
             if starting.done():
                 starting.result()
                 await stopping
-                self._say("stopping: the gateway first, then the workers; again Ctrl-C: at once")
+                self._say("stopping: the gateways first, then the workers; again Ctrl-C: at once")
         finally:
             for task in (starting, stopping):
                 task.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
             await supervisor.stop(
                 [
-                    lambda name: name == "gateway",
+                    lambda name: name.startswith("gateway"),
                     lambda name: name.startswith("worker"),
                     lambda name: name == "simulator",
                 ],
@@ -265,13 +280,13 @@ class Launch:
         self._say(f"data       {settings.data_dir.resolve()}")
         self._say_upstream_gaps()
         client = connect(settings.effective_redis_url, settings)
-        gateway = asyncio.ensure_future(start(plan.gateway))
+        gateways = asyncio.ensure_future(_all(start(spec) for spec in plan.gateways))
         below = asyncio.ensure_future(
             _all(start(spec) for spec in (plan.valkey, plan.simulator) if spec is not None)
         )
         try:
             # A gateway that can not start is told at once, not when a large file has been read.
-            done, _ = await asyncio.wait({below, gateway}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({below, gateways}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             await below
@@ -284,7 +299,7 @@ class Launch:
                 keys.extend(await self._first_keys(settings, client))
 
             # Workers come after the hold and after the upstream that they would ask.
-            await _all([make_keys(), gateway, *(start(spec) for spec in plan.workers)])
+            await _all([make_keys(), gateways, *(start(spec) for spec in plan.workers)])
         except ChildFailed as error:
             await _blame_layout(client)
             raise StartError(f"{error.name}: {error}{_hint(error.name, settings)}") from error
@@ -299,9 +314,9 @@ class Launch:
         except OSError as error:
             raise StartError(f"{error.strerror or error}: {error.filename or settings.data_dir}") from error
         finally:
-            for task in (gateway, below):
+            for task in (gateways, below):
                 task.cancel()
-            await asyncio.gather(gateway, below, return_exceptions=True)
+            await asyncio.gather(gateways, below, return_exceptions=True)
             await client.aclose()
         for role, office, key in keys:
             self._say(f"{role:<10} key of {office}, shown this once: {key}")

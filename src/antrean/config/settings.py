@@ -169,9 +169,15 @@ class Settings(BaseSettings):
     document_pages_max: int = Field(1000, ge=1, le=1_000_000, description="Most pages of a PDF accepted.")
 
     # Bounds
+    gateways: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Gateway processes that `up` starts, all on the one port. Each fills at most one core.",
+    )
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `up` starts.")
     key_rate_per_s: float = Field(
-        2000, ge=0.001, le=COUNT_MAX, description="Most requests per second with one key."
+        2000, ge=0.001, le=COUNT_MAX, description="Most requests per second with one key at one gateway."
     )
     office_backlog_max: int = Field(
         100_000, ge=1, le=COUNT_MAX, description="Most open orders of one office."

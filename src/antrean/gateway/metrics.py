@@ -1,14 +1,18 @@
-"""What Prometheus reads from a gateway. No label holds an id, an address or a person."""
+"""What Prometheus reads from a gateway. No label holds an id, an address or a person.
+
+Gateways that share a port count together (`config/shared_counts.py`), so that a reading adds up whichever answers it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from antrean.config.shared_counts import counts_of_all
 from antrean.gateway.ports import RetryBudget
 from antrean.orders.calls import CallStats
 from antrean.orders.holding import Outlook, held
@@ -31,26 +35,60 @@ class Facts:
     retries: Mapping[str, RetryBudget]
     workers: int
     pool_serials: int
+    webhooks: OutboxCounts
 
 
-class _FactsCollector:
-    """Shows the facts of this reading."""
+class _Reading:
+    """The families of one reading, for prometheus_client's writer."""
 
-    now: Facts | None = None
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
-    def collect(self) -> Iterator[Metric]:
-        """Called by prometheus_client."""
-        if self.now is not None:
-            yield from _queue_and_books(self.now)
-            yield from _upstream_calls(self.now.calls)
-            yield from _retry_budgets(self.now.retries)
+    def collect(self) -> Iterable[Metric]:
+        """Called by `generate_latest`."""
+        return self._families
 
 
-def _queue_and_books(facts: Facts) -> Iterator[Metric]:
-    money = GaugeMetricFamily("antrean_ledger_idr", "Rupiah by account of the ledger", labels=["account"])
-    for account, amount in facts.ledger_idr.items():
-        money.add_metric([account], amount)
-    yield money
+def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for of, value in values.items():
+        family.add_metric([of], value)
+    return family
+
+
+def _queue(outlook: Outlook) -> Iterator[Metric]:
+    situation = outlook.situation
+    lanes = {lane: getattr(situation, lane) for lane in ("buy", "fetch", "stamp", "later")}
+    states = {state.value: count for state, count in situation.by_state.items()}
+    by_reason = {hold.reason: hold.orders for hold in held(outlook)}
+    yield _gauge("antrean_orders", "Orders by state", "state", states)
+    yield _gauge("antrean_lane_orders", "Orders that wait, by lane", "lane", lanes)
+    yield _gauge("antrean_held_orders", "Orders that wait for a hold", "reason", by_reason)
+    text = "Orders that a worker has claimed"
+    yield GaugeMetricFamily("antrean_orders_in_flight", text, value=situation.claimed)
+
+
+def _breakers(breakers: Mapping[str, Mapping[str, Any]]) -> Metric:
+    family = GaugeMetricFamily(
+        "antrean_breaker_state", "1 for the state in force", labels=["breaker", "state"]
+    )
+    for name, status in breakers.items():
+        for known in ("closed", "open", "half_open"):
+            family.add_metric([name, known], status["state"] == known)
+    return family
+
+
+def _webhooks(counts: OutboxCounts) -> Iterator[Metric]:
+    notices = {"pending": counts.pending, "given_up": counts.given_up}
+    addresses = {"failing": counts.failing, "disabled": counts.disabled}
+    yield _gauge("antrean_webhook_notices", "Webhook notices on their way, and given up", "state", notices)
+    yield _gauge(
+        "antrean_webhook_addresses", "Webhook addresses that fail, and that are disabled", "state", addresses
+    )
+
+
+def _books(facts: Facts) -> Iterator[Metric]:
+    yield _gauge("antrean_ledger_idr", "Rupiah by account of the ledger", "account", facts.ledger_idr)
     for name, text, value in (
         (
             "antrean_ledger_difference_idr",
@@ -105,27 +143,13 @@ def _retry_budgets(budgets: Mapping[str, RetryBudget]) -> Iterator[Metric]:
     yield retries
 
 
-class _DiskCollector:
-    """The free space of this reading; nothing where there is no folder yet."""
-
-    free_bytes: int | None = None
-
-    def collect(self) -> Iterator[Metric]:
-        """Called by prometheus_client."""
-        if self.free_bytes is not None:
-            text = "Free space where the data dir is"
-            yield GaugeMetricFamily("antrean_disk_free_bytes", text, value=self.free_bytes)
-
-
 class Metrics:
     """The gateway's own counts, and the queue as it is when somebody reads."""
 
     def __init__(self) -> None:
-        #: What is this process's own, and what is read from the store each time.
-        self._own, self._shared = CollectorRegistry(), CollectorRegistry()
+        r = CollectorRegistry()
         # Looking a child up by its labels costs more than counting; routes and statuses are few.
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        r = self._own
         self._requests = Counter(
             "antrean_http_requests", "Requests answered", ["method", "route", "status"], registry=r
         )
@@ -138,31 +162,13 @@ class Metrics:
         )
         self._accepted = Counter("antrean_orders_accepted", "Orders answered with 202", ["kind"], registry=r)
         self._accepted_by_kind: dict[str, Counter] = {}
-        self._watches = Gauge("antrean_gateway_watches", "Clients that wait for a change", registry=r)
-        self._ready = Gauge(
-            "antrean_ready", "1 where it can be accepted durably: orders, documents", ["what"], registry=r
-        )
-        self._disk = _DiskCollector()
-        r.register(self._disk)
-        r = self._shared
-        self._orders = Gauge("antrean_orders", "Orders by state", ["state"], registry=r)
-        self._lane = Gauge("antrean_lane_orders", "Orders that wait, by lane", ["lane"], registry=r)
-        self._held = Gauge("antrean_held_orders", "Orders that wait for a hold", ["reason"], registry=r)
-        self._in_flight = Gauge("antrean_orders_in_flight", "Orders that a worker has claimed", registry=r)
-        self._breaker = Gauge(
-            "antrean_breaker_state", "1 for the state in force", ["breaker", "state"], registry=r
-        )
-        self._facts = _FactsCollector()
-        r.register(self._facts)
-        self._notices = Gauge(
-            "antrean_webhook_notices", "Webhook notices on their way, and given up", ["state"], registry=r
-        )
-        self._addresses = Gauge(
-            "antrean_webhook_addresses",
-            "Webhook addresses that fail, and that are disabled",
-            ["state"],
+        self._watches = Gauge(
+            "antrean_gateway_watches",
+            "Clients that wait for a change",
             registry=r,
+            multiprocess_mode="livesum",
         )
+        self._counts = counts_of_all() or r
 
     def answered(self, method: str, route: str, status: int, duration_s: float) -> None:
         """One request was answered; `route` is the path with its placeholders."""
@@ -181,34 +187,32 @@ class Metrics:
             child = self._accepted_by_kind[kind] = self._accepted.labels(kind)
         child.inc()
 
-    def webhooks(self, counts: OutboxCounts) -> None:
-        """How webhooks stand just now."""
-        self._notices.labels("pending").set(counts.pending)
-        self._notices.labels("given_up").set(counts.given_up)
-        self._addresses.labels("failing").set(counts.failing)
-        self._addresses.labels("disabled").set(counts.disabled)
-
-    def own_text(self, watches: int, ready: Mapping[str, bool], disk_free_bytes: int | None) -> bytes:
-        """The exposition format of what this process knows by itself. `ready`: what can be accepted durably."""
-        self._disk.free_bytes = disk_free_bytes
+    def watched(self, watches: int) -> None:
+        """So many clients wait for a change just now."""
         self._watches.set(watches)
-        for what, able in ready.items():
-            self._ready.labels(what).set(able)
-        return generate_latest(self._own)
 
-    def shared_text(self, outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], facts: Facts) -> bytes:
+    def own_text(self, ready: Mapping[str, bool], disk_free_bytes: int | None) -> bytes:
+        """The exposition format of what this gateway knows by itself, with the counts of those on the same port.
+
+        `ready`: what can be accepted durably. `disk_free_bytes`: None where there is no folder yet.
+        """
+        families = [
+            _gauge("antrean_ready", "1 where it can be accepted durably: orders, documents", "what", ready)
+        ]
+        if disk_free_bytes is not None:
+            text = "Free space where the data dir is"
+            families.append(GaugeMetricFamily("antrean_disk_free_bytes", text, value=disk_free_bytes))
+        return generate_latest(self._counts) + generate_latest(_Reading(families))
+
+    @staticmethod
+    def shared_text(outlook: Outlook, breakers: Mapping[str, Mapping[str, Any]], facts: Facts) -> bytes:
         """The same of the queue, as given."""
-        self._facts.now = facts
-        situation = outlook.situation
-        for state, count in situation.by_state.items():
-            self._orders.labels(state).set(count)
-        for lane in ("buy", "fetch", "stamp", "later"):
-            self._lane.labels(lane).set(getattr(situation, lane))
-        self._held.clear()
-        for hold in held(outlook):
-            self._held.labels(hold.reason).set(hold.orders)
-        self._in_flight.set(situation.claimed)
-        for name, status in breakers.items():
-            for known in ("closed", "open", "half_open"):
-                self._breaker.labels(name, known).set(status["state"] == known)
-        return generate_latest(self._shared)
+        families = [
+            *_queue(outlook),
+            _breakers(breakers),
+            *_webhooks(facts.webhooks),
+            *_books(facts),
+            *_upstream_calls(facts.calls),
+            *_retry_budgets(facts.retries),
+        ]
+        return generate_latest(_Reading(families))

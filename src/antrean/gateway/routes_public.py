@@ -44,9 +44,9 @@ async def metrics(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     ready = {what: not reasons for what, reasons in (await services.readiness()).items()}
     free_bytes = await asyncio.to_thread(_free_bytes, services.parts.settings.data_dir)
-    text = services.metrics.own_text(services.parts.hub.watches, ready, free_bytes)
+    services.metrics.watched(services.parts.hub.watches)
+    text = services.metrics.own_text(ready, free_bytes)
     try:
-        services.metrics.webhooks(await services.parts.outbox.counts())
         seen = await services.seen()
         text += services.metrics.shared_text(seen.outlook, seen.breakers, await _facts(services, seen))
     except StoreUnavailable as error:
@@ -66,6 +66,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         replication,
         workers,
         pool_serials,
+        webhooks,
         *retries,
     ) = await asyncio.gather(
         Ledger(parts.store).totals(),
@@ -75,6 +76,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         asked_beside(partial(parts.redis.info, "replication")),
         parts.store.alive(now_ms),
         parts.store.account.pooled(),
+        parts.outbox.counts(),
         *(asked_beside(breaker.retry_budget) for breaker in parts.breakers.values()),
     )
     return Facts(
@@ -87,6 +89,7 @@ async def _facts(services: Services, seen: Seen) -> Facts:
         retries=dict(zip(parts.breakers, retries, strict=True)),
         workers=workers,
         pool_serials=pool_serials,
+        webhooks=webhooks,
     )
 
 

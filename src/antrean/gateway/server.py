@@ -16,6 +16,7 @@ from aiohttp import web
 from antrean.config.heap import settle_heap
 from antrean.config.redis_client import wait_for_redis
 from antrean.config.settings import Settings
+from antrean.config.shared_counts import count_as
 from antrean.gateway.app import create_app
 from antrean.gateway.connection import Connection
 from antrean.gateway.parts import GatewayParts
@@ -43,17 +44,26 @@ HEADERS_MAX = 64
 
 
 def run(
-    settings: Settings, ready: Callable[[], None], redis_wait_s: float = 0.0, *, again: bool = False
+    settings: Settings,
+    ready: Callable[[], None],
+    redis_wait_s: float = 0.0,
+    *,
+    again: bool = False,
+    number: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered within `settings.drain_s` seconds.
 
     `redis_wait_s`: how long Redis may take to give its first answer. `again`: a gateway of before worked on this Redis.
-    Raises TimeoutError, WrongRing.
+    `number`: its own among several on this port; None: the port is its alone. Raises TimeoutError, WrongRing.
     """
-    uvloop.run(_run(settings, ready, redis_wait_s, again))
+    if number is not None:
+        count_as(number)
+    uvloop.run(_run(settings, ready, redis_wait_s, again, shares_port=number is not None))
 
 
-async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: float, again: bool) -> None:
+async def _run(
+    settings: Settings, ready: Callable[[], None], redis_wait_s: float, again: bool, *, shares_port: bool
+) -> None:
     # The wiring builds gateways, so it knows this room; it is asked for only here, where a process starts.
     from antrean.config.wiring import gateway_parts
 
@@ -63,11 +73,13 @@ async def _run(settings: Settings, ready: Callable[[], None], redis_wait_s: floa
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(await gateway_parts(settings, again=again), stop, ready)
+    await serve(await gateway_parts(settings, again=again), stop, ready, shares_port=shares_port)
 
 
-async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    """Listen, say so, and serve until `stop` is set.
+async def serve(
+    parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], None], *, shares_port: bool = False
+) -> None:
+    """Listen, say so, and serve until `stop` is set. `shares_port`: other gateways listen there as well.
 
     Raises OSError where the port is taken, NewerLayout once a later release has taken the orders over.
     """
@@ -76,7 +88,9 @@ async def serve(parts: GatewayParts, stop: asyncio.Event, ready: Callable[[], No
     runner = web.AppRunner(create_app(parts), access_log=None, shutdown_timeout=settings.drain_s)
     try:
         await runner.setup()
-        site = _BoundedSite(runner, settings.http_host, settings.http_port, connections_max)
+        site = _BoundedSite(
+            runner, settings.http_host, settings.http_port, connections_max, shares_port=shares_port
+        )
         await site.start()
         settle_heap()
         log.info("gateway listens", host=settings.http_host, port=settings.http_port)
@@ -104,11 +118,14 @@ async def _until_stopped(parts: GatewayParts, stop: asyncio.Event) -> None:
 class _BoundedSite(web.BaseSite):
     """A TCP listener that holds at most `connections_max` connections."""
 
-    def __init__(self, runner: web.AppRunner, host: str, port: int, connections_max: int) -> None:
+    def __init__(
+        self, runner: web.AppRunner, host: str, port: int, connections_max: int, *, shares_port: bool
+    ) -> None:
         super().__init__(runner, backlog=BACKLOG)
         self._host = host
         self._port = port
         self._connections_max = connections_max
+        self._shares_port = shares_port
 
     @property
     def name(self) -> str:
@@ -139,8 +156,15 @@ class _BoundedSite(web.BaseSite):
                 auto_decompress=False,
             )
 
+        # With SO_REUSEPORT the kernel spreads connections evenly. From one inherited socket, whoever wakes first would
+        # take all that wait.
         self._server = await loop.create_server(
-            connected, self._host, self._port, backlog=BACKLOG, reuse_address=True
+            connected,
+            self._host,
+            self._port,
+            backlog=BACKLOG,
+            reuse_address=True,
+            reuse_port=self._shares_port,
         )
 
 

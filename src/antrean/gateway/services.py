@@ -146,6 +146,7 @@ class Services:
         before: tuple[tuple[str, int], ...] | None = None
         while True:
             await asyncio.sleep(HOLDS_EVERY_S)
+            self.metrics.watched(self.parts.hub.watches)
             if not self.parts.hub.watches:
                 continue
             try:
