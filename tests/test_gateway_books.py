@@ -82,6 +82,23 @@ async def test_a_part_of_the_book_is_one_offices_or_of_some_days(
     assert len(list(csv.DictReader(io.StringIO(text)))) == lines
 
 
+async def test_the_book_for_excel_in_indonesia_has_the_same_cells_between_semicolons(
+    gateway: Gateway,
+) -> None:
+    await gateway.complete_purchase((await gateway.order())["id"])
+
+    async def book(separator: str) -> bytes:
+        path = f"/v1/ops/ledger.csv?separator={separator}"
+        return await (await gateway.call("GET", path, role="ops")).read()
+
+    with_commas = list(csv.reader(io.StringIO((await book("comma")).decode())))
+    with_semicolons = list(
+        csv.reader(io.StringIO((await book("semicolon")).decode("utf-8-sig")), delimiter=";")
+    )
+    assert with_semicolons == with_commas
+    assert len(with_commas) == 3
+
+
 async def test_no_entry_is_dated_later_than_its_id(gateway: Gateway) -> None:
     """Or a file that begins with its day could lack it."""
     for _ in range(3):
@@ -97,6 +114,7 @@ async def test_no_entry_is_dated_later_than_its_id(gateway: Gateway) -> None:
     [
         ("office=a+b", "office", "office-form"),
         ("from=2026-13-01", "from", "date-form"),
+        ("separator=tab", "separator", "separator"),
         ("from=2026-02-02&to=2026-02-01", "to", "date-order"),
     ],
 )
@@ -168,7 +186,7 @@ async def test_days_are_told_up_to_the_one_that_is_asked_for(gateway: Gateway) -
         ("ledger?limit=1&since=2026-01-01", "since", "cursor, limit, until"),
         ("ledger?Limit=1", "Limit", "cursor, limit, until"),
         ("ledger?1271010101900001=x", "(unnamed)", "cursor, limit, until"),
-        ("ledger.csv?until=2026-01-01", "until", "office, from, to"),
+        ("ledger.csv?until=2026-01-01", "until", "office, from, to, separator"),
     ],
 )
 async def test_a_filter_that_the_ledger_does_not_know_is_refused_and_not_passed_over(

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from antrean.orders.books import Entry
-from antrean.orders.ledger_csv import COLUMNS, HEADER, row_line
+from antrean.orders.ledger_csv import COLUMNS, Separator, header, row_line
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
@@ -27,4 +27,16 @@ def test_the_last_column_is_the_day_in_jakarta(at: str, day: str) -> None:
     at_ms = int(datetime.fromisoformat(f"{at}+00:00").timestamp() * 1000)
     [row] = csv.reader([row_line(Entry("1-0", at_ms, "o", "MDN-01", "", "held", 10_000, "", ""))])
     assert (row[1], row[-1]) == (f"{at}+00:00", day)
-    assert HEADER.strip().split(",")[-1] == "day"
+    assert header().strip().split(",")[-1] == "day"
+
+
+def test_for_excel_in_indonesia_cells_end_at_a_semicolon_and_the_file_says_that_it_is_utf_8() -> None:
+    line = row_line(
+        Entry("1-0", 0, "o", "MDN-01", "", "held", 10_000, "", "dua; tiga, é"), Separator.SEMICOLON
+    )
+    text = (header(Separator.SEMICOLON) + line).encode()
+    assert text.startswith(b"\xef\xbb\xbfid;at;")
+    [columns, row] = csv.reader(text.decode("utf-8-sig").splitlines(), delimiter=";")
+    assert columns == list(COLUMNS)
+    assert row[COLUMNS.index("reason")] == "dua; tiga, é"
+    assert not header().startswith("\ufeff")

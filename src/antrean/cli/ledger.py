@@ -56,7 +56,13 @@ def _totals(until: datetime | None) -> None:
 @click.option("--office", type=Office(), help="Only this office's entries.")
 @click.option("--from", "first", type=Day(), help="The first day wanted (Jakarta), YYYY-MM-DD.")
 @click.option("--to", "last", type=Day(), help="The last day wanted.")
-def csv(office: str | None, first: datetime | None, last: datetime | None) -> None:
+@click.option(
+    "--separator",
+    type=click.Choice(["comma", "semicolon"]),
+    default="comma",
+    help="Excel with the settings of Indonesia needs the semicolon.",
+)
+def csv(office: str | None, first: datetime | None, last: datetime | None, separator: str) -> None:
     """Entries as CSV, safe to open in a spreadsheet: all of them, one office's, or those of some days."""
     if first and last and last < first:
         raise click.BadParameter("it is before --from.", param_hint="'--to'")
@@ -65,12 +71,13 @@ def csv(office: str | None, first: datetime | None, last: datetime | None) -> No
         from antrean.config.store import build_store
         from antrean.orders.books import Selection
         from antrean.orders.ledger import Ledger
-        from antrean.orders.ledger_csv import HEADER, lines
+        from antrean.orders.ledger_csv import Separator, header, lines
 
         wanted = Selection(office, first.date() if first else None, last.date() if last else None)
-        click.echo(HEADER, nl=False)
+        between = Separator(separator)
+        click.echo(header(between), nl=False)
         async for page in Ledger(build_store(settings, redis)).pages(wanted.first):
-            click.echo(lines(page, wanted), nl=False)
+            click.echo(lines(page, wanted, between), nl=False)
 
     with_redis(work)
 

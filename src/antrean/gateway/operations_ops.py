@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from antrean.gateway import answers, answers_ops, routes_books, routes_keys, routes_privacy, submissions
 from antrean.gateway.operations import CSV, HTML, JSON, PLAIN, TEXT, Operation, Param, query
 from antrean.gateway.operations_orders import LANGUAGE, LIMIT
+from antrean.orders.ledger_csv import Separator
 
 QUEUE, DECISIONS, BOOKS, KEYS, SERVICE = "Queue", "Decisions", "Books", "Keys", "Service"
 
@@ -182,6 +183,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             *(
                 query(name, f"{said}, as YYYY-MM-DD.", type="string", pattern=_DAY_OR_NONE)
                 for name, said in (("from", "The first day wanted"), ("to", "The last day wanted"))
+            ),
+            query(
+                "separator",
+                "What stands between two cells: a comma by default. Excel with the settings of Indonesia needs the "
+                "semicolon; then the file begins with a byte order mark.",
+                enum=["", *Separator],
             ),
         ),
         problems=("validation",),

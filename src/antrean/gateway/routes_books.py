@@ -19,6 +19,7 @@ from antrean.gateway.services import SERVICES
 from antrean.orders import ledger_csv
 from antrean.orders.books import WIB, Entry, Selection, difference_idr
 from antrean.orders.ledger import Ledger
+from antrean.orders.ledger_csv import Separator
 from antrean.orders.model import IllegalMove, Order, StoreUnavailable, SubmitRefused
 from antrean.orders.view import rfc3339
 
@@ -98,10 +99,10 @@ async def ledger(request: web.Request) -> web.Response:
 
 
 async def ledger_file(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/ops/ledger.csv?office=&from=&to=`: the book, or the entries of one office or of some days, read and
-    sent page by page; cut off where it can not be read on."""
-    exchange.only_query(request, "office", "from", "to")
-    wanted = _selection(request)
+    """`GET /v1/ops/ledger.csv?office=&from=&to=&separator=`: the book, or the entries of one office or of
+    some days, read and sent page by page; cut off where it can not be read on."""
+    exchange.only_query(request, "office", "from", "to", "separator")
+    wanted, separator = _selection(request), _separator(request)
     pages = _books(request).pages(wanted.first)
     first: list[Entry] = await anext(pages, [])  # what fails at once is answered by a problem
     response = web.StreamResponse(
@@ -111,11 +112,11 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    await response.write(ledger_csv.HEADER.encode())
+    await response.write(ledger_csv.header(separator).encode())
     try:
-        await response.write(ledger_csv.lines(first, wanted).encode())
+        await response.write(ledger_csv.lines(first, wanted, separator).encode())
         async for page in pages:
-            if lines := ledger_csv.lines(page, wanted):
+            if lines := ledger_csv.lines(page, wanted, separator):
                 await response.write(lines.encode())
     except StoreUnavailable as error:
         log.error("the ledger's file was cut off", why=str(error))
@@ -184,6 +185,13 @@ def _selection(request: web.Request) -> Selection:
     if first and last and last < first:
         raise invalid("to", "date-order", "must not be before `from`")
     return Selection(office, first, last)
+
+
+def _separator(request: web.Request) -> Separator:
+    try:
+        return Separator(request.query.get("separator") or Separator.COMMA)
+    except ValueError:
+        raise invalid("separator", "separator", f"must be {' or '.join(Separator)}") from None
 
 
 def _day(request: web.Request, name: str) -> date | None:

@@ -412,6 +412,7 @@ export default {
   "rejected.orders.one": "1 order was refused. It is listed here if its money is still to be given back.",
   "rejected.none": "Nothing is left to be given back.",
   "money.csv": "Download the ledger (CSV)",
+  "money.excel": "for Excel in Indonesia (semicolons)",
   "miss.title": "Will miss a deadline",
   "miss.orders": "{n} orders",
   "miss.orders.one": "1 order",

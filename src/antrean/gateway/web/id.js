@@ -398,6 +398,7 @@ export default {
   "rejected.orders": "{n} pesanan ditolak. Yang uangnya masih harus dikembalikan ada di sini.",
   "rejected.none": "Tidak ada lagi yang harus dikembalikan.",
   "money.csv": "Unduh buku besar (CSV)",
+  "money.excel": "untuk Excel (titik koma)",
   "miss.title": "Akan lewat tenggat",
   "miss.orders": "{n} pesanan",
   "miss.unknown": "perkiraan belum ada",

@@ -63,7 +63,8 @@ class Dashboard {
         card("offices", ...this.offices.parts),
         card("states", rows(this.states, "states.state", "states.orders")),
         card("money", rows(this.money, "money.account", "money.amount"), this.moneyCheck, this.rejected.element,
-          h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv"))))),
+          h("p", {}, h("a", { href: "/v1/ops/ledger.csv", download: "" }, t("money.csv")), " · ",
+            h("a", { href: "/v1/ops/ledger.csv?separator=semicolon", download: "" }, t("money.excel"))))),
     );
     document.addEventListener("visibilitychange", () => !document.hidden && this.run());
     addEventListener("session-back", () => this.run());
