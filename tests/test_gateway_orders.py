@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.gateway.keys import Role
-from antrean.orders import keys
+from antrean.orders import eta, keys
 from gateway_support import NAME, NIK, OFFICE, OTHER, PNG, Gateway, affix, purchase, running_gateway
 from pdf_samples import pdf
 
@@ -351,6 +351,23 @@ async def test_a_wait_returns_when_a_hold_comes(gateway: Gateway) -> None:
     assert shown["holding"]["reason"] == "paused"
     resumed = await gateway.call("DELETE", "/v1/ops/pause", role="ops")
     assert await resumed.json() == {"paused": False}
+
+
+async def test_a_wait_for_an_order_whose_time_was_told_returns_when_the_last_worker_dies(
+    gateway: Gateway, redis: Redis
+) -> None:
+    for _ in range(eta.LEAST):
+        await gateway.complete_purchase((await gateway.order())["id"])
+    order = await gateway.order()
+    while (await (await gateway.call("GET", f"/v1/orders/{order['id']}")).json())["eta"] is None:
+        await asyncio.sleep(0.05)
+    # Somebody has waited in vain, so how things stand is known.
+    assert (await (await gateway.call("GET", f"/v1/orders/{order['id']}?wait=2")).json())["eta"] is not None
+    waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=30"))
+    while not gateway.parts.hub.watches:
+        await asyncio.sleep(0.005)
+    await redis.zincrby(keys.WORKERS, -keys.WORKER_SILENT_MS, "w")
+    assert (await (await asyncio.wait_for(waiting, 5)).json())["eta"] is None
 
 
 async def test_a_list_says_what_would_hold_back_the_next_purchase_before_there_is_one(

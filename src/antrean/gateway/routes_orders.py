@@ -170,8 +170,9 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
 
 
 def _mark(shown: dict[str, Any]) -> object:
-    """What must differ for a change: the version, and what holds the order back. A position moves all the time."""
-    return shown["version"], shown["holding"] and shown["holding"]["reason"]
+    """What must differ for a change: the version, what holds the order back, and whether a time can be told. A position
+    and the time itself move all the time."""
+    return shown["version"], shown["holding"] and shown["holding"]["reason"], shown["eta"] is None
 
 
 def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.Response:

@@ -142,15 +142,16 @@ class Services:
             raise Problem("not-ready", "Documents can not be kept just now. Try again with the same key.")
 
     async def tell_of_holds(self) -> None:
-        """Until cancelled: wake those who wait when a hold or breaker comes or goes, since no order changes then."""
-        before: tuple[tuple[str, int], ...] | None = None
+        """Until cancelled: wake those who wait when a hold, a breaker or the only worker comes or goes: then no order
+        changes."""
+        before: tuple[tuple[tuple[str, int], ...], bool] | None = None
         while True:
             await asyncio.sleep(HOLDS_EVERY_S)
             self.metrics.watched(self.parts.hub.watches)
             if not self.parts.hub.watches:
                 continue
             try:
-                now = (await self.seen()).outlook.stops
+                now = (await self.seen()).outlook.stops, (await self.pace()).workers > 0
             except StoreUnavailable:
                 continue
             if before is not None and now != before:
