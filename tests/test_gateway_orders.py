@@ -333,6 +333,16 @@ async def test_an_outage_holds_and_says_so_in_the_readers_language(gateway: Gate
     assert backlog["oldest_age_s"] >= 0
 
 
+@pytest.mark.parametrize("query", ["state=queued&state=unknown", "limit=1&limit=2", "limit=&limit=2"])
+async def test_a_parameter_that_is_given_twice_is_refused_since_either_may_be_meant(
+    gateway: Gateway, query: str
+) -> None:
+    answer = await gateway.call("GET", f"/v1/orders?{query}")
+    assert answer.status == 422
+    [error] = (await answer.json())["errors"]
+    assert (error["field"], error["rule"]) == (query.partition("=")[0], "repeated-parameter")
+
+
 async def test_a_number_left_blank_is_not_given(gateway: Gateway) -> None:
     order = await gateway.order()
     answer = await gateway.call("GET", "/v1/orders?state=&office=&reference=&cursor=&limit=")

@@ -161,10 +161,19 @@ def only_query(request: web.Request, *known: str) -> None:
             raise invalid(shown, "unknown-parameter", f"is not a query parameter here; known: {takes}")
 
 
+def query_text(request: web.Request, name: str) -> str | None:
+    """A value from the query; None where there is none or it is blank. Raises Problem where it is given twice: which of
+    the two is meant is not known."""
+    texts = request.query.getall(name, [])
+    if len(texts) > 1:
+        raise invalid(name, "repeated-parameter", "must be given once")
+    return texts[0] or None if texts else None
+
+
 def query_number(request: web.Request, name: str, default: float, low: float, high: float) -> float:
     """A number from the query, the default where there is none. Raises Problem where it is out of bounds."""
-    text = request.query.get(name)
-    if not text:
+    text = query_text(request, name)
+    if text is None:
         return default
     if not _NUMBER.fullmatch(text) or not low <= float(text) <= high:
         raise invalid(name, "number", f"must be a number from {low:g} to {high:g}")
@@ -173,8 +182,8 @@ def query_number(request: web.Request, name: str, default: float, low: float, hi
 
 def query_integer(request: web.Request, name: str, default: int, low: int, high: int) -> int:
     """A whole number from the query, the default where there is none. Raises Problem where it is out of bounds."""
-    text = request.query.get(name)
-    if not text:
+    text = query_text(request, name)
+    if text is None:
         return default
     if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
         raise invalid(name, "integer", f"must be a whole number from {low} to {high}")

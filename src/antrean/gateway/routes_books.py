@@ -79,7 +79,7 @@ async def ledger(request: web.Request) -> web.Response:
     """`GET /v1/ops/ledger?cursor=&limit=`: totals, entries in the order written, and with the first page
     the last days' totals by office. All of one moment."""
     exchange.only_query(request, "cursor", "limit", "until")
-    cursor = request.query.get("cursor") or None
+    cursor = exchange.query_text(request, "cursor")
     if cursor is not None and not _is_entry_id(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
     limit = exchange.query_integer(request, "limit", ROWS_DEFAULT, 1, ROWS_MAX)
@@ -179,7 +179,7 @@ async def deadlines(request: web.Request) -> web.Response:
 
 
 def _selection(request: web.Request) -> Selection:
-    office, first, last = request.query.get("office") or None, _day(request, "from"), _day(request, "to")
+    office, first, last = exchange.query_text(request, "office"), _day(request, "from"), _day(request, "to")
     if office is not None and not OFFICE_FORM.fullmatch(office):
         raise invalid("office", "office-form", f"must be {OFFICE_RULE}")
     if first and last and last < first:
@@ -189,14 +189,14 @@ def _selection(request: web.Request) -> Selection:
 
 def _separator(request: web.Request) -> Separator:
     try:
-        return Separator(request.query.get("separator") or Separator.COMMA)
+        return Separator(exchange.query_text(request, "separator") or Separator.COMMA)
     except ValueError:
         raise invalid("separator", "separator", f"must be {' or '.join(Separator)}") from None
 
 
 def _day(request: web.Request, name: str) -> date | None:
-    text = request.query.get(name)
-    if not text:
+    text = exchange.query_text(request, name)
+    if text is None:
         return None
     try:
         return submissions.day_of(text)

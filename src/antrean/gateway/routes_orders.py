@@ -194,19 +194,19 @@ async def list_orders(request: web.Request) -> web.Response:
     """`GET /v1/orders`."""
     principal = request[PRINCIPAL]
     limit = exchange.query_integer(request, "limit", LIST_DEFAULT, 1, LIST_MAX)
-    cursor = request.query.get("cursor") or None
+    cursor = exchange.query_text(request, "cursor")
     if cursor is not None and not _CURSOR.fullmatch(cursor):
         raise invalid("cursor", "form", "must be a next_cursor of an earlier answer")
-    state = request.query.get("state") or None
+    state = exchange.query_text(request, "state")
     is_open = state == OPEN
     if state is not None and not is_open and state not in set(State):
         raise invalid("state", "enum", f"must be one of {', '.join(State)}, {OPEN}")
-    office = request.query.get("office") or None
+    office = exchange.query_text(request, "office")
     if principal.role is not Role.OPS:
         if office is not None and office != principal.office:
             raise Problem("forbidden", "This key sees the orders of its own office only.")
         office = principal.office
-    reference = request.query.get("reference") or None
+    reference = exchange.query_text(request, "reference")
     if reference is not None and len(reference) > REFERENCE_CHARS_MAX:
         raise invalid("reference", "string-too-long", f"must have at most {REFERENCE_CHARS_MAX} characters")
     wanted = listing.Filter(office, State(state) if state and not is_open else None, reference, is_open)
