@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from antrean.config.launch import make_plan
 from antrean.config.settings import Settings
 from antrean.config.shared_counts import FILE_BYTES, FOLDER_NAME, FOLDER_VARIABLE, make_room
-from stack import TERMINAL_KEY, Stack, purchase, running_stack
+from antrean.config.start_checks import StartError, check_port_free, hold_port
+from stack import TERMINAL_KEY, Stack, free_ports, purchase, running_stack
 
 ORDERS = 40
 
@@ -90,6 +92,34 @@ def test_one_gateway_has_the_port_for_itself_and_several_have_a_number_each(
     assert {spec.env[FOLDER_VARIABLE] for spec in plan.gateways} == {str(short_dir.resolve() / FOLDER_NAME)}
     assert all(spec.again == ["--again"] and spec.name in plan.places for spec in plan.gateways)
     assert not any(FOLDER_VARIABLE in spec.env for spec in plan.workers)
+
+
+def test_a_port_that_is_held_is_for_those_who_share_it_and_for_no_other_up() -> None:
+    [port] = free_ports(1)
+
+    def listening(*, shares: bool) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares))
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    with hold_port("127.0.0.1", port, "ANTREAN_HTTP_PORT"):
+        with pytest.raises(ConnectionRefusedError):  # nobody waits in vain at who only holds it
+            socket.create_connection(("127.0.0.1", port), 5)
+        for taken in (hold_port, check_port_free):
+            with pytest.raises(StartError, match=f"Port {port} .* in use"):
+                taken("127.0.0.1", port, "ANTREAN_HTTP_PORT")
+        with pytest.raises(OSError, match="in use"):
+            listening(shares=False)
+        with listening(shares=True), listening(shares=True):
+            socket.create_connection(("127.0.0.1", port), 5).close()
+    listening(shares=False).close()
 
 
 def test_what_earlier_gateways_counted_is_gone_and_the_room_is_taken_on_the_disk(short_dir: Path) -> None:

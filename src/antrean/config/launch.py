@@ -9,6 +9,7 @@ Valkey only where no ANTREAN_REDIS_URL is set, the simulator only where no upstr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -30,7 +31,7 @@ from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from antrean.config.shared_counts import FOLDER_NAME, FOLDER_VARIABLE, make_room
-from antrean.config.start_checks import StartError, check_port_free, make_writable
+from antrean.config.start_checks import StartError, check_port_free, hold_port, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.config.urls import origin, url_parts
 from antrean.orders.holding import PAUSED
@@ -225,6 +226,13 @@ class Launch:
         except ValkeyMissing as error:
             raise StartError(str(error)) from error
         self._check_ports(plan)
+        with contextlib.ExitStack() as held:
+            if len(plan.gateways) > 1:
+                settings = self._settings
+                held.enter_context(hold_port(settings.http_host, settings.http_port, "ANTREAN_HTTP_PORT"))
+            await self._run_plan(plan, lock)
+
+    async def _run_plan(self, plan: Plan, lock: InstanceLock) -> None:
         data_dir = self._settings.data_dir.resolve()
         try:
             if len(plan.gateways) > 1:

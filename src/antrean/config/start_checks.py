@@ -47,23 +47,57 @@ def check_port_free(host: str, port: int, setting: str, *, may_be_in_use: bool =
     `may_be_in_use`: only whether the host is one of ours, and the port one that we may have.
     """
     try:
+        _bound(host, port, setting).close()
+    except _InUse:
+        if not may_be_in_use:
+            raise
+
+
+def hold_port(host: str, port: int, setting: str) -> socket.socket:
+    """Take the port until the socket is closed: whoever shares it (SO_REUSEPORT, as the same user) may listen there.
+
+    So no other `up` can, which would share it unasked and get a part of the orders. Raises StartError as above.
+    """
+    held = _bound(host, port, setting)
+    try:
+        # Only who listens keeps out another that has bound the port at the same moment.
+        held.listen(1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.shutdown(socket.SHUT_RD)  # it listens no more, and stays bound
+    except OSError as error:
+        held.close()
+        raise _in_use(host, port, setting) from error
+    return held
+
+
+class _InUse(StartError):
+    """Somebody else listens there."""
+
+
+def _in_use(host: str, port: int, setting: str) -> _InUse:
+    return _InUse(
+        f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
+    )
+
+
+def _bound(host: str, port: int, setting: str) -> socket.socket:
+    bound = None
+    try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
     except (OSError, UnicodeError) as error:  # the latter of a name that DNS could not even be asked for
+        if bound is not None:
+            bound.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            if may_be_in_use:
-                return
-            advice = (
-                f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
-            )
-        else:
-            why = error.strerror if isinstance(error, OSError) else "no name of a host"
-            advice = (
-                f"Port {port} on {host} can not be listened on ({why}). Set ANTREAN_HTTP_HOST to an address "
-                f"of this machine, or {setting} to another port."
-            )
-        raise StartError(advice) from error
+            raise _in_use(host, port, setting) from error
+        why = error.strerror if isinstance(error, OSError) else "no name of a host"
+        raise StartError(
+            f"Port {port} on {host} can not be listened on ({why}). Set ANTREAN_HTTP_HOST to an address "
+            f"of this machine, or {setting} to another port."
+        ) from error
+    return bound
