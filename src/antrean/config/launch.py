@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
 from antrean.config.shared_counts import FOLDER_NAME, FOLDER_VARIABLE, make_room
-from antrean.config.start_checks import StartError, check_port_free, make_writable
+from antrean.config.start_checks import StartError, check_port_free, hold_port, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.config.urls import origin, url_parts
 from antrean.orders.holding import PAUSED
@@ -225,6 +226,10 @@ class Launch:
         except ValkeyMissing as error:
             raise StartError(str(error)) from error
         self._check_ports(plan)
+        with self._held_port(plan):
+            await self._run_plan(plan, lock)
+
+    async def _run_plan(self, plan: Plan, lock: InstanceLock) -> None:
         data_dir = self._settings.data_dir.resolve()
         try:
             if len(plan.gateways) > 1:
@@ -269,6 +274,12 @@ class Launch:
                 "Set ANTREAN_SIMULATOR_PORT to another port."
             )
         check_port_free("127.0.0.1", port, "ANTREAN_SIMULATOR_PORT")
+
+    def _held_port(self, plan: Plan) -> AbstractContextManager[object]:
+        """What keeps the port for these gateways; one alone does so itself."""
+        if len(plan.gateways) == 1:
+            return nullcontext()
+        return hold_port(self._settings.http_host, self._settings.http_port, "ANTREAN_HTTP_PORT")
 
     async def _start(self, supervisor: Supervisor, plan: Plan) -> None:
         settings = self._settings

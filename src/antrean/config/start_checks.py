@@ -47,23 +47,52 @@ def check_port_free(host: str, port: int, setting: str, *, may_be_in_use: bool =
     `may_be_in_use`: only whether the host is one of ours, and the port one that we may have.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except (OSError, UnicodeError) as error:  # the latter of a name that DNS could not even be asked for
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            if may_be_in_use:
-                return
-            advice = (
-                f"Port {port} on {host} is in use. Stop what listens there, or set {setting} to another port."
-            )
-        else:
-            why = error.strerror if isinstance(error, OSError) else "no name of a host"
-            advice = (
-                f"Port {port} on {host} can not be listened on ({why}). Set ANTREAN_HTTP_HOST to an address "
-                f"of this machine, or {setting} to another port."
-            )
-        raise StartError(advice) from error
+        _bind(host, port, socket.SOCK_STREAM).close()
+    except (OSError, UnicodeError) as error:
+        if _is_in_use(error) and may_be_in_use:
+            return
+        raise StartError(_port_advice(error, f"Port {port} on {host}", setting)) from error
+
+
+def hold_port(host: str, port: int, setting: str) -> socket.socket:
+    """Keep the port from another `up` whose gateways share one, until the socket is closed. Raises StartError.
+
+    Of two that begin together neither sees the other listen, and then SO_REUSEPORT would let the gateways of both have
+    the port: one counter's orders would go to two queues. So the same port of UDP is bound, which
+    is shared with nobody.
+    """
+    try:
+        return _bind(host, port, socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise StartError(
+            _port_advice(error, f"Port {port} on {host} (UDP: one `antrean up` holds it)", setting)
+        ) from error
+
+
+def _bind(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """Raises OSError, and UnicodeError for a name that DNS could not even be asked for."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # What ended a moment ago is no hindrance. With UDP two could have the port by this.
+        if kind == socket.SOCK_STREAM:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _is_in_use(error: OSError | UnicodeError) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+
+
+def _port_advice(error: OSError | UnicodeError, port: str, setting: str) -> str:
+    if _is_in_use(error):
+        return f"{port} is in use. Stop what listens there, or set {setting} to another port."
+    why = error.strerror if isinstance(error, OSError) else "no name of a host"
+    return (
+        f"{port} can not be listened on ({why}). Set ANTREAN_HTTP_HOST to an address "
+        f"of this machine, or {setting} to another port."
+    )
