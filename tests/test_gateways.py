@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prometheus_client import values
 
 from antrean.config.launch import make_plan
 from antrean.config.settings import Settings
-from antrean.config.shared_counts import FILE_BYTES, FOLDER_NAME, FOLDER_VARIABLE, make_room
+from antrean.config.shared_counts import FILE_BYTES, FOLDER_NAME, FOLDER_VARIABLE, count_as, make_room
 from antrean.config.start_checks import StartError, check_port_free, hold_port
+from antrean.gateway.metrics import Metrics
 from stack import TERMINAL_KEY, Stack, free_ports, purchase, running_stack
 
 ORDERS = 40
@@ -133,3 +136,16 @@ def test_what_earlier_gateways_counted_is_gone_and_the_room_is_taken_on_the_disk
         # A hole in a file would be filled at a write, and a full disk kills who writes then.
         assert file.stat().st_size == FILE_BYTES <= file.stat().st_blocks * 512
         assert not any(file.read_bytes())
+
+
+def test_a_gateway_whose_folder_of_counts_was_cleared_away_begins_all_the_same(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(short_dir / FOLDER_NAME))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    make_room(short_dir, range(1, 3))
+    shutil.rmtree(short_dir / FOLDER_NAME)
+    count_as(2)
+    metrics = Metrics()
+    metrics.accepted("purchase")
+    assert b'antrean_orders_accepted_total{kind="purchase"} 1.0' in metrics.own_text({}, None)

@@ -147,6 +147,20 @@ async def test_a_port_in_use_is_told_before_anything_starts(up_settings: Setting
     assert run.said == []
 
 
+async def test_two_with_several_gateways_never_share_a_port_even_while_none_listens_yet(
+    up_settings: Settings, tmp_path: Path
+) -> None:
+    first = up_settings.model_copy(update={"gateways": 2})
+    # The programs of this plan listen nowhere, as gateways do that wait for a Redis which loads.
+    async with up(first):
+        second = Run(first.model_copy(update={"data_dir": tmp_path}))
+        with pytest.raises(StartError, match=f"Port {first.http_port} .* is in use.*ANTREAN_HTTP_PORT"):
+            await asyncio.wait_for(second.task, 10)
+        assert second.said == []
+    async with up(first):
+        pass
+
+
 async def test_a_data_dir_that_can_not_be_written_is_told(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:

@@ -36,7 +36,9 @@ def make_room(data_dir: Path, numbers: range) -> None:
 
 
 def count_as(number: int) -> None:
-    """Count in the files of this number from now on; to be called before anything is counted."""
+    """Count in the files of this number from now on; to be called before anything is counted. Raises OSError."""
+    # Where somebody cleared the folder away, a successor begins its counts anew, but it does begin.
+    Path(os.environ[FOLDER_VARIABLE]).mkdir(mode=0o700, exist_ok=True)
     values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
