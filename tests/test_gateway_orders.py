@@ -289,17 +289,20 @@ async def test_a_stream_ends_with_the_key_or_the_session_that_it_was_opened_with
     assert await _events(stream, 99) == []
 
 
-async def test_a_wait_ends_with_the_key_that_it_was_begun_with(gateway: Gateway) -> None:
+@pytest.mark.parametrize("changes", [True, False])
+async def test_a_wait_ends_with_the_key_that_it_was_begun_with(gateway: Gateway, changes: bool) -> None:
     order = await gateway.order()
     key = await gateway.parts.keys.create(Role.SUPERVISOR, OFFICE)
     headers = {"Authorization": f"Bearer {key}"}
-    waiting = asyncio.create_task(gateway.client.get(f"/v1/orders/{order['id']}?wait=30", headers=headers))
+    path = f"/v1/orders/{order['id']}?wait={30 if changes else 1}"
+    waiting = asyncio.create_task(gateway.client.get(path, headers=headers))
     while not gateway.parts.hub.watches:
         await asyncio.sleep(0.005)
     key_id = await gateway.parts.keys.id_of(key)
     assert key_id is not None
     await gateway.parts.keys.revoke(key_id)
-    await gateway.parts.store.cancel(order["id"])
+    if changes:
+        await gateway.parts.store.cancel(order["id"])
     assert (await asyncio.wait_for(waiting, 5)).status == 401
 
 

@@ -157,10 +157,13 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
     seen_before = not known or "*" in known or order.version in {_version_of(tag) for tag in known}
     while seen_before and not order.terminal and not hub.closing and _mark(shown) == _mark(first):
         left_s = end_s - loop.time()
-        if left_s <= 0 or not await watch.changed(left_s):
+        if left_s <= 0:
             break
+        changed = await watch.changed(left_s)
         if not await still_admitted(request.app[SERVICES], request):
             raise no_key()
+        if not changed:
+            break
         order = await own_order(request)
         shown = await shown_order(request, order)
     if shown is first and not order.terminal:
