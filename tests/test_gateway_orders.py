@@ -493,6 +493,14 @@ async def test_an_order_is_found_again_by_what_a_citizen_or_a_paper_says(gateway
     assert await elsewhere.json() == {"orders": [], "next_cursor": None, "holding": None}
 
 
+async def test_a_search_takes_a_whole_number_in_either_spelling(gateway: Gateway) -> None:
+    orders = [await gateway.order() for _ in range(2)]
+    answer = await gateway.call("POST", "/v1/search", json={"text": "SK-1", "limit": 1.0})
+    assert [o["id"] for o in (await answer.json())["orders"]] == [orders[1]["id"]]
+    broken = await gateway.call("POST", "/v1/search", json={"text": "SK-1", "limit": 1.5})
+    assert broken.status == 422
+
+
 @pytest.mark.parametrize("text", ["Siti", "Aminah", "12710101", "S*** A***"])
 async def test_nobody_learns_a_name_or_a_number_by_trying_a_part_of_it(gateway: Gateway, text: str) -> None:
     await gateway.order()
