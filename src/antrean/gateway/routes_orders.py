@@ -174,7 +174,8 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
 
 def _mark(shown: dict[str, Any]) -> object:
     """What must differ for a change: the version, and what holds the order back. A position moves all the time."""
-    return shown["version"], shown["holding"] and shown["holding"]["reason"]
+    holding = shown["holding"]
+    return shown["version"], holding and (holding["reason"], holding["forced"])
 
 
 def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.Response:
