@@ -70,6 +70,19 @@ async def test_orders_that_came_with_their_serial_number_are_held_by_the_adapter
     assert [(h["reason"], h["orders"]) for h in backlog["holds"]] == [("adapter_unavailable", 1)]
 
 
+async def test_whoever_waits_is_told_that_a_person_keeps_calls_from_the_server(gateway: Gateway) -> None:
+    order = await gateway.order()
+    body = {"state": "open", "reason": "maintenance", "expires_in_s": 600}
+    await gateway.call("PUT", "/v1/ops/breaker/provider/override", role="ops", json=body)
+    [hold] = (await gateway.as_ops("GET", "/v1/ops/backlog"))["holds"]
+    ticket = await (await gateway.client.get(f"/v1/tickets/{order['ticket']['token']}")).json()
+    for told in (hold, ticket["holding"], (await _shown(gateway, order["id"]))["holding"]):
+        assert (told["reason"], told["forced"]) == ("upstream_unavailable", True)
+        assert "dihentikan sementara oleh petugas" in told["text"]
+    page = await gateway.client.get(f"/t/{order['ticket']['token']}")
+    assert "dihentikan sementara oleh petugas sejak" in await page.text()
+
+
 @pytest.mark.parametrize("hold", ["provider", "paused", "quota_exhausted", "balance_unexplained"])
 async def test_what_is_held_and_due_soon_is_said_to_miss_whatever_the_pace_was(
     gateway: Gateway, hold: str

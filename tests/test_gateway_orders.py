@@ -289,17 +289,20 @@ async def test_a_stream_ends_with_the_key_or_the_session_that_it_was_opened_with
     assert await _events(stream, 99) == []
 
 
-async def test_a_wait_ends_with_the_key_that_it_was_begun_with(gateway: Gateway) -> None:
+@pytest.mark.parametrize("changes", [True, False])
+async def test_a_wait_ends_with_the_key_that_it_was_begun_with(gateway: Gateway, changes: bool) -> None:
     order = await gateway.order()
     key = await gateway.parts.keys.create(Role.SUPERVISOR, OFFICE)
     headers = {"Authorization": f"Bearer {key}"}
-    waiting = asyncio.create_task(gateway.client.get(f"/v1/orders/{order['id']}?wait=30", headers=headers))
+    path = f"/v1/orders/{order['id']}?wait={30 if changes else 1}"
+    waiting = asyncio.create_task(gateway.client.get(path, headers=headers))
     while not gateway.parts.hub.watches:
         await asyncio.sleep(0.005)
     key_id = await gateway.parts.keys.id_of(key)
     assert key_id is not None
     await gateway.parts.keys.revoke(key_id)
-    await gateway.parts.store.cancel(order["id"])
+    if changes:
+        await gateway.parts.store.cancel(order["id"])
     assert (await asyncio.wait_for(waiting, 5)).status == 401
 
 
@@ -515,6 +518,14 @@ async def test_an_order_is_found_again_by_what_a_citizen_or_a_paper_says(gateway
     assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
     elsewhere = await gateway.call("POST", "/v1/search", json={"text": text}, office=OTHER)
     assert await elsewhere.json() == {"orders": [], "next_cursor": None, "holding": None}
+
+
+async def test_a_search_takes_a_whole_number_in_either_spelling(gateway: Gateway) -> None:
+    orders = [await gateway.order() for _ in range(2)]
+    answer = await gateway.call("POST", "/v1/search", json={"text": "SK-1", "limit": 1.0})
+    assert [o["id"] for o in (await answer.json())["orders"]] == [orders[1]["id"]]
+    broken = await gateway.call("POST", "/v1/search", json={"text": "SK-1", "limit": 1.5})
+    assert broken.status == 422
 
 
 @pytest.mark.parametrize("text", ["Siti", "Aminah", "12710101", "S*** A***"])

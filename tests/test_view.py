@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antrean.orders import eta
-from antrean.orders.holding import Glance, Holding, Outlook, held, holding_of
+from antrean.orders.holding import Glance, Holding, Language, Outlook, held, holding_of
 from antrean.orders.masking import holds_identity_number, mask_name, mask_number
 from antrean.orders.model import Document, HistoryEntry, Order, Placement, Taxpayer
 from antrean.orders.place import InOrder
@@ -138,6 +138,21 @@ def test_a_purchase_is_held_by_the_strongest_reason_and_has_no_estimate_then(
     shown = render(ORDER, 0, outlook, BUSY, Look())
     assert (shown["holding"] and shown["holding"]["reason"]) == reason
     assert (shown["eta"] is None) == (reason is not None)
+
+
+@pytest.mark.parametrize("language", ["id", "en"])
+def test_a_breaker_that_a_person_forced_open_is_not_told_as_a_server_that_is_down(language: Language) -> None:
+    forced, look = Glance(holds=True, since_ms=77, forced=True), Look(language=language)
+    stamped = dataclasses.replace(AFFIX, serial_number="389UY343AP0GE9A40000A9")
+    for order, itself, by_hand in (
+        (ORDER, Outlook(SITUATION, OPEN, CLOSED), Outlook(SITUATION, forced, CLOSED)),
+        (stamped, Outlook(SITUATION, CLOSED, OPEN), Outlook(SITUATION, CLOSED, forced)),
+    ):
+        for shown in (render, render_ticket):
+            down, kept = (shown(order, 0, o, BUSY, look)["holding"] for o in (itself, by_hand))
+            assert (down["reason"], down["forced"], kept["forced"]) == (kept["reason"], False, True)
+            told = [any(who in h["text"] for who in ("petugas", "operators")) for h in (down, kept)]
+            assert told == [False, True]
 
 
 def test_an_order_to_be_stamped_is_held_by_the_adapter_and_not_by_the_server() -> None:

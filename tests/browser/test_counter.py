@@ -50,7 +50,7 @@ async def test_a_key_signs_in_and_out_and_a_wrong_one_does_not(desk: Desk) -> No
 async def test_an_outage_is_told_before_an_order_meets_it(desk: Desk) -> None:
     await desk.outage(True)
     page = await desk.counter()
-    await expect(page.locator(".notice.held")).to_contain_text("Server pusat e-meterai terganggu")
+    await expect(page.locator(".notice.held")).to_contain_text("dihentikan sementara oleh petugas")
     assert await desk.orders() == []
     await desk.outage(False)
     await expect(page.locator(".notice.held")).to_have_count(0, timeout=15_000)

@@ -81,8 +81,8 @@ async def test_the_longest_words_leave_a_ticket_on_one_piece_of_the_roll(
     order["ticket"]["url"] = f"https://antrean-meterai.posindonesia.co.id{order['ticket']['url']}"
     holds = ("upstream_unavailable", "quota_exhausted", "paused", "balance_unexplained")
     changes: list[dict[str, Any]] = [
-        {"state": "queued", "holding": {"reason": reason, "since": "2024-09-04T03:20:00Z"}}
-        for reason in holds
+        {"state": "queued", "holding": {"reason": reason, "since": "2024-09-04T03:20:00Z", "forced": forced}}
+        for reason, forced in (*((reason, False) for reason in holds), (holds[0], True))
     ]
     changes += [
         {"state": state, "holding": None} for state in ("unknown", "attention", "rejected", "cancelled")

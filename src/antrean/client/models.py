@@ -83,11 +83,12 @@ class TimeRange(TypedDict):
 
 
 class Holding(TypedDict):
-    """Why the queue stands still for it."""
+    """Why the queue stands still for it. `forced`: a person has forced the breaker open."""
 
     reason: str
     since: str
     text: str
+    forced: bool
 
 
 class OrderError(TypedDict):

@@ -42,13 +42,15 @@ class TimeRange(Answer):
 
 
 class Holding(Answer):
-    """Why the queue stands still for this order; `text` is in the reader's language."""
+    """Why the queue stands still for this order; `text` is in the reader's language. `forced`: a person has forced the
+    breaker open, so the other side may be well."""
 
     reason: Literal[
         "upstream_unavailable", "adapter_unavailable", "quota_exhausted", "paused", "balance_unexplained"
     ]
     since: datetime
     text: str
+    forced: bool
 
 
 class Error(Answer):

@@ -96,6 +96,7 @@ class Hold(Answer):
     since: datetime
     orders: Count
     text: str
+    forced: bool
     detail: str
     actor: str
 

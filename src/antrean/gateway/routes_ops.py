@@ -110,7 +110,8 @@ async def backlog(request: web.Request) -> web.Response:
                     "reason": hold.reason,
                     "since": rfc3339(hold.since_ms),
                     "orders": hold.orders,
-                    "text": text(hold.reason, language),
+                    "text": text(hold.reason, language, hold.forced),
+                    "forced": hold.forced,
                     "detail": hold.detail,
                     "actor": hold.actor,
                 }

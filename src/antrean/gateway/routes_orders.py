@@ -157,10 +157,13 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
     seen_before = not known or "*" in known or order.version in {_version_of(tag) for tag in known}
     while seen_before and not order.terminal and not hub.closing and _mark(shown) == _mark(first):
         left_s = end_s - loop.time()
-        if left_s <= 0 or not await watch.changed(left_s):
+        if left_s <= 0:
             break
+        changed = await watch.changed(left_s)
         if not await still_admitted(request.app[SERVICES], request):
             raise no_key()
+        if not changed:
+            break
         order = await own_order(request)
         shown = await shown_order(request, order)
     if shown is first and not order.terminal:
@@ -172,7 +175,8 @@ async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozen
 def _mark(shown: dict[str, Any]) -> object:
     """What must differ for a change: the version, what holds the order back, and whether a time can be told. A position
     and the time itself move all the time."""
-    return shown["version"], shown["holding"] and shown["holding"]["reason"], shown["eta"] is None
+    holding = shown["holding"]
+    return shown["version"], holding and (holding["reason"], holding["forced"]), shown["eta"] is None
 
 
 def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.Response:

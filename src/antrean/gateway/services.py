@@ -218,7 +218,7 @@ def _glance(status: Mapping[str, Any]) -> Glance:
     since: datetime = status["since"]
     holds = status["state"] != "closed"
     # A closed breaker holds nothing back, so nobody asks since when; one that was never used says "now" at each look.
-    return Glance(holds, int(since.timestamp() * 1000) if holds else 0)
+    return Glance(holds, int(since.timestamp() * 1000) if holds else 0, status["override"] is not None)
 
 
 SERVICES = web.AppKey("services", Services)

@@ -374,7 +374,7 @@ class SearchIn(StrictModel):
 
     text: Text128
     cursor: Annotated[str, Field(pattern=f"^{CURSOR_FORM}$")] | None = None
-    limit: Annotated[int, Field(ge=1, le=SEARCH_MAX)] = SEARCH_DEFAULT
+    limit: Annotated[int, Field(ge=1, le=SEARCH_MAX), Whole] = SEARCH_DEFAULT
 
 
 class OverrideIn(StrictModel):

@@ -58,7 +58,8 @@ def ticket_words(shown: Mapping[str, Any] | None, now: datetime | None = None) -
     state, holding, ahead, eta = State(shown["state"]), shown["holding"], shown["ahead"], shown["eta"]
     if holding and state not in TERMINAL:
         place = "" if ahead is None else _t("hold.place", n=_count(ahead)) if ahead else _t("hold.first")
-        headline = _t(f"hold.{holding['reason']}", since=_moment(holding["since"], today))
+        name = f"hold.{holding['reason']}{'.forced' if holding['forced'] else ''}"
+        headline = _t(name, since=_moment(holding["since"], today))
         return TicketWords(headline, _t("hold.more"), place, "held", foot)
     if state is State.QUEUED:
         headline = _t("ahead", n=_count(ahead)) if ahead else _t("next")

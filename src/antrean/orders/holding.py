@@ -44,14 +44,27 @@ _TEXTS: dict[str, dict[Language, str]] = {
         "en": "The stamping service can not be reached. The stamp is safe and is affixed when the service is back.",
     },
 }
+#: Where a person has forced the breaker open: the other side may be well.
+_FORCED: dict[str, dict[Language, str]] = {
+    UPSTREAM: {
+        "id": "Panggilan ke server e-meterai dihentikan sementara oleh petugas. Pesanan tetap tersimpan.",
+        "en": "The operators have stopped calls to the e-meterai server for a time. The order is kept.",
+    },
+    ADAPTER: {
+        "id": "Pembubuhan dihentikan sementara oleh petugas. Meterai sudah aman dan dibubuhkan setelah dilanjutkan.",
+        "en": "The operators have stopped stamping for a time. The stamp is safe and is affixed when it goes on.",
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """A breaker at one glance: whether it holds orders back (it is open or being tried), and since when."""
+    """A breaker at one glance: whether it holds orders back (it is open or being tried), since when, and whether a
+    person has forced it."""
 
     holds: bool
     since_ms: int
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,10 +97,11 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Why it waits, since when."""
+    """Why it waits, since when. `forced`: by a breaker that a person has forced open."""
 
     reason: str
     since_ms: int
+    forced: bool = False
 
 
 def lua_names() -> dict[str, str]:
@@ -95,9 +109,9 @@ def lua_names() -> dict[str, str]:
     return {"HOLD.PAUSED": f"'{PAUSED}'", "HOLD.BALANCE": f"'{BALANCE}'", "HOLD.QUOTA": f"'{QUOTA}'"}
 
 
-def text(reason: str, language: Language) -> str:
+def text(reason: str, language: Language, forced: bool = False) -> str:
     """The reason in words for the person at the counter."""
-    return _TEXTS[reason][language]
+    return (_FORCED if forced else _TEXTS)[reason][language]
 
 
 def holding_of(order: Order, outlook: Outlook, in_line: bool = True) -> Holding | None:
@@ -109,10 +123,10 @@ def holding_of(order: Order, outlook: Outlook, in_line: bool = True) -> Holding 
         return held_by
     to_be_stamped = order.kind == "affix" and order.serial_number is not None
     if to_be_stamped and outlook.adapter.holds:
-        return Holding(ADAPTER, outlook.adapter.since_ms)
+        return Holding(ADAPTER, outlook.adapter.since_ms, outlook.adapter.forced)
     # One to be stamped needs a login, and its picture, as well. It waits for them by itself.
     if outlook.provider.holds and not (to_be_stamped and (in_line or order.owner)):
-        return Holding(UPSTREAM, outlook.provider.since_ms)
+        return Holding(UPSTREAM, outlook.provider.since_ms, outlook.provider.forced)
     return None
 
 
@@ -120,7 +134,8 @@ def holding_of_next(outlook: Outlook) -> Holding | None:
     """What would hold back a purchase that came just now, or None."""
     if held_by := _first_hold((PAUSED, *PURCHASE_HOLDS), outlook):
         return held_by
-    return Holding(UPSTREAM, outlook.provider.since_ms) if outlook.provider.holds else None
+    upstream = outlook.provider
+    return Holding(UPSTREAM, upstream.since_ms, upstream.forced) if upstream.holds else None
 
 
 def _first_hold(reasons: Iterable[str], outlook: Outlook) -> Holding | None:
@@ -137,6 +152,7 @@ class Held:
     orders: int
     detail: str = ""
     actor: str = ""
+    forced: bool = False
 
 
 def held(outlook: Outlook) -> list[Held]:
@@ -163,7 +179,8 @@ def held(outlook: Outlook) -> list[Held]:
     if outlook.provider.holds:
         unknown = situation.by_state[State.UNKNOWN]
         waiting = 0 if outlook.adapter.holds else max(to_stamp - max(stamping, 0), 0)
-        found.append(Held(UPSTREAM, outlook.provider.since_ms, to_buy + to_fetch + waiting + unknown))
+        count, upstream = to_buy + to_fetch + waiting + unknown, outlook.provider
+        found.append(Held(UPSTREAM, upstream.since_ms, count, forced=upstream.forced))
     if outlook.adapter.holds:
-        found.append(Held(ADAPTER, outlook.adapter.since_ms, to_stamp))
+        found.append(Held(ADAPTER, outlook.adapter.since_ms, to_stamp, forced=outlook.adapter.forced))
     return found

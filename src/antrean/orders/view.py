@@ -182,14 +182,15 @@ def _eta(order: Order, spot: Spot | InOrder | None, outlook: Outlook, pace: Pace
     }
 
 
-def render_holding(holding: Holding | None, language: Language) -> dict[str, str] | None:
+def render_holding(holding: Holding | None, language: Language) -> dict[str, str | bool] | None:
     """For the API; None where nothing holds."""
     if holding is None:
         return None
     return {
         "reason": holding.reason,
         "since": rfc3339(holding.since_ms),
-        "text": text(holding.reason, language),
+        "text": text(holding.reason, language, holding.forced),
+        "forced": holding.forced,
     }
 
 

@@ -35,9 +35,15 @@ ANSWER_READ_S = 2.0
 
 #: Most names looked up at one time, in all and for one office. A look-up keeps its thread until the system gives up.
 RESOLVERS_MAX, RESOLVERS_EACH_MAX = 32, 4
+#: Longest wait of a look-up for an earlier one of its office to end, in seconds: most take milliseconds.
+ROOM_WAIT_S = 1.0
 
 #: Addresses of a host and port, as texts, asked for an office. Raises OSError where there is none.
 Resolve = Callable[[str, int, str], Awaitable[list[str]]]
+
+
+class NamesSlow(OSError):
+    """An office has as many look-ups under way as it may, and none of them ends."""
 
 
 class Undelivered(Exception):
@@ -60,16 +66,18 @@ class SystemResolver:
         self._unfinished: Counter[str] = Counter()
         #: By office, host and port.
         self._under_way: dict[tuple[str, str, int], Future[list[str]]] = {}
+        #: Set, and replaced, when a look-up ends.
+        self._ended = asyncio.Event()
 
     async def __call__(self, host: str, port: int, office: str) -> list[str]:
-        """Addresses of a host. Raises OSError where there is none, or the office has too many look-ups under way.
+        """Addresses of a host. Raises OSError where there is none, NamesSlow where the office's others do not end.
 
         Whoever asks while the same is looked up waits for that: many notices at once are not too many names.
         """
         name = (office, host, port)
+        if name not in self._under_way:
+            await self._room(office)
         if (looking := self._under_way.get(name)) is None:
-            if self._unfinished[office] >= RESOLVERS_EACH_MAX:
-                raise OSError("names of this office are answered slowly")
             loop = asyncio.get_running_loop()
             self._unfinished[office] += 1
             looking = self._under_way[name] = self._threads.submit(self._look_up, host, port)
@@ -81,7 +89,17 @@ class SystemResolver:
             looking.add_done_callback(finished)
         return await asyncio.shield(asyncio.wrap_future(looking))
 
+    async def _room(self, office: str) -> None:
+        try:
+            async with asyncio.timeout(ROOM_WAIT_S):
+                while self._unfinished[office] >= RESOLVERS_EACH_MAX:
+                    await self._ended.wait()
+        except TimeoutError:
+            raise NamesSlow from None
+
     def _finished(self, name: tuple[str, str, int]) -> None:
+        self._ended.set()
+        self._ended = asyncio.Event()
         office, *_ = name
         del self._under_way[name]
         self._unfinished[office] -= 1
@@ -149,6 +167,8 @@ class Outbound:
         try:
             found = await self._resolve(host, port, office)
             addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
+        except NamesSlow:
+            raise Undelivered("names of this office are looked up slowly") from None
         except (OSError, ValueError, UnicodeError):
             raise Undelivered("the name has no address") from None
         if not addresses:

@@ -6,7 +6,7 @@ import { $, h, icon } from "./dom.js";
 import { OrderList } from "./orders.js";
 import { Outbox } from "./outbox.js";
 import { start } from "./shell.js";
-import { many, moment, t, today } from "./words.js";
+import { holdName, many, moment, t, today } from "./words.js";
 
 let outbox = null, counter = null;
 
@@ -46,10 +46,10 @@ async function render(main, session) {
   };
   let held = "";
   const holding = (found) => {
-    const mark = found ? `${today()} ${found.reason} ${found.since}` : "";
+    const mark = found ? `${today()} ${holdName(found)} ${found.since}` : "";
     if (mark === held) return;
     held = mark;
-    notice.replaceChildren(...(found ? [h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${found.reason}`, { since: moment(found.since) })), " ", t("holding.more")))] : []));
+    notice.replaceChildren(...(found ? [h("div.notice.held", {}, icon("hold"), h("p", {}, h("b", {}, t(`holding.${holdName(found)}`, { since: moment(found.since) })), " ", t("holding.more")))] : []));
   };
   counter = new Counter(outbox);
   counter.office = session.office;

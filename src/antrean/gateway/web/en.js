@@ -177,6 +177,8 @@ export default {
   "paper.sheet": "A4",
   "holding.upstream_unavailable": "The central e-meterai server has been down since {since}.",
   "holding.adapter_unavailable": "The stamping service has been down since {since}.",
+  "holding.upstream_unavailable.forced": "Calls to the central e-meterai server have been stopped by the operators since {since}.",
+  "holding.adapter_unavailable.forced": "Stamping has been stopped by the operators since {since}.",
   "holding.quota_exhausted": "The stamp quota has been used up since {since}.",
   "holding.paused": "Work on orders has been paused by the operators since {since}.",
   "holding.balance_unexplained": "The stamp balance has been under examination since {since}.",

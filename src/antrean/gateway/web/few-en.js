@@ -30,6 +30,8 @@ export default {
   "eta.none": "No time can be estimated yet.",
   "hold.upstream_unavailable": "Waiting for the central e-meterai server since {since}",
   "hold.adapter_unavailable": "Waiting for the stamping service since {since}",
+  "hold.upstream_unavailable.forced": "Purchases have been stopped by the operators since {since}",
+  "hold.adapter_unavailable.forced": "Stamping has been stopped by the operators since {since}",
   "hold.quota_exhausted": "The stamp quota has been used up since {since}",
   "hold.paused": "Work on orders has been paused by the operators since {since}",
   "hold.balance_unexplained": "The stamp balance has been under examination since {since}",

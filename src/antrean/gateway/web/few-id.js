@@ -29,6 +29,8 @@ export default {
   "eta.none": "Perkiraan waktu belum dapat dihitung.",
   "hold.upstream_unavailable": "Menunggu server pusat e-meterai sejak {since}",
   "hold.adapter_unavailable": "Menunggu layanan pembubuhan sejak {since}",
+  "hold.upstream_unavailable.forced": "Pembelian e-meterai dihentikan sementara oleh petugas sejak {since}",
+  "hold.adapter_unavailable.forced": "Pembubuhan dihentikan sementara oleh petugas sejak {since}",
   "hold.quota_exhausted": "Kuota meterai habis sejak {since}",
   "hold.paused": "Pengerjaan pesanan dihentikan sementara oleh petugas sejak {since}",
   "hold.balance_unexplained": "Saldo meterai sedang diperiksa sejak {since}",

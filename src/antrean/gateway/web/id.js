@@ -173,6 +173,8 @@ export default {
   "paper.sheet": "A4",
   "holding.upstream_unavailable": "Server pusat e-meterai terganggu sejak {since}.",
   "holding.adapter_unavailable": "Layanan pembubuhan terganggu sejak {since}.",
+  "holding.upstream_unavailable.forced": "Panggilan ke server pusat e-meterai dihentikan sementara oleh petugas sejak {since}.",
+  "holding.adapter_unavailable.forced": "Pembubuhan dihentikan sementara oleh petugas sejak {since}.",
   "holding.quota_exhausted": "Kuota meterai habis sejak {since}.",
   "holding.paused": "Pengerjaan pesanan dihentikan sementara oleh petugas sejak {since}.",
   "holding.balance_unexplained": "Saldo meterai sedang diperiksa sejak {since}.",

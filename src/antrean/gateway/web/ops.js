@@ -12,7 +12,7 @@ import { Offices } from "./offices.js";
 import { Rejected } from "./rejected.js";
 import * as rules from "./rules.js";
 import { start } from "./shell.js";
-import { count, deadline, many, moment, momentS, rupiah, span, t, today } from "./words.js";
+import { count, deadline, holdName, many, moment, momentS, rupiah, span, t, today } from "./words.js";
 
 const QUICK_MS = 2000, SLOW_MS = 10_000;
 /** An answer that takes longer is none: what is shown would look as if it were of now. */
@@ -130,7 +130,7 @@ class Dashboard {
       .filter(([, breaker]) => breaker.override)
       .map(([name, { override }]) =>
         t(`forced.${override.state}`, { name: t(`breaker.name.${name}`), until: moment(override.expires_at) }));
-    const mark = JSON.stringify([today(), workers === 0, holds.map((hold) => [hold.reason, hold.since, hold.orders]), forced]);
+    const mark = JSON.stringify([today(), workers === 0, holds.map((hold) => [hold.reason, hold.forced, hold.since, hold.orders]), forced]);
     if (mark === this.situationMark) return;
     this.situationMark = mark;
     const notice = (kind, sign, words) => h(`div.notice.${kind}`, {}, icon(sign), h("p", {}, h("b", {}, words)));
@@ -193,10 +193,10 @@ class Dashboard {
     this.quick();
   }
 
-  #hold({ reason, since, orders, detail, actor }) {
+  #hold({ reason, forced, since, orders, detail, actor }) {
     const why = detail ? ` ${t("hold.why", { detail: evidenceWords(detail), actor: evidenceWords(actor) })}` : "";
     return h("div.notice.held", {}, icon("hold"),
-      h("p", {}, h("b", {}, t(`holding.${reason}`, { since: moment(since) })), " ", many("hold.orders", orders), why),
+      h("p", {}, h("b", {}, t(`holding.${holdName({ reason, forced })}`, { since: moment(since) })), " ", many("hold.orders", orders), why),
       reason === "balance_unexplained"
         ? h("button.compact", { type: "button", on: { click: () => this.#explained() } }, t("hold.explained"))
         : null);

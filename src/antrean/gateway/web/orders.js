@@ -4,7 +4,7 @@ import { confirmed } from "./asking.js";
 import { now } from "./clock.js";
 import { $, h, icon, place, setText, tableHead } from "./dom.js";
 import { outlook, placeOf, refusedWords, stateChip, stateOf } from "./states.js";
-import { count, deadline, isToday, many, moment, shortMoment, t, today } from "./words.js";
+import { count, deadline, holdName, isToday, many, moment, shortMoment, t, today } from "./words.js";
 import { choosePaper, paper, papers, printTicket } from "./printing.js";
 
 const SOON_MS = 60, BUSY_MS = 2500, CALM_MS = 10_000, FAILED_MS = 15_000;
@@ -347,7 +347,7 @@ export class OrderList {
 }
 
 /** Changes with all that is shown of an order but its place in line. */
-const standOf = (order) => `${today()} ${order.version} ${order.holding?.reason}`;
+const standOf = (order) => `${today()} ${order.version} ${order.holding && holdName(order.holding)}`;
 /** Changes with everything that is shown of an order. */
 const markOf = (order) => `${standOf(order)} ${order.position} ${order.eta?.latest}`;
 const isEnded = (order) => ["completed", "rejected", "cancelled"].includes(order.state);

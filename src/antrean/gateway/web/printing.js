@@ -1,7 +1,7 @@
 // The paper ticket: on a roll of 80 or 58 mm or on A4, with its number, the way to its page, and an honest time.
 import { h, kept } from "./dom.js";
 import { outlook } from "./states.js";
-import { date, language, moment, rupiah, t, time } from "./words.js";
+import { date, holdName, language, moment, rupiah, t, time } from "./words.js";
 
 /** What a citizen is told stands in one place: paper and receipt say it in the ticket page's words. */
 const few = (language === "en" ? await import("./few-en.js") : await import("./few-id.js")).default;
@@ -18,7 +18,7 @@ export const isTold = (order) => !order.holding && ["unknown", "attention", "rej
 
 /** How an order stands, for whoever paid: a headline, and what it means for them. */
 export function honestWords(order) {
-  if (order.holding) return [few[`hold.${order.holding.reason}`].replace("{since}", moment(order.holding.since)), t("print.safe")];
+  if (order.holding) return [few[`hold.${holdName(order.holding)}`].replace("{since}", moment(order.holding.since)), t("print.safe")];
   if (isTold(order)) return [few[order.state], few[`${order.state}.more`]];
   if (order.state === "completed") return [t("print.done"), ""];
   if (order.state === "queued") return [order.position ? outlook(order) : few["eta.none"], ""];

@@ -87,7 +87,7 @@ export class Receipt {
   follow(orders) {
     const before = this.#order;
     const now = before && orders.find((order) => order.id === before.id);
-    if (now && (this.#day !== today() || now.version !== before.version || now.position !== before.position || now.holding?.reason !== before.holding?.reason || !now.eta !== !before.eta)) this.show(now);
+    if (now && (this.#day !== today() || now.version !== before.version || now.position !== before.position || now.holding?.text !== before.holding?.text || !now.eta !== !before.eta)) this.show(now);
   }
 
   print() {

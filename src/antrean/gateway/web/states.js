@@ -1,7 +1,7 @@
 // An order's state in a word, a picture and a colour; and what it waits for.
 import { h, icon } from "./dom.js";
 import { errorWords, moneyOf } from "./evidence.js";
-import { count, moment, range, t } from "./words.js";
+import { count, holdName, moment, range, t } from "./words.js";
 
 const LOOKS = {
   queued: ["", "wait"],
@@ -33,7 +33,7 @@ export function placeOf(order) {
 
 /** When it will be done, or why nobody can say. */
 export function outlook(order) {
-  if (order.holding) return t(`holding.${order.holding.reason}`, { since: moment(order.holding.since) });
+  if (order.holding) return t(`holding.${holdName(order.holding)}`, { since: moment(order.holding.since) });
   if (order.state === "queued" && order.position) {
     const place = t("order.position", { n: count(order.position) });
     return order.eta ? `${place} · ${range(order.eta.earliest, order.eta.latest)}` : place;

@@ -2,7 +2,7 @@
 import { compare, now } from "./clock.js";
 import { $, h, setText } from "./dom.js";
 import { languageSwitch, themeSwitch } from "./tools.js";
-import { language, many, moment, momentS, range, t } from "./words.js";
+import { holdName, language, many, moment, momentS, range, t } from "./words.js";
 
 const token = location.pathname.split("/").pop();
 const ENDED = new Set(["completed", "rejected", "cancelled"]);
@@ -22,7 +22,7 @@ function words() {
   const { state, holding, ahead, eta } = ticket;
   if (holding && !ENDED.has(state)) {
     const place = ahead === null ? "" : ahead === 0 ? t("hold.first") : many("hold.place", ahead);
-    return { headline: t(`hold.${holding.reason}`, { since: moment(holding.since) }), more: t("hold.more"), eta: place, tone: "held" };
+    return { headline: t(`hold.${holdName(holding)}`, { since: moment(holding.since) }), more: t("hold.more"), eta: place, tone: "held" };
   }
   if (state === "queued") {
     const headline = ahead ? many("ahead", ahead) : t("next");

@@ -23,6 +23,9 @@ export function t(key, values = {}) {
 
 export const has = (key) => key in words;
 
+/** The name of what holds orders back, as the dictionaries know it: a server that operators keep away from is not down. */
+export const holdName = ({ reason, forced }) => (forced ? `${reason}.forced` : reason);
+
 const number = new Intl.NumberFormat(locale);
 const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const clockS = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
