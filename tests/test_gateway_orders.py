@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +11,6 @@ import pytest
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
-from antrean.gateway.keys import Role
-from antrean.orders import eta, keys
 from gateway_support import NAME, NIK, OFFICE, OTHER, PNG, Gateway, affix, purchase, running_gateway
 from pdf_samples import pdf
 
@@ -102,68 +99,6 @@ async def test_a_body_that_can_not_be_read_is_refused_with_what_is_wrong(
     assert (await answer.json())["status"] == status
 
 
-async def test_a_wait_returns_at_the_next_change_and_not_before(gateway: Gateway) -> None:
-    order = await gateway.order()
-    waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=30"))
-    while not gateway.parts.hub.watches:
-        await asyncio.sleep(0.005)
-    done, _ = await asyncio.wait({waiting}, timeout=0.1)
-    assert not done
-    await gateway.buy(order["id"])
-    shown = await (await asyncio.wait_for(waiting, 5)).json()
-    assert shown["version"] > order["version"]
-    assert not gateway.parts.hub.watches
-
-
-async def test_a_wait_is_over_at_once_for_what_has_changed_since_the_etag(gateway: Gateway) -> None:
-    order = await gateway.order()
-    first = await gateway.call("GET", f"/v1/orders/{order['id']}")
-    etag = first.headers["ETag"]
-    unchanged = await gateway.call("GET", f"/v1/orders/{order['id']}", headers={"If-None-Match": etag})
-    assert unchanged.status == 304
-    path = f"/v1/orders/{order['id']}"
-    for tag in (etag.removeprefix("W/"), f'"other", {etag}', "*"):
-        assert (await gateway.call("GET", path, headers={"If-None-Match": tag})).status == 304, tag
-    for tag in ('"other"', "", f"{etag}x"):
-        assert (await gateway.call("GET", path, headers={"If-None-Match": tag})).status == 200, tag
-    lines = [("If-None-Match", '"other"'), ("If-None-Match", etag)]
-    started_s = time.monotonic()
-    assert (await gateway.call("GET", f"{path}?wait=0.5", headers=lines)).status == 304
-    assert time.monotonic() - started_s >= 0.5
-    await gateway.buy(order["id"])
-    changed = await asyncio.wait_for(
-        gateway.call("GET", f"/v1/orders/{order['id']}?wait=30", headers={"If-None-Match": etag}), 5
-    )
-    assert (await changed.json())["state"] == "bought"
-
-
-async def test_a_wait_ends_with_what_the_order_is_then_also_where_no_change_was_heard(
-    gateway: Gateway, redis: Redis
-) -> None:
-    order = await gateway.order()
-    waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=0.5"))
-    done, _ = await asyncio.wait({waiting}, timeout=0.2)
-    assert not done
-    await redis.hset(keys.ORDER + order["id"], "ref", "changed")  # and nobody is told
-    assert (await (await waiting).json())["reference"] == "changed"
-
-
-async def test_a_wait_without_a_change_ends_in_its_time(gateway: Gateway) -> None:
-    order = await gateway.order()
-    shown = await gateway.call("GET", f"/v1/orders/{order['id']}?wait=0.05")
-    assert (await shown.json())["state"] == "queued"
-    too_long = await gateway.call("GET", f"/v1/orders/{order['id']}?wait=61")
-    assert too_long.status == 422
-
-
-async def test_a_finished_order_does_not_let_anybody_wait(gateway: Gateway) -> None:
-    order = await gateway.order()
-    await gateway.complete_purchase(order["id"])
-    shown = await asyncio.wait_for(gateway.call("GET", f"/v1/orders/{order['id']}?wait=60"), 5)
-    body = await shown.json()
-    assert (body["state"], body["position"], body["eta"]) == ("completed", None, None)
-
-
 async def test_a_completed_purchase_has_its_serial_number_and_picture(gateway: Gateway) -> None:
     order = await gateway.order()
     assert (await gateway.call("GET", f"/v1/orders/{order['id']}/qr")).status == 404
@@ -197,41 +132,6 @@ async def test_cancelling_works_while_nothing_was_bought_and_not_after(gateway: 
     assert (refused.status, (await refused.json())["type"]) == (409, "/problems/not-cancellable")
 
 
-async def test_pages_of_a_list_hold_every_order_once_newest_first(gateway: Gateway) -> None:
-    made = [(await gateway.order())["id"] for _ in range(7)]
-    await gateway.order(office=OTHER)
-    seen: list[str] = []
-    path: str | None = "/v1/orders?limit=3"
-    while path:
-        page = await (await gateway.call("GET", path)).json()
-        assert len(page["orders"]) <= 3
-        seen += [o["id"] for o in page["orders"]]
-        path = page["next_cursor"] and f"/v1/orders?limit=3&cursor={page['next_cursor']}"
-    assert seen == made[::-1]
-    everything = await (await gateway.call("GET", "/v1/orders", role="ops")).json()
-    assert len(everything["orders"]) == 8
-    elsewhere = await (await gateway.call("GET", f"/v1/orders?office={OTHER}", role="ops")).json()
-    assert len(elsewhere["orders"]) == 1
-
-
-async def test_a_list_finds_by_state_and_by_reference(gateway: Gateway) -> None:
-    for number in range(5):
-        await gateway.order(body=purchase(reference=f"ref-{number % 2}"))
-    last = await gateway.order()
-    await gateway.call("POST", f"/v1/orders/{last['id']}/cancel")
-    for query, count in (
-        ("state=cancelled", 1),
-        ("state=open", 5),
-        ("reference=ref-0", 3),
-        ("state=queued&reference=ref-1", 2),
-        ("state=open&reference=ref-1", 2),
-    ):
-        page = await (await gateway.call("GET", f"/v1/orders?{query}")).json()
-        assert (len(page["orders"]), page["next_cursor"]) == (count, None)
-    for query in ("state=none", "limit=0", "limit=501", "limit=x", "cursor=-1", "cursor=1e3"):
-        assert (await gateway.call("GET", f"/v1/orders?{query}")).status == 422
-
-
 async def test_one_bad_row_of_a_batch_spoils_no_other(gateway: Gateway) -> None:
     bad = purchase(kind="gift")
     rows: list[Any] = [purchase(idempotency_key="b1"), bad | {"idempotency_key": "b2"}, purchase(), 7]
@@ -254,69 +154,6 @@ async def test_one_bad_row_of_a_batch_spoils_no_other(gateway: Gateway) -> None:
         assert [e["message"] for e in (await answer.json())["errors"]] == [words]
 
 
-async def test_the_stream_tells_each_change_and_resumes_with_what_was_missed(gateway: Gateway) -> None:
-    order = await gateway.order()
-    path = f"/v1/orders/{order['id']}/events"
-    stream = await gateway.call("GET", path)
-    assert stream.content_type == "text/event-stream"
-    first = await _events(stream, 1)
-    assert first == [(1, "queued")]
-    stream.close()
-    await gateway.complete_purchase(order["id"])
-    resumed = await gateway.call("GET", path, headers={"Last-Event-ID": "1"})
-    assert await _events(resumed, 99) == [(2, "buying"), (3, "bought"), (4, "completed")]
-    over = await gateway.call("GET", path, headers={"Last-Event-ID": "4"})
-    assert over.status == 204
-
-
-@pytest.mark.parametrize("sign", [False, True])
-async def test_a_stream_ends_with_the_key_or_the_session_that_it_was_opened_with(
-    gateway: Gateway, sign: bool
-) -> None:
-    order = await gateway.order()
-    key = await gateway.parts.keys.create(Role.SUPERVISOR, OFFICE)
-    headers = {"Authorization": f"Bearer {key}"}
-    if sign:
-        session = await gateway.client.post("/v1/session", headers=headers)
-        [morsel] = session.cookies.values()
-        headers = {"Cookie": f"{morsel.key}={morsel.value}"}
-    stream = await gateway.client.get(f"/v1/orders/{order['id']}/events", headers=headers)
-    assert await _events(stream, 1) == [(1, "queued")]
-    key_id = await gateway.parts.keys.id_of(key)
-    assert key_id is not None
-    await gateway.parts.keys.revoke(key_id)
-    await gateway.parts.store.cancel(order["id"])
-    assert await _events(stream, 99) == []
-
-
-@pytest.mark.parametrize("changes", [True, False])
-async def test_a_wait_ends_with_the_key_that_it_was_begun_with(gateway: Gateway, changes: bool) -> None:
-    order = await gateway.order()
-    key = await gateway.parts.keys.create(Role.SUPERVISOR, OFFICE)
-    headers = {"Authorization": f"Bearer {key}"}
-    path = f"/v1/orders/{order['id']}?wait={30 if changes else 1}"
-    waiting = asyncio.create_task(gateway.client.get(path, headers=headers))
-    while not gateway.parts.hub.watches:
-        await asyncio.sleep(0.005)
-    key_id = await gateway.parts.keys.id_of(key)
-    assert key_id is not None
-    await gateway.parts.keys.revoke(key_id)
-    if changes:
-        await gateway.parts.store.cancel(order["id"])
-    assert (await asyncio.wait_for(waiting, 5)).status == 401
-
-
-async def _events(stream: Any, most: int) -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
-    number = 0
-    while len(found) < most and (line := await asyncio.wait_for(stream.content.readline(), 5)):
-        if line.startswith(b"id: "):
-            number = int(line[4:])
-        elif line.startswith(b"data: "):
-            found.append((number, orjson.loads(line[6:])["state"]))
-    return found
-
-
 async def test_an_outage_holds_and_says_so_in_the_readers_language(gateway: Gateway) -> None:
     gateway.provider.state = "open"
     order = await gateway.order()
@@ -334,73 +171,6 @@ async def test_an_outage_holds_and_says_so_in_the_readers_language(gateway: Gate
     assert (backlog["held"], backlog["by_lane"]["buy"], backlog["by_state"]["queued"]) == (1, 1, 1)
     assert backlog["by_office"] == {OFFICE: 1}
     assert backlog["oldest_age_s"] >= 0
-
-
-@pytest.mark.parametrize("query", ["state=queued&state=unknown", "limit=1&limit=2", "limit=&limit=2"])
-async def test_a_parameter_that_is_given_twice_is_refused_since_either_may_be_meant(
-    gateway: Gateway, query: str
-) -> None:
-    answer = await gateway.call("GET", f"/v1/orders?{query}")
-    assert answer.status == 422
-    [error] = (await answer.json())["errors"]
-    assert (error["field"], error["rule"]) == (query.partition("=")[0], "repeated-parameter")
-
-
-async def test_a_number_left_blank_is_not_given(gateway: Gateway) -> None:
-    order = await gateway.order()
-    answer = await gateway.call("GET", "/v1/orders?state=&office=&reference=&cursor=&limit=")
-    assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
-    assert (await gateway.call("GET", f"/v1/orders/{order['id']}?wait=")).status == 200
-
-
-async def test_a_wait_returns_when_a_hold_comes(gateway: Gateway) -> None:
-    order = await gateway.order()
-    waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=30"))
-    while not gateway.parts.hub.watches:
-        await asyncio.sleep(0.005)
-    paused = await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "inventory"})
-    assert (await paused.json())["paused"] is True
-    shown = await (await asyncio.wait_for(waiting, 5)).json()
-    assert shown["holding"]["reason"] == "paused"
-    resumed = await gateway.call("DELETE", "/v1/ops/pause", role="ops")
-    assert await resumed.json() == {"paused": False}
-
-
-async def test_a_wait_for_an_order_whose_time_was_told_returns_when_the_last_worker_dies(
-    gateway: Gateway, redis: Redis
-) -> None:
-    for _ in range(eta.LEAST):
-        await gateway.complete_purchase((await gateway.order())["id"])
-    order = await gateway.order()
-    while (await (await gateway.call("GET", f"/v1/orders/{order['id']}")).json())["eta"] is None:
-        await asyncio.sleep(0.05)
-    # Somebody has waited in vain, so how things stand is known.
-    assert (await (await gateway.call("GET", f"/v1/orders/{order['id']}?wait=2")).json())["eta"] is not None
-    waiting = asyncio.create_task(gateway.call("GET", f"/v1/orders/{order['id']}?wait=30"))
-    while not gateway.parts.hub.watches:
-        await asyncio.sleep(0.005)
-    await redis.zincrby(keys.WORKERS, -keys.WORKER_SILENT_MS, "w")
-    assert (await (await asyncio.wait_for(waiting, 5)).json())["eta"] is None
-
-
-async def test_a_list_says_what_would_hold_back_the_next_purchase_before_there_is_one(
-    gateway: Gateway,
-) -> None:
-    async def holding() -> Any:
-        page = await (await gateway.call("GET", "/v1/orders")).json()
-        assert page["orders"] == []
-        return page["holding"] and page["holding"]["reason"]
-
-    async def becomes(reason: str) -> None:
-        async with asyncio.timeout(5):
-            while await holding() != reason:
-                await asyncio.sleep(0.01)
-
-    assert await holding() is None
-    gateway.provider.state = "open"
-    await becomes("upstream_unavailable")
-    await gateway.call("PUT", "/v1/ops/pause", role="ops", json={"reason": "inventory"})
-    await becomes("paused")
 
 
 async def test_a_breaker_can_be_forced_and_let_go_with_who_and_why(gateway: Gateway) -> None:
@@ -497,39 +267,3 @@ async def test_an_uploaded_document_may_come_as_a_form(gateway: Gateway) -> None
         two.add_field("file", pdf(), filename=name, content_type="application/pdf")
     answer = await gateway.call("POST", "/v1/documents", data=two)
     assert (answer.status, "once" in (await answer.json())["detail"]) == (422, True)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ticket", "token", "https://antrean.example/t/token", "SK-77", "sk-77", "ref-9", "389uy343", "Siti Aminah",
-        " siti  AMINAH ", "1271010101900001", "1271 0101 0190 0001",
-    ],
-)  # fmt: skip
-async def test_an_order_is_found_again_by_what_a_citizen_or_a_paper_says(gateway: Gateway, text: str) -> None:
-    document = purchase()["document"] | {"number": "SK-77"}
-    upload = await (await gateway.upload()).json()
-    body = affix(upload["id"], document=document, reference="REF-9", serial_number="389UY343AP0GE9A40000A9")
-    order = await gateway.order(body=body)
-    stranger = {"identity_type": "KTP", "identity_number": "3171014505900002", "name": "Budi"}
-    await gateway.order(body=purchase(taxpayer=stranger))
-    text = text.replace("ticket", str(order["ticket"]["number"])).replace("token", order["ticket"]["token"])
-    answer = await gateway.call("POST", "/v1/search", json={"text": text})
-    assert [o["id"] for o in (await answer.json())["orders"]] == [order["id"]]
-    elsewhere = await gateway.call("POST", "/v1/search", json={"text": text}, office=OTHER)
-    assert await elsewhere.json() == {"orders": [], "next_cursor": None, "holding": None}
-
-
-async def test_a_search_takes_a_whole_number_in_either_spelling(gateway: Gateway) -> None:
-    orders = [await gateway.order() for _ in range(2)]
-    answer = await gateway.call("POST", "/v1/search", json={"text": "SK-1", "limit": 1.0})
-    assert [o["id"] for o in (await answer.json())["orders"]] == [orders[1]["id"]]
-    broken = await gateway.call("POST", "/v1/search", json={"text": "SK-1", "limit": 1.5})
-    assert broken.status == 422
-
-
-@pytest.mark.parametrize("text", ["Siti", "Aminah", "12710101", "S*** A***"])
-async def test_nobody_learns_a_name_or_a_number_by_trying_a_part_of_it(gateway: Gateway, text: str) -> None:
-    await gateway.order()
-    answer = await gateway.call("POST", "/v1/search", json={"text": text})
-    assert (await answer.json())["orders"] == []
