@@ -33,14 +33,14 @@ from benchmarks.status import status
 Ask = Callable[[bool], Coroutine[None, None, Answer]]
 #: Each question and the longest it may take, in seconds. One that fails or takes longer spoils no other.
 QUESTIONS: dict[str, tuple[Ask, float]] = {
-    "accept": (accept, 180),
+    "accept": (accept, 150),
     "drain": (drain, 120),
     "capacity": (capacity, 140),
-    "workers": (workers, 100),
+    "workers": (workers, 80),
     "peers": (peers, 200),
-    "status": (status, 90),
+    "status": (status, 80),
     "memory": (memory, 240),
-    "startup": (startup, 60),
+    "startup": (startup, 50),
 }
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "benchmarks.md"
