@@ -146,12 +146,12 @@ async def test_a_free_question_that_fails_does_not_slow_orders_down(
 
 
 async def test_the_leases_of_a_living_worker_are_renewed(redis: Redis) -> None:
-    limits = LimitRules(PaceBounds(limit_max=1, start=1), lease_s=0.3)
+    limits = LimitRules(PaceBounds(limit_max=1, start=1), lease_s=1.0)
     breaker, other = make_breaker(redis, limits=limits), make_breaker(redis, limits=limits)
     permit = await admitted(breaker)
     with pytest.raises(NotAdmitted, match="no slot"):
-        await other.admit(1.0)
-    await breaker.settle(permit, None, 1.0)
+        await other.admit(2.0)
+    await breaker.settle(permit, None, 2.0)
     assert await other.admit() is not None
     await breaker.aclose()
     await other.aclose()
