@@ -143,7 +143,7 @@ async def test_a_file_of_the_folder_that_it_was_started_in_is_no_module_of_ours(
 
 
 async def test_a_checker_that_hangs_is_ended_and_the_next_pdf_is_checked() -> None:
-    async with PdfChecker(processes=1, timeout_s=2) as checker:
+    async with PdfChecker(processes=1, timeout_s=5) as checker:
         await checker.inspect(pdf())
         os.kill(checker.pids[0], signal.SIGSTOP)
         with pytest.raises(PdfRefused) as refused:
