@@ -135,6 +135,7 @@ async def _median_us(steps: list[Callable[[], Awaitable[T]]]) -> tuple[float, li
 async def _costs(store: OrderStore, numbers: itertools.count[int]) -> Costs:
     """Submit new ones, ask where they stand, claim them out of the middle of their lanes, and give them back."""
     new = list(itertools.islice(numbers, PROBES))
+    # Below: mypy gives a lambda with a default no type.
     submit_us, accepted = await _median_us([lambda n=n: store.submit(_order(n)) for n in new])  # type: ignore[misc]
     orders = [each.order for each in accepted]
     position_us, _ = await _median_us([lambda o=o: store.lanes.ranks([o]) for o in orders])  # type: ignore[misc]

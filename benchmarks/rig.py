@@ -20,7 +20,7 @@ import aiohttp
 from antrean.config.embedded_valkey import EmbeddedValkey
 from antrean.config.redis_client import connect
 from antrean.config.settings import Settings
-from antrean.config.shared_counts import FOLDER_NAME, FOLDER_VARIABLE, make_room
+from antrean.config.shared_counts import environment, make_room, numbers_of
 from antrean.simulator.addresses import SIMULATOR_PASSWORD, SIMULATOR_USER, base_urls
 
 KEY = "bench-terminal-key-0123456789abcdefghij"
@@ -114,9 +114,9 @@ def _run_gateways(it: Rig) -> None:
     if it.settings.gateways == 1:
         it.run("gateway")
         return
-    numbers = range(1, it.settings.gateways + 1)
+    numbers = numbers_of(it.settings.gateways)
     make_room(it.settings.data_dir, numbers)
-    it.env[FOLDER_VARIABLE] = str(it.settings.data_dir / FOLDER_NAME)
+    it.env |= environment(it.settings.data_dir)
     for number in numbers:
         it.run("gateway", "--number", str(number))
 
@@ -145,6 +145,7 @@ async def rig(**settings: str) -> AsyncIterator[Rig]:
         **settings,
     }
     env = os.environ | {f"ANTREAN_{name}": value for name, value in own.items()}
+    # Texts, as from the environment: pydantic makes numbers and paths of them.
     made = Settings(_env_file=None, **{n.lower(): v for n, v in own.items()})  # type: ignore[arg-type]
     embedded = EmbeddedValkey.of(made)
     embedded.prepare()

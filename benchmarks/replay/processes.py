@@ -94,7 +94,7 @@ def family() -> Iterator[Family]:
     made = Family(folder)
     try:
         yield made
-    except BaseException:
+    except BaseException:  # an interrupted run tells how far it came, too
         print(made.log_path.read_text(errors="replace")[-6000:], file=sys.stderr)
         raise
     finally:

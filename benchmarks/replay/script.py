@@ -174,7 +174,7 @@ def write_script(seed: int, span_s: float, orders: int) -> Script:
                 share * span_s,
                 rng.choices(range(OFFICES), weights)[0],
                 "affix" if rng.random() < AFFIX_SHARE else "purchase",
-                due,  # type: ignore[arg-type]
+                due,  # type: ignore[arg-type] # one of the three words above
             )
         )
     return Script(

@@ -186,6 +186,7 @@ class AntreanRun:
     async def _kill_on_time(self, up_pid: int) -> None:
         for at_s, what in self.script.kills:
             await asyncio.sleep(max(0.0, self.started + at_s - time.monotonic()))
+            # mypy gives a lambda with a default no type.
             await self._until(lambda what=what: _is_true(kill_child(up_pid, what)), 20)  # type: ignore[misc]
             self.kills.append((self._now_s(), what))
 

@@ -30,7 +30,7 @@ from antrean.config.embedded_valkey import (
 from antrean.config.instance_lock import AlreadyRunning, InstanceLock
 from antrean.config.redis_client import connect, wait_for_ping
 from antrean.config.settings import Settings
-from antrean.config.shared_counts import FOLDER_NAME, FOLDER_VARIABLE, make_room
+from antrean.config.shared_counts import environment, make_room, numbers_of
 from antrean.config.start_checks import StartError, check_port_free, hold_port, make_writable
 from antrean.config.supervisor import READY_FD, ChildFailed, ChildSpec, Supervisor
 from antrean.config.urls import origin, url_parts
@@ -115,19 +115,14 @@ def make_plan(settings: Settings) -> Plan:
 
     gateways = [child("gateway", "gateway", again=["--again"])]
     if settings.gateways > 1:
-        counts = {FOLDER_VARIABLE: str(settings.data_dir.resolve() / FOLDER_NAME)}
+        counts = environment(settings.data_dir)
         gateways = [
             child(f"gateway-{n}", "gateway", "--number", str(n), again=["--again"], **counts)
-            for n in _numbers(settings)
+            for n in numbers_of(settings.gateways)
         ]
     places |= {spec.name: origin(settings.http_host, settings.http_port) for spec in gateways}
     workers = [child(f"worker-{n}", "worker") for n in range(1, settings.workers + 1)]
     return Plan(gateways, workers, valkey, simulator, places)
-
-
-def _numbers(settings: Settings) -> range:
-    """Of gateways that share the port."""
-    return range(1, settings.gateways + 1)
 
 
 def with_upstream(settings: Settings) -> Settings:
@@ -236,7 +231,7 @@ class Launch:
         data_dir = self._settings.data_dir.resolve()
         try:
             if len(plan.gateways) > 1:
-                make_room(data_dir, _numbers(self._settings))
+                make_room(data_dir, numbers_of(self._settings.gateways))
             if plan.valkey is not None:
                 self._restored = note_restored(data_dir)
         except OSError as error:

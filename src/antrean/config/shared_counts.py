@@ -21,6 +21,16 @@ FILE_BYTES = 1024 * 1024
 _KINDS = ("counter", "histogram", "gauge_livesum")
 
 
+def numbers_of(gateways: int) -> range:
+    """The numbers of so many gateways on one port."""
+    return range(1, gateways + 1)
+
+
+def environment(data_dir: Path) -> dict[str, str]:
+    """What tells a gateway where the files are."""
+    return {FOLDER_VARIABLE: str(data_dir.resolve() / FOLDER_NAME)}
+
+
 def make_room(data_dir: Path, numbers: range) -> None:
     """An empty folder for these gateways. Raises OSError.
 

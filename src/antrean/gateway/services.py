@@ -144,9 +144,10 @@ class Services:
     async def tell_of_holds(self) -> None:
         """Until cancelled: wake those who wait when a hold, a breaker or the only worker comes or goes: then no order
         changes."""
-        before: tuple[tuple[tuple[str, int], ...], bool] | None = None
+        before: object = None
         while True:
             await asyncio.sleep(HOLDS_EVERY_S)
+            # Another gateway of this port may be the one that is asked for the sum.
             self.metrics.watched(self.parts.hub.watches)
             if not self.parts.hub.watches:
                 continue
