@@ -38,7 +38,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 10_000)
 #: Bytes that a held order may need, with room to spare: where less is free, that size is left out, and it is said.
 ROOM_BYTES_EACH = 2_500
-SAMPLE = ids.new_names(0, lambda _: 0)
+SAMPLE = ids.new_names(0, lambda count: b"0" * count)
 OFFICES = 200
 PROBES = 300
 #: Submissions in one write while filling, and such writes under way.

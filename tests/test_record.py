@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from antrean.orders import ids, keys, listing
 from antrean.orders.asking import asked
+from antrean.orders.entropy import ALPHABET
 from antrean.orders.model import SubmitRefused
 from antrean.orders.record import whole
 from antrean.orders.states import State
@@ -131,9 +132,11 @@ async def test_a_key_that_layout_1_kept_is_still_known_and_its_reuse_refused(wor
     assert (await world.store.situation()).by_state[State.QUEUED] == 1
 
 
-@given(st.integers(0, 2**128 - 1))
-def test_an_id_is_packed_and_unpacked(number: int) -> None:
-    names = ids.new_names(number >> 80, lambda _: (number & (2**80 - 1)) << 75)
-    assert names.id == ids.new_id(number >> 80, lambda _: number & (2**80 - 1))
+@given(st.integers(0, 2**48 - 1), st.text(ALPHABET, min_size=31, max_size=31))
+def test_an_id_is_packed_and_unpacked(now_ms: int, random: str) -> None:
+    names = ids.new_names(now_ms, lambda count: random[:count].encode())
+    assert names.id == ids.new_id(now_ms, lambda count: random[:count].encode())
+    assert (ids.is_id(names.id), ids.is_token(names.token)) == (True, True)
+    assert ids.time_ms(names.id) == now_ms
     assert ids.unpacked(names.packed) == names.id
     assert len(names.packed) == ids.PACKED_BYTES

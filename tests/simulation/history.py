@@ -14,6 +14,7 @@ import redis
 from antrean.orders import ids, keys
 from antrean.orders.balance import BalanceWatch
 from antrean.orders.commit import GroupCommit
+from antrean.orders.entropy import ALPHABET
 from antrean.orders.fulfil import Fulfiller
 from antrean.orders.model import NewOrder, Order, Placement, StoreUnavailable
 from antrean.orders.record import whole
@@ -88,8 +89,11 @@ class History:
         faulty = FaultyRedis(self.client, self.chance, actor)
         scripts = Scripts(faulty, self._now_ms)  # type: ignore[arg-type]
         commit = GroupCommit(scripts, "submit")
-        new_names = lambda: ids.new_names(self._now_ms(), self.rng.getrandbits)  # noqa: E731
+        new_names = lambda: ids.new_names(self._now_ms(), self._letters)  # noqa: E731
         return OrderStore(scripts, commit, Limits(), new_names, VAULT), faulty
+
+    def _letters(self, count: int) -> bytes:
+        return "".join(self.rng.choices(ALPHABET, k=count)).encode()
 
     def _now_ms(self) -> int:
         return START_MS + self.set_by_ms + int(asyncio.get_running_loop().time() * 1000)

@@ -14,7 +14,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -55,7 +55,7 @@ class Link:
     async def ask(self, command: Command) -> Any:
         """The answer; an error of the server is raised. Raises redis.exceptions.RedisError."""
         wire = self._wire or await self._open()
-        answer = await wire.send((command,))[0]
+        answer = await wire.send_one(command)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -120,12 +120,12 @@ class Link:
         except OSError as error:
             raise RedisConnectionError(f"no connection: {type(error).__name__}") from error
         for command in _greeting(given):
-            answer = await opened.send((command,))[0]
+            answer = await opened.send_one(command)
             if isinstance(answer, Exception):
                 opened.fail(RedisConnectionError("the server refused the connection"))
                 raise answer
         if "find_primary" in given:
-            role = await opened.send((("ROLE",),))[0]
+            role = await opened.send_one(("ROLE",))
             try:
                 if isinstance(role, Exception):  # such as LOADING
                     raise PrimaryUnknown(f"the primary does not tell its role: {type(role).__name__}")
@@ -169,24 +169,33 @@ class _Wire(asyncio.Protocol):
 
     def send(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
         """Put commands into this turn's write. Raises RedisConnectionError where they can not be sent."""
+        self._require_room(len(commands))
+        return [self._line_up(packed) for packed in [hiredis.pack_command(_words(c)) for c in commands]]
+
+    def send_one(self, command: Command) -> asyncio.Future[Any]:
+        """The same for one, as nearly all come."""
+        self._require_room(1)
+        return self._line_up(hiredis.pack_command(_words(command)))
+
+    def _require_room(self, commands: int) -> None:
         if self.closed:
             raise RedisConnectionError("the connection was lost")
-        if len(self._waiting) + len(commands) > IN_FLIGHT_MAX:
+        if len(self._waiting) + commands > IN_FLIGHT_MAX:
             raise RedisConnectionError("too many commands wait for their answers")
-        packed = [hiredis.pack_command(_words(command)) for command in commands]
+
+    def _line_up(self, packed: bytes) -> asyncio.Future[Any]:
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent += packed
-        due = time.monotonic() + self._timeout_s
-        futures = [self._loop.create_future() for _ in commands]
-        self._waiting.extend((future, due) for future in futures)
+        self._unsent.append(packed)
+        future = self._loop.create_future()
+        self._waiting.append((future, time.monotonic() + self._timeout_s))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
-        self._link.commands += len(commands)
-        # Last of all, when those who wait are in line.
+        self._link.commands += 1
+        # Last of all, when who waits is in line.
         if len(self._unsent) >= PART:
             self._flush()
-        return futures
+        return future
 
     def _flush(self) -> None:
         data, self._unsent = b"".join(self._unsent), []
@@ -265,9 +274,9 @@ class LinkedRedis(Redis):
         """One command. Raises redis.exceptions.RedisError; nothing is resent."""
         return self.read(args[0], await self.link.ask(args), options)
 
-    async def evalsha(self, sha: str, numkeys: int, *keys_and_args: EncodableT) -> Any:
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: EncodableT) -> Awaitable[Any]:
         """Nearly all that is asked is asked so, and its answers have no shape of redis-py's."""
-        return await self.link.ask(("EVALSHA", sha, numkeys, *keys_and_args))
+        return self.link.ask(("EVALSHA", sha, numkeys, *keys_and_args))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Without a transaction it goes through the link, with one through a connection of its own."""

@@ -10,10 +10,11 @@ import contextlib
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from antrean.config.tasks import cancelled
 from antrean.gateway import (
@@ -67,25 +68,22 @@ _Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def create_app(parts: GatewayParts) -> web.Application:
     """The application on these parts. It runs the event hub, and wakes all who wait when it stops."""
-    app = web.Application(middlewares=[_around])
     services = Services(parts)
+    by_handler: dict[object, Route] = {}
+    app = web.Application(middlewares=[_around(services, by_handler)])
     app[SERVICES] = services
     app[routes_reference.REFERENCE] = Reference(ROUTES)
-    app[_BY_HANDLER] = {}
     for route in ROUTES:
         # aiohttp answers HEAD with the handler of GET. A stream has no end, so it gets no HEAD.
         if route.method == "GET" and not route.path.endswith("/events"):
             app.router.add_get(route.path, route.handler)
         else:
             app.router.add_route(route.method, route.path, route.handler)
-        app[_BY_HANDLER].setdefault(route.handler, route)
+        by_handler.setdefault(route.handler, route)
     app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_wake_all)
     app.on_response_prepare.append(_add_headers)
     return app
-
-
-_BY_HANDLER: web.AppKey[dict[object, Route]] = web.AppKey("by_handler", dict)
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:
@@ -124,40 +122,26 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
         headers.update(allowance.headers)
 
 
-@web.middleware
-async def _around(request: web.Request, handler: _Next) -> web.StreamResponse:
-    given = request.headers.get("X-Request-ID", "")
-    # It only names a line in a log, so it need not be unguessable.
-    request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-    request[REQUEST_ID] = request_id
-    route = request.app[_BY_HANDLER].get(request.match_info.handler)
-    services = request.app[SERVICES]
-    started_s = time.perf_counter()
-    # Each request runs in a context of its own, so nothing has to be unbound.
-    structlog.contextvars.bind_contextvars(request_id=request_id)
-    try:
-        response = await _answer(services, request, route, handler)
-    except Problem as problem:
-        response = problem.response(request_id)
-    path = route.path if route else "(none)"
-    services.metrics.answered(
-        request.method if route else "(any)", path, response.status, time.perf_counter() - started_s
-    )
-    return response
+def _around(services: Services, by_handler: Mapping[object, Route]) -> Middleware:
+    @web.middleware
+    async def around(request: web.Request, handler: _Next) -> web.StreamResponse:
+        given = request.headers.get("X-Request-ID")
+        # It only names a line in a log, so it need not be unguessable.
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        request[REQUEST_ID] = request_id
+        route = by_handler.get(request.match_info.handler)
+        started_s = time.perf_counter()
+        # Each request runs in a context of its own, so nothing has to be unbound.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            response = await _answer(services, request, route, handler)
+        except Problem as problem:
+            response = problem.response(request_id)
+        method, path = (request.method, route.path) if route else ("(any)", "(none)")
+        services.metrics.answered(method, path, response.status, time.perf_counter() - started_s)
+        return response
 
-
-async def _answer_if_admitted(
-    services: Services, request: web.Request, route: Route | None, handler: _Next
-) -> web.StreamResponse:
-    if route is not None or request.path.startswith("/v1/"):
-        # Addresses under /v1/ that do not exist want a key as well, so a stranger cannot tell which do.
-        principal, allowance = await admit(services, request, route.access if route else None)
-        if principal is not None and allowance is not None:
-            request[PRINCIPAL] = principal
-            request[ALLOWANCE] = allowance
-    if (no_route := request.match_info.http_exception) is not None:
-        raise no_route
-    return await handler(request)
+    return around
 
 
 async def _answer(
@@ -165,7 +149,15 @@ async def _answer(
 ) -> web.StreamResponse:
     """The handler's answer. Whatever is raised instead becomes a Problem, which tells nothing of what is inside."""
     try:
-        return await _answer_if_admitted(services, request, route, handler)
+        if route is not None or request.path.startswith("/v1/"):
+            # Addresses under /v1/ that do not exist want a key as well, so a stranger cannot tell which do.
+            principal, allowance = await admit(services, request, route.access if route else None)
+            if principal is not None and allowance is not None:
+                request[PRINCIPAL] = principal
+                request[ALLOWANCE] = allowance
+        if route is None and (no_route := request.match_info.http_exception) is not None:
+            raise no_route
+        return await handler(request)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         raise Problem("method-not-allowed", f"Allowed: {allowed}.", headers={"Allow": allowed}) from None

@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.multipart import MultipartReader
 from aiohttp.web_protocol import RequestPayloadError
 
+from antrean.gateway.answer import Answer
 from antrean.gateway.faults import FIELD_NAME
 from antrean.gateway.operations import JSON
 from antrean.gateway.problems import Problem, invalid
@@ -32,10 +33,15 @@ _INTEGER = re.compile(r"\d{1,16}", re.ASCII)
 _LANGUAGE = re.compile(r"\s*([A-Za-z*]{1,8})(?:-[A-Za-z0-9-]{1,20})?\s*(?:;\s*q=([01](?:\.\d{1,3})?)\s*)?")
 
 
-def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
     """A JSON answer."""
+    return json_bytes(orjson.dumps(body), status, headers)
+
+
+def json_bytes(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    """The same of what is JSON already."""
     typed = {"Content-Type": JSON} if headers is None else {"Content-Type": JSON, **headers}
-    return web.Response(body=orjson.dumps(body), status=status, headers=typed)
+    return Answer(body, status, typed)
 
 
 async def read_json(request: web.Request, bytes_max: int = JSON_BYTES_MAX) -> Any:

@@ -17,7 +17,7 @@ from antrean.gateway.keys import OFFICE_FORM
 from antrean.gateway.operations import JSON, PROBLEM, Operation, Param, Shape
 from antrean.gateway.problems import TYPES
 from antrean.gateway.routes import ROLES, Access, Route
-from antrean.orders import ids
+from antrean.orders.entropy import ALPHABET
 
 #: By method and path.
 OPERATIONS: dict[tuple[str, str], Operation] = (
@@ -34,12 +34,12 @@ _KEYED = ("unauthorized", "too-many-requests")
 _BODY = ("broken-json", "timeout", "body-too-large", "unsupported-media-type", "validation")
 #: Operations that ask nothing of the store.
 _ALONE = {"getHealth", "getReadiness", "getOpenApi", "getDocs", "getProblem"}
-_ID = {"type": "string", "pattern": f"^[{ids.ALPHABET}]{{26}}$"}
+_ID = {"type": "string", "pattern": f"^[{ALPHABET}]{{26}}$"}
 _PATH = {
     "/v1/orders/{id}": _ID,
     "/v1/documents/{id}": _ID,
     "/v1/ops/keys/{id}": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
-    "/v1/tickets/{token}": {"type": "string", "pattern": f"^[{ids.ALPHABET}]{{20}}$"},
+    "/v1/tickets/{token}": {"type": "string", "pattern": f"^[{ALPHABET}]{{20}}$"},
     "/v1/ops/breaker/{name}": {"type": "string", "enum": ["provider", "adapter"]},
     "/v1/ops/webhook-secrets/{office}": {"type": "string", "pattern": f"^{OFFICE_FORM.pattern}$"},
     "/problems/{name}": {"type": "string", "enum": list(TYPES)},

@@ -38,6 +38,14 @@ class Allowance(NamedTuple):
             "RateLimit-Policy": f'"key";q={limit};w=1',
         }
 
+    @property
+    def header_lines(self) -> str:
+        """The same, as they are sent."""
+        return (
+            f"RateLimit-Limit: {self.limit}\r\nRateLimit-Remaining: {self.remaining}\r\n"
+            f'RateLimit-Reset: {self.reset_s}\r\nRateLimit-Policy: "key";q={self.limit};w=1\r\n'
+        )
+
 
 class Buckets:
     """One bucket an entry, of `burst` tokens, filled by `per_s` tokens a second."""
@@ -52,9 +60,9 @@ class Buckets:
 
     def take(self, entry: str, tokens: float = 1.0) -> Allowance:
         """Take tokens if they are there; 0 only looks whether one is."""
-        now_s = self._clock_s()
-        level, seen_s = self._levels.get(entry, (self._burst, now_s))
-        level = min(self._burst, level + (now_s - seen_s) * self._per_s)
+        now_s, burst, per_s = self._clock_s(), self._burst, self._per_s
+        level, seen_s = self._levels.get(entry, (burst, now_s))
+        level = min(burst, level + (now_s - seen_s) * per_s)
         allowed = level >= max(tokens, 1.0)
         if allowed:
             level -= tokens
@@ -64,8 +72,8 @@ class Buckets:
             self._levels.popitem(last=False)
         return Allowance(
             allowed,
-            int(self._burst),
+            int(burst),
             int(level),
-            math.ceil((self._burst - level) / self._per_s),
-            max(1, math.ceil((1 - level) / self._per_s)),
+            math.ceil((burst - level) / per_s),
+            1 if level >= 1 else max(1, math.ceil((1 - level) / per_s)),
         )

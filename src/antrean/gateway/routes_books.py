@@ -75,7 +75,7 @@ class DeadlinesIn(submissions.StrictModel):
     reason: submissions.Reason = "deadline moved by ops"
 
 
-async def ledger(request: web.Request) -> web.Response:
+async def ledger(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/ledger?cursor=&limit=`: totals, entries in the order written, and with the first page
     the last days' totals by office. All of one moment."""
     exchange.only_query(request, "cursor", "limit", "until")
@@ -125,7 +125,7 @@ async def ledger_file(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def attention(request: web.Request) -> web.Response:
+async def attention(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/attention`: the orders that wait for a person, the longest first, with the evidence."""
     services = request.app[SERVICES]
     orders = await services.parts.store.waiting_for_a_person(ATTENTION_MAX)
@@ -139,7 +139,7 @@ async def attention(request: web.Request) -> web.Response:
     )
 
 
-async def replay(request: web.Request) -> web.Response:
+async def replay(request: web.Request) -> web.StreamResponse:
     """`POST /v1/orders/{id}/replay`: put back an order that waits for a person."""
     order_id = (await for_ops(request)).id
     body = await exchange.read_json(request) if request.can_read_body else {}
@@ -154,7 +154,7 @@ async def replay(request: web.Request) -> web.Response:
     return exchange.json_response(await shown_order(request, await own_order(request)))
 
 
-async def refund(request: web.Request) -> web.Response:
+async def refund(request: web.Request) -> web.StreamResponse:
     """`POST /v1/orders/{id}/refund`: record that the citizen's money was given back."""
     order_id = (await for_ops(request)).id
     wanted = submissions.parse(RefundIn, await exchange.read_json(request))
@@ -165,7 +165,7 @@ async def refund(request: web.Request) -> web.Response:
     return exchange.json_response(await shown_order(request, await own_order(request)))
 
 
-async def deadlines(request: web.Request) -> web.Response:
+async def deadlines(request: web.Request) -> web.StreamResponse:
     """`POST /v1/ops/deadlines`: move every order due in a range to a new deadline."""
     wanted = submissions.parse(DeadlinesIn, await exchange.read_json(request))
     start = _moment("from", wanted.from_, time.min)

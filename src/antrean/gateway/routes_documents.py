@@ -21,7 +21,7 @@ UPLOAD_WAIT_S = 10
 PICTURE_PX_MIN, PICTURE_PX_DEFAULT, PICTURE_PX_MAX = 100, 900, 1600
 
 
-async def upload(request: web.Request) -> web.Response:
+async def upload(request: web.Request) -> web.StreamResponse:
     """`POST /v1/documents`."""
     services = request.app[SERVICES]
     parts = services.parts
@@ -39,7 +39,7 @@ async def upload(request: web.Request) -> web.Response:
     return exchange.json_response(body, 201)
 
 
-async def page_picture(request: web.Request) -> web.Response:
+async def page_picture(request: web.Request) -> web.StreamResponse:
     """`GET /v1/documents/{id}/pages/{page}.png`: what a page of an upload looks like, for placing a stamp on it.
 
     `X-Page-Box` is the part of the page that the picture shows, in PDF points, unrotated: x0 y0 x1 y1;

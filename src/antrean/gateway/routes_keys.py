@@ -47,7 +47,7 @@ class RotateIn(submissions.StrictModel):
     overlap_s: Annotated[int, Field(ge=0, le=OVERLAP_S_MAX), submissions.Whole] = OVERLAP_S_DEFAULT
 
 
-async def list_keys(request: web.Request) -> web.Response:
+async def list_keys(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/keys`."""
     ring = request.app[SERVICES].parts.keys
     used_ms = await ring.last_used_ms()
@@ -55,7 +55,7 @@ async def list_keys(request: web.Request) -> web.Response:
     return exchange.json_response({"keys": shown})
 
 
-async def create(request: web.Request) -> web.Response:
+async def create(request: web.Request) -> web.StreamResponse:
     """`POST /v1/ops/keys`."""
     wanted = submissions.parse(KeyIn, await exchange.read_json(request))
     expires_ms = None if wanted.expires_in_s is None else _now_ms() + wanted.expires_in_s * 1000
@@ -69,7 +69,7 @@ async def create(request: web.Request) -> web.Response:
     return exchange.json_response(_shown(record, None) | {"key": text}, 201)
 
 
-async def rotate(request: web.Request) -> web.Response:
+async def rotate(request: web.Request) -> web.StreamResponse:
     """`POST /v1/ops/keys/{id}/rotate`."""
     body = await exchange.read_json(request) if request.can_read_body else {}
     wanted = submissions.parse(RotateIn, body)
@@ -82,7 +82,7 @@ async def rotate(request: web.Request) -> web.Response:
     return exchange.json_response(_shown(successor, None) | {"key": text}, 201)
 
 
-async def revoke(request: web.Request) -> web.Response:
+async def revoke(request: web.Request) -> web.StreamResponse:
     """`DELETE /v1/ops/keys/{id}`: ends it on all gateways; the same for one that was revoked before."""
     record = await _ours(request)
     if record.id == request[PRINCIPAL].key_id:

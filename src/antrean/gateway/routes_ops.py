@@ -26,7 +26,7 @@ WILL_MISS_MAX = 100
 HISTORY_MAX, HISTORY_DEFAULT = 1000, 200
 
 
-async def breakers(request: web.Request) -> web.Response:
+async def breakers(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/breaker`."""
     views = request.app[SERVICES].parts.breakers
     return exchange.json_response(
@@ -34,7 +34,7 @@ async def breakers(request: web.Request) -> web.Response:
     )
 
 
-async def breaker_history(request: web.Request) -> web.Response:
+async def breaker_history(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/breaker/history?limit=`: the last changes of each breaker, newest first."""
     limit = exchange.query_integer(request, "limit", HISTORY_DEFAULT, 1, HISTORY_MAX)
     views = request.app[SERVICES].parts.breakers
@@ -48,12 +48,12 @@ async def breaker_history(request: web.Request) -> web.Response:
     )
 
 
-async def trend(request: web.Request) -> web.Response:
+async def trend(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/trend`: the queue of the last two hours, as this gateway saw it."""
     return exchange.json_response(request.app[SERVICES].trend.shown())
 
 
-async def override(request: web.Request) -> web.Response:
+async def override(request: web.Request) -> web.StreamResponse:
     """`PUT /v1/ops/breaker/{name}/override`."""
     view = _breaker(request)
     wanted = submissions.parse(submissions.OverrideIn, await exchange.read_json(request))
@@ -61,14 +61,14 @@ async def override(request: web.Request) -> web.Response:
     return await _changed(request, view)
 
 
-async def lift_override(request: web.Request) -> web.Response:
+async def lift_override(request: web.Request) -> web.StreamResponse:
     """`DELETE /v1/ops/breaker/{name}/override`; the same where there is none."""
     view, reason = _breaker(request), await _why(request)
     await asked(view.lift_override(request[PRINCIPAL].actor, reason))
     return await _changed(request, view)
 
 
-async def backlog(request: web.Request) -> web.Response:
+async def backlog(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/backlog`."""
     services = request.app[SERVICES]
     store = services.parts.store
@@ -131,7 +131,7 @@ def _miss(miss: Miss) -> dict[str, Any]:
     }
 
 
-async def pause(request: web.Request) -> web.Response:
+async def pause(request: web.Request) -> web.StreamResponse:
     """`PUT /v1/ops/pause`; a pause that is on already keeps its reason."""
     wanted = submissions.parse(submissions.PauseIn, await exchange.read_json(request))
     actor = request[PRINCIPAL].actor
@@ -140,7 +140,7 @@ async def pause(request: web.Request) -> web.Response:
     return await _pause_state(request)
 
 
-async def resume(request: web.Request) -> web.Response:
+async def resume(request: web.Request) -> web.StreamResponse:
     """`DELETE /v1/ops/pause`; the same where there is none."""
     reason, actor = await _why(request), request[PRINCIPAL].actor
     if await request.app[SERVICES].parts.store.unhold(PAUSED, actor):
@@ -148,7 +148,7 @@ async def resume(request: web.Request) -> web.Response:
     return await _pause_state(request)
 
 
-async def lift_balance_hold(request: web.Request) -> web.Response:
+async def lift_balance_hold(request: web.Request) -> web.StreamResponse:
     """`DELETE /v1/ops/holds/balance_unexplained`: a person has explained the balance; purchases go on."""
     services, reason, actor = request.app[SERVICES], await _why(request), request[PRINCIPAL].actor
     lifted = await services.parts.store.account.accept_balance(actor)
@@ -164,7 +164,7 @@ async def _why(request: web.Request) -> str:
     return submissions.parse(submissions.LiftIn, body).reason or ""
 
 
-async def _pause_state(request: web.Request) -> web.Response:
+async def _pause_state(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     services.breakers_changed()
     hold = (await services.parts.store.situation()).holds.get(PAUSED)
@@ -186,7 +186,7 @@ def _breaker(request: web.Request) -> BreakerView:
     return view
 
 
-async def _changed(request: web.Request, view: BreakerView) -> web.Response:
+async def _changed(request: web.Request, view: BreakerView) -> web.StreamResponse:
     request.app[SERVICES].breakers_changed()
     return exchange.json_response(dict(await asked(view.status())))
 

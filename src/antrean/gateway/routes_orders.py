@@ -26,7 +26,7 @@ from antrean.orders import ids, listing, placement, search
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.events import TooManyWatches, Watch
 from antrean.orders.holding import holding_of_next
-from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
+from antrean.orders.model import IllegalMove, Order, Placement, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
 from antrean.orders.store import Accepted
 from antrean.orders.vault import Unreadable
@@ -51,7 +51,7 @@ STREAM_MAX_S = 3600
 STREAM_RETRY_MS = 2000
 
 
-async def submit(request: web.Request) -> web.Response:
+async def submit(request: web.Request) -> web.StreamResponse:
     """`POST /v1/orders`."""
     services, principal = request.app[SERVICES], request[PRINCIPAL]
     keys = request.headers.getall("Idempotency-Key", [])
@@ -62,10 +62,10 @@ async def submit(request: web.Request) -> web.Response:
     headers = {"Location": f"{services.base_url}/v1/orders/{accepted.order.id}"}
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return exchange.json_response(await _shown_accepted(request, accepted), 202, headers)
+    return exchange.json_response(await _shown_accepted(request, services, accepted), 202, headers)
 
 
-async def submit_batch(request: web.Request) -> web.Response:
+async def submit_batch(request: web.Request) -> web.StreamResponse:
     """`POST /v1/batches`."""
     body = await exchange.read_json(request, exchange.BATCH_BYTES_MAX)
     rows = submissions.parse(submissions.BatchIn, body).orders
@@ -81,7 +81,7 @@ async def _batch_row(request: web.Request, row: Any) -> dict[str, Any]:
         fields = dict(row) if isinstance(row, dict) else row
         key = fields.pop("idempotency_key", None) if isinstance(fields, dict) else None
         accepted = await _accept(services, principal, submissions.check_idempotency_key(key), fields)
-        shown = await _shown_accepted(request, accepted)
+        shown = await _shown_accepted(request, services, accepted)
         return {"status": 202, "order": shown, "replayed": accepted.replayed}
     except Problem as problem:
         found = problem
@@ -102,7 +102,8 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
         now=datetime.now(UTC),
     )
     await services.require_ready(documents=new.document_id is not None)
-    await _check_placement(services, new)
+    if new.document_id is not None and new.placement is not None:
+        await _check_placement(services, new.document_id, new.placement, new.office)
     try:
         accepted = await services.parts.store.submit(new)
     except SubmitRefused as refused:
@@ -116,24 +117,21 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
     return accepted
 
 
-async def _shown_accepted(request: web.Request, accepted: Accepted) -> dict[str, Any]:
-    services = request.app[SERVICES]
+async def _shown_accepted(request: web.Request, services: Services, accepted: Accepted) -> dict[str, Any]:
     if accepted.rank is None:
         return await shown_order(request, accepted.order)
     seen, pace = await services.seen(), await services.pace()
     return render(accepted.order, accepted.rank, seen.outlook, pace, look_of(request, services))
 
 
-async def _check_placement(services: Services, new: NewOrder) -> None:
-    if new.document_id is None or new.placement is None:
-        return
-    upload = await services.parts.uploads.get(new.document_id, new.office)
+async def _check_placement(services: Services, document_id: str, wanted: Placement, office: str) -> None:
+    upload = await services.parts.uploads.get(document_id, office)
     # Without one the store refuses the order, unless this is a repeat of one that it knows.
-    if upload is not None and (faults := placement.faults(upload.runs, new.placement)):
+    if upload is not None and (faults := placement.faults(upload.runs, wanted)):
         raise invalid_fields([{"field": f.field, "rule": f.rule, "message": f.message} for f in faults])
 
 
-async def get_order(request: web.Request) -> web.Response:
+async def get_order(request: web.Request) -> web.StreamResponse:
     """`GET /v1/orders/{id}`; with `wait` at its next change."""
     services = request.app[SERVICES]
     wait_s = exchange.query_number(request, "wait", 0, 0, WAIT_MAX_S)
@@ -147,7 +145,9 @@ async def get_order(request: web.Request) -> web.Response:
         raise Problem("unavailable", "Too many clients wait just now. Ask without `wait`.") from None
 
 
-async def _wait(request: web.Request, watch: Watch, wait_s: float, known: frozenset[str]) -> web.Response:
+async def _wait(
+    request: web.Request, watch: Watch, wait_s: float, known: frozenset[str]
+) -> web.StreamResponse:
     hub = request.app[SERVICES].parts.hub
     loop = asyncio.get_running_loop()
     end_s = loop.time() + wait_s
@@ -179,14 +179,14 @@ def _mark(shown: dict[str, Any]) -> object:
     return shown["version"], holding and (holding["reason"], holding["forced"]), shown["eta"] is None
 
 
-def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.Response:
+def _with_etag(shown: dict[str, Any], known: frozenset[str]) -> web.StreamResponse:
     body = orjson.dumps(shown)
     digest = hashlib.blake2s(body, digest_size=8).hexdigest()
     tag = f'"{shown["version"]}-{digest}"'
     headers = {"ETag": f"W/{tag}"}
     if tag in known or "*" in known:
         return web.Response(status=304, headers=headers)
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return exchange.json_bytes(body, headers=headers)
 
 
 def _version_of(etag: str) -> int | None:
@@ -194,7 +194,7 @@ def _version_of(etag: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-async def list_orders(request: web.Request) -> web.Response:
+async def list_orders(request: web.Request) -> web.StreamResponse:
     """`GET /v1/orders`."""
     principal = request[PRINCIPAL]
     limit = exchange.query_integer(request, "limit", LIST_DEFAULT, 1, LIST_MAX)
@@ -226,10 +226,10 @@ async def list_orders(request: web.Request) -> web.Response:
     # Who sends a tag takes places and times as old as it may be. Whoever sees names in full is noted with each.
     shared = bool(known) and principal.role is Role.TERMINAL
     body = await (request.app[SERVICES].lists.of(tag, made) if shared else made)
-    return web.Response(body=body, content_type="application/json", headers=headers)
+    return exchange.json_bytes(body, headers=headers)
 
 
-async def search_orders(request: web.Request) -> web.Response:
+async def search_orders(request: web.Request) -> web.StreamResponse:
     """`POST /v1/search`: in the body, since what is typed may be a name or an identity number."""
     services, principal = request.app[SERVICES], request[PRINCIPAL]
     asked_for = submissions.parse(submissions.SearchIn, await exchange.read_json(request))
@@ -272,7 +272,7 @@ async def _page(
     return {"orders": shown, "next_cursor": following, "holding": holding}
 
 
-async def cancel(request: web.Request) -> web.Response:
+async def cancel(request: web.Request) -> web.StreamResponse:
     """`POST /v1/orders/{id}/cancel`."""
     order = await own_order(request)
     body = await exchange.read_json(request) if request.can_read_body else {}
@@ -287,7 +287,7 @@ async def cancel(request: web.Request) -> web.Response:
     return exchange.json_response(await shown_order(request, await own_order(request)))
 
 
-async def qr(request: web.Request) -> web.Response:
+async def qr(request: web.Request) -> web.StreamResponse:
     """`GET /v1/orders/{id}/qr`: PNG."""
     order = await own_order(request)
     _not_erased(order)
@@ -399,6 +399,8 @@ async def shown_order(request: web.Request, order: Order) -> dict[str, Any]:
 def look_of(request: web.Request, services: Services) -> Look:
     """How to show an order to the one who asks."""
     principal = request[PRINCIPAL]
+    if principal.role is not Role.SUPERVISOR:
+        return Look(services.base_url, exchange.language(request))
 
     def reveal(order: Order) -> Taxpayer | None:
         try:
@@ -409,8 +411,7 @@ def look_of(request: web.Request, services: Services) -> Look:
         services.access_log.note(principal, order.id, "identity")
         return taxpayer
 
-    may_see = principal.role is Role.SUPERVISOR
-    return Look(services.base_url, exchange.language(request), reveal if may_see else None)
+    return Look(services.base_url, exchange.language(request), reveal)
 
 
 ROUTES = (

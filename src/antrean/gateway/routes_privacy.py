@@ -23,7 +23,7 @@ class EraseIn(submissions.StrictModel):
     reason: submissions.Reason
 
 
-async def access(request: web.Request) -> web.Response:
+async def access(request: web.Request) -> web.StreamResponse:
     """`GET /v1/orders/{id}/access`: who looked at the order's personal data, the latest first."""
     services = request.app[SERVICES]
     order = await own_order(request)
@@ -36,7 +36,7 @@ async def access(request: web.Request) -> web.Response:
     )
 
 
-async def erase(request: web.Request) -> web.Response:
+async def erase(request: web.Request) -> web.StreamResponse:
     """`POST /v1/orders/{id}/erase`: erase the personal data of an order at its end."""
     order_id = (await for_ops(request)).id
     wanted = submissions.parse(EraseIn, await exchange.read_json(request))

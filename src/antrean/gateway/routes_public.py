@@ -25,12 +25,12 @@ from antrean.orders.model import StoreUnavailable
 log = structlog.get_logger(__name__)
 
 
-async def healthz(_request: web.Request) -> web.Response:
+async def healthz(_request: web.Request) -> web.StreamResponse:
     """Alive."""
     return exchange.json_response({"status": "alive"})
 
 
-async def readyz(request: web.Request) -> web.Response:
+async def readyz(request: web.Request) -> web.StreamResponse:
     """Able to accept orders durably, or why not."""
     reasons = await request.app[SERVICES].not_ready()
     if reasons:
@@ -39,7 +39,7 @@ async def readyz(request: web.Request) -> web.Response:
     return exchange.json_response({"status": "ready"})
 
 
-async def metrics(request: web.Request) -> web.Response:
+async def metrics(request: web.Request) -> web.StreamResponse:
     """Prometheus' text. With the store away it lacks what is shared, and says that this gateway accepts nothing."""
     services = request.app[SERVICES]
     ready = {what: not reasons for what, reasons in (await services.readiness()).items()}

@@ -15,18 +15,18 @@ _STYLE = resources.files("antrean.gateway").joinpath("web", "reference.css").rea
 _CACHED = {"Cache-Control": "no-cache"}
 
 
-async def openapi_document(request: web.Request) -> web.Response:
+async def openapi_document(request: web.Request) -> web.StreamResponse:
     """`GET /openapi.json`."""
     body = request.app[REFERENCE].json
     return web.Response(body=body, content_type="application/json", headers=_CACHED)
 
 
-async def docs(request: web.Request) -> web.Response:
+async def docs(request: web.Request) -> web.StreamResponse:
     """`GET /docs`."""
     return _html(request.app[REFERENCE].page)
 
 
-async def problem(request: web.Request) -> web.Response:
+async def problem(request: web.Request) -> web.StreamResponse:
     """`GET /problems/{name}`: what a problem's `type` leads to."""
     name = request.match_info["name"]
     if name not in TYPES:
@@ -34,12 +34,12 @@ async def problem(request: web.Request) -> web.Response:
     return _html(problem_page(name))
 
 
-async def style(_request: web.Request) -> web.Response:
+async def style(_request: web.Request) -> web.StreamResponse:
     """`GET /static/reference.css`."""
     return web.Response(body=_STYLE, content_type="text/css", charset="utf-8", headers=_CACHED)
 
 
-def _html(body: bytes) -> web.Response:
+def _html(body: bytes) -> web.StreamResponse:
     return web.Response(body=body, content_type="text/html", charset="utf-8", headers=_CACHED)
 
 

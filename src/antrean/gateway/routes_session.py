@@ -21,7 +21,7 @@ class SessionIn(submissions.StrictModel):
     key: Annotated[str, Field(max_length=KEY_CHARS_MAX)] = ""
 
 
-async def sign_in(request: web.Request) -> web.Response:
+async def sign_in(request: web.Request) -> web.StreamResponse:
     """`POST /v1/session`: the key in the Authorization header or in the body; 201 and the cookie."""
     services = request.app[SERVICES]
     text = access.bearer(request)
@@ -41,7 +41,7 @@ async def sign_in(request: web.Request) -> web.Response:
     return response
 
 
-async def who_am_i(request: web.Request) -> web.Response:
+async def who_am_i(request: web.Request) -> web.StreamResponse:
     """`GET /v1/session`: whose key or session this is."""
     token = sessions.cookie_token(request)
     session = None
@@ -50,7 +50,7 @@ async def who_am_i(request: web.Request) -> web.Response:
     return exchange.json_response(_shown(request[PRINCIPAL], session))
 
 
-async def sign_out(request: web.Request) -> web.Response:
+async def sign_out(request: web.Request) -> web.StreamResponse:
     """`DELETE /v1/session`: ends the session of the cookie; a key goes on as it was."""
     response = web.Response(status=204)
     if (token := sessions.cookie_token(request)) is not None:

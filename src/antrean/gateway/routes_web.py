@@ -22,7 +22,7 @@ from antrean.orders.model import StoreUnavailable
 from antrean.orders.view import Look, render_ticket
 
 
-async def static(request: web.Request) -> web.Response:
+async def static(request: web.Request) -> web.StreamResponse:
     """`GET /static/{build}/{name}`. Under another build's name it is served as it is now, and not to be kept."""
     found = FILES.get(request.match_info["name"])
     if found is None:
@@ -30,12 +30,12 @@ async def static(request: web.Request) -> web.Response:
     return found.response(request, keep=request.match_info["build"] == BUILD)
 
 
-async def ticket(request: web.Request) -> web.Response:
+async def ticket(request: web.Request) -> web.StreamResponse:
     """`GET /v1/tickets/{token}`: for the one who waits; no personal data."""
     return exchange.json_response(await _shown_ticket(request, await _ticket(request)))
 
 
-async def ticket_qr(request: web.Request) -> web.Response:
+async def ticket_qr(request: web.Request) -> web.StreamResponse:
     """`GET /v1/tickets/{token}/qr`: the address of the ticket's page as a QR code, SVG."""
     order = (await _ticket(request)).order
     base = request.app[SERVICES].base_url
@@ -55,7 +55,7 @@ async def ticket_qr(request: web.Request) -> web.Response:
     return web.Response(body=picture.getvalue(), content_type="image/svg+xml")
 
 
-async def ticket_page(request: web.Request) -> web.Response:
+async def ticket_page(request: web.Request) -> web.StreamResponse:
     """`GET /t/{token}`: the page with the ticket's state in it and in words: no second call, no script is needed."""
     page = FILES["ticket.html"]
     try:
@@ -71,7 +71,7 @@ async def ticket_page(request: web.Request) -> web.Response:
     return _with_ticket(page.body, None)
 
 
-def _with_ticket(page: bytes, shown: dict[str, Any] | None) -> web.Response:
+def _with_ticket(page: bytes, shown: dict[str, Any] | None) -> web.StreamResponse:
     return web.Response(body=filled(page, shown), content_type="text/html", charset="utf-8")
 
 
@@ -106,7 +106,7 @@ async def _shown_ticket(request: web.Request, ticket: Ticket) -> dict[str, Any]:
 
 
 def _page(name: str) -> Handler:
-    async def serve(request: web.Request) -> web.Response:
+    async def serve(request: web.Request) -> web.StreamResponse:
         return FILES[name].response(request, keep=False)
 
     return serve

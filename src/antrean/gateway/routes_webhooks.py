@@ -49,7 +49,7 @@ class _OfficeIn(submissions.StrictModel):
     office: submissions.Office
 
 
-async def webhooks(request: web.Request) -> web.Response:
+async def webhooks(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/webhooks`."""
     view = await request.app[SERVICES].parts.outbox.view()
     return exchange.json_response(
@@ -64,7 +64,7 @@ async def webhooks(request: web.Request) -> web.Response:
     )
 
 
-async def replay(request: web.Request) -> web.Response:
+async def replay(request: web.Request) -> web.StreamResponse:
     """`POST /v1/ops/webhooks/replay`."""
     body = await exchange.read_json(request) if request.can_read_body else {}
     wanted = submissions.parse(ReplayNoticesIn, body)
@@ -77,7 +77,7 @@ async def replay(request: web.Request) -> web.Response:
     return exchange.json_response({"replayed": replayed})
 
 
-async def enable(request: web.Request) -> web.Response:
+async def enable(request: web.Request) -> web.StreamResponse:
     """`POST /v1/ops/webhooks/enable`."""
     wanted = submissions.parse(EnableIn, await exchange.read_json(request))
     enabled = await request.app[SERVICES].parts.outbox.enable(wanted.office, wanted.host)
@@ -87,7 +87,7 @@ async def enable(request: web.Request) -> web.Response:
     return exchange.json_response({"enabled": enabled})
 
 
-async def secret(request: web.Request) -> web.Response:
+async def secret(request: web.Request) -> web.StreamResponse:
     """`GET /v1/ops/webhook-secrets/{office}`."""
     office = _office(request)
     secrets = await request.app[SERVICES].parts.outbox.secrets(office)
@@ -95,7 +95,7 @@ async def secret(request: web.Request) -> web.Response:
     return exchange.json_response(_secret(office, secrets))
 
 
-async def rotate_secret(request: web.Request) -> web.Response:
+async def rotate_secret(request: web.Request) -> web.StreamResponse:
     """`POST /v1/ops/webhook-secrets/{office}`."""
     office = _office(request)
     body = await exchange.read_json(request) if request.can_read_body else {}

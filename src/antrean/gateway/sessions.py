@@ -87,7 +87,7 @@ def cookie_token(request: web.Request) -> str | None:
     return request.cookies.get(cookie_name(request))
 
 
-def set_cookie(request: web.Request, response: web.Response, token: str) -> None:
+def set_cookie(request: web.Request, response: web.StreamResponse, token: str) -> None:
     """Let the browser keep the session, out of reach of scripts and of other sites."""
     response.set_cookie(
         cookie_name(request),
@@ -100,7 +100,7 @@ def set_cookie(request: web.Request, response: web.Response, token: str) -> None
     )
 
 
-def drop_cookie(request: web.Request, response: web.Response) -> None:
+def drop_cookie(request: web.Request, response: web.StreamResponse) -> None:
     """Let the browser forget it."""
     response.del_cookie(
         cookie_name(request), path="/", secure=is_https(request), httponly=True, samesite="Strict"

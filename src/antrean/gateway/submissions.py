@@ -32,7 +32,8 @@ from antrean.gateway import identity, webhook_url
 from antrean.gateway.faults import problem_of
 from antrean.gateway.keys import OFFICE_FORM, OFFICE_RULE
 from antrean.gateway.problems import Problem
-from antrean.orders import ids, masking
+from antrean.orders import masking
+from antrean.orders.entropy import ALPHABET
 from antrean.orders.model import Document, NewOrder, Placement, Taxpayer
 
 #: Stamp duty of this law's kind is older than any paper we will see.
@@ -51,7 +52,7 @@ KEY_CHARS_MAX = 128
 
 M = TypeVar("M", bound=BaseModel)
 
-_ID = re.compile(rf"[{ids.ALPHABET}]{{26}}")
+_ID = re.compile(rf"[{ALPHABET}]{{26}}")
 _SERIAL = re.compile(r"[A-Z0-9]{8,40}")
 _TYPE_CODE = re.compile(r"[A-Za-z0-9]{1,8}")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -324,7 +325,7 @@ def parse_order(
 ) -> NewOrder:
     """A checked submission. Raises Problem naming every field at fault and its rule."""
     try:
-        order = ORDER.validate_python(body, context={"now": now, "allow_private": allow_private})
+        order = ORDER.validator.validate_python(body, context={"now": now, "allow_private": allow_private})
     except ValidationError as error:
         raise problem_of(error, tagged=True) from None
     affix = order if isinstance(order, AffixIn) else None

@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 
 #: Most submissions in one batch: it keeps the server busy for some milliseconds at most.
 BATCH_MAX = 128
-#: Most unanswered submissions that are sent one by one: whatever is sent after them on the connection waits for them
-#: all.
+#: Most unanswered submissions that are sent one by one; the others wait for the next batch. Whatever is sent after them
+#: on the connection waits for them all.
 ON_THE_WAY_MAX = 256
 
 
@@ -80,7 +80,7 @@ class GroupCommit:
         self._waiting: list[tuple[Sequence[Arg], asyncio.Future[list[Any]]]] = []
         self._waiting_max = waiting_max
         self._callers = 0
-        self._on_the_way = asyncio.Semaphore(ON_THE_WAY_MAX)
+        self._on_the_way = 0
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, args: Sequence[Arg]) -> list[Any]:
@@ -89,13 +89,9 @@ class GroupCommit:
             raise StoreUnavailable("too many submissions wait for the disk")
         self._callers += 1
         try:
-            if not self.durability.tail:
-                async with self._on_the_way:
-                    # The server may sync differently by now.
-                    if not self.durability.tail:
-                        answer: list[Any] = await asked(self._scripts.run(self._script, *args))
-                        return answer
-            return await self._in_a_batch(args)
+            if self.durability.tail or self._on_the_way >= ON_THE_WAY_MAX:
+                return await self._in_a_batch(args)
+            return await self._alone(args)
         except (StoreUnavailable, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -103,6 +99,14 @@ class GroupCommit:
             raise StoreUnavailable(f"the order can not be written: {type(error).__name__}") from error
         finally:
             self._callers -= 1
+
+    async def _alone(self, args: Sequence[Arg]) -> list[Any]:
+        self._on_the_way += 1
+        try:
+            answer: list[Any] = await asked(self._scripts.run(self._script, *args))
+        finally:
+            self._on_the_way -= 1
+        return answer
 
     async def _in_a_batch(self, args: Sequence[Arg]) -> list[Any]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from antrean.orders.entropy import random_bits
-
-#: What ids and tokens are made of.
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32, lower case
+from antrean.orders.entropy import ALPHABET, random_letters
 
 #: 2024 began at this minute of the epoch.
 _EPOCH_MIN = 1_704_067_200_000 // 60_000
 
-RandomBits = Callable[[int], int]
+#: Asked for a number of letters of ALPHABET.
+RandomLetters = Callable[[int], bytes]
 
 #: Of an id that is packed.
 PACKED_BYTES = 16
@@ -21,11 +20,10 @@ PACKED_BYTES = 16
 #: Two digits at a time: half the work for what is made for each order.
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
-
-#: Python's own digits for ours, by code point, and for all else one that is no digit.
-_AS_INT_READS = "".join(
-    "0123456789abcdefghijklmnopqrstuv"[ALPHABET.index(chr(c))] if chr(c) in ALPHABET else "!"
-    for c in range(128)
+#: Python's own digits for ours, and for all else one that is no digit.
+_AS_INT_READS = bytes(
+    ord("0123456789abcdefghijklmnopqrstuv"[ALPHABET.index(chr(c))] if chr(c) in ALPHABET else "!")
+    for c in range(256)
 )
 
 
@@ -34,9 +32,15 @@ def _base32(value: int, length: int) -> str:
     return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(5 * (length - 2), -1, -10)])
 
 
-def new_id(now_ms: int, bits: RandomBits = random_bits) -> str:
+@functools.lru_cache(maxsize=16)
+def _time_letters(time: int, length: int) -> str:
+    """Orders of one millisecond, and of one minute, share theirs."""
+    return _base32(time, length)
+
+
+def new_id(now_ms: int, letters: RandomLetters = random_letters) -> str:
     """26 characters as a ULID: 48 bits of time, 80 random ones."""
-    return _base32((now_ms << 80) | bits(80), 26)
+    return _time_letters(now_ms, 10) + letters(16).decode()
 
 
 def time_ms(order_id: str) -> int:
@@ -57,17 +61,20 @@ class Names(NamedTuple):
     token: str
 
 
-def new_names(now_ms: int, bits: RandomBits = random_bits) -> Names:
-    """Of a new order, from one draw of random bits.
+def new_names(now_ms: int, letters: RandomLetters = random_letters) -> Names:
+    """Of a new order, from one draw of random letters.
 
     A token has 20 characters, short enough for a small QR: 25 bits of minutes since 2024, 75 random ones. The minute,
     which the ticket shows in words as well, tells where in the archive an old order is found.
     """
     minute = max(now_ms // 60_000 - _EPOCH_MIN, 0) % 2**25
-    of_id, of_token = divmod(bits(80 + 75), 2**75)
-    number = (now_ms << 80) | of_id
-    token = _base32((minute << 75) | of_token, 20)
-    return Names(_base32(number, 26), number.to_bytes(PACKED_BYTES, "big"), token)
+    drawn = letters(31)
+    of_id, of_token = drawn[:16], drawn[16:].decode()
+    return Names(
+        _time_letters(now_ms, 10) + of_id.decode(),
+        now_ms.to_bytes(6, "big") + int(of_id.translate(_AS_INT_READS), 32).to_bytes(10, "big"),
+        _time_letters(minute, 6)[1:] + of_token,
+    )
 
 
 def token_minute_ms(token: str) -> int:
@@ -85,9 +92,8 @@ def number_of(digits: str) -> int:
 
     Raises ValueError where one is of no such digit.
     """
-    if not digits.isascii():
-        raise ValueError("not of our alphabet")
-    return int(digits.translate(_AS_INT_READS), 32)
+    # What is not ASCII becomes bytes that are no digits.
+    return int(digits.encode(errors="replace").translate(_AS_INT_READS), 32)
 
 
 def unpacked(packed_id: bytes) -> str:

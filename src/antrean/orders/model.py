@@ -28,7 +28,11 @@ def moment(ms: float) -> datetime:
     return datetime.fromtimestamp(min(ms / 1000, _LAST_S), UTC)
 
 
-@dataclass(frozen=True, slots=True)
+# Nobody changes what is below, up to the order itself. It is not frozen because Python makes each field of a frozen one
+# by a call: three times the work, for each order that is accepted or listed.
+
+
+@dataclass(slots=True)
 class Placement:
     """Where the stamp goes: page from 1, box in PDF points, origin lower left."""
 
@@ -39,7 +43,7 @@ class Placement:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
     """The paper that the stamp is bought for."""
 
@@ -49,7 +53,7 @@ class Document:
     filename: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taxpayer:
     """Who pays the duty, in full or masked. Never in a log, a URL or an error."""
 
@@ -82,7 +86,7 @@ class NewOrder:
     purchase_order_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HistoryEntry:
     """One line of an order's history; `at_ms` since the epoch."""
 
@@ -101,10 +105,7 @@ class OrderError:
 
 @dataclass(slots=True)
 class Order:
-    """One order's record, read from its hash. Times in ms since the epoch.
-
-    Nobody changes one. It is not frozen because Python makes each field of a frozen one by a call, and it has 31.
-    """
+    """One order's record, read from its hash. Times in ms since the epoch."""
 
     id: str
     office: str

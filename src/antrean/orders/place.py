@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from antrean.orders.fairness import LEAST_WEIGHT, NEXT_REST, NEXT_URGENT, REST_SHARE, URGENT_MIN
 from antrean.orders.score import minutes_until
@@ -63,10 +64,11 @@ class _Rounds:
         comes first. For the first round this is exact; for later ones, offices that still have orders are assumed to
         be spread evenly over the ring.
         """
+        if not self.total:
+            return 0.0
         done = max(math.ceil((rank + 1) / weight - 1e-9) - 1, 0)
-        until, after = (
-            self.sent(rounds, growth) - min(growth * own, rounds * weight) for rounds in (done, done + 1)
-        )
+        until = self.sent(done, growth) - min(growth * own, done * weight)
+        after = self.sent(done + 1, growth) - min(growth * own, (done + 1) * weight)
         return until + self._share_before(office) * (after - until)
 
     def _share_before(self, office: str) -> float:
@@ -76,8 +78,7 @@ class _Rounds:
         return ((at - self._start) % count) / others if others else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where one order stands: in which part of its lane, and how many of that part before it."""
 
     places: Places
@@ -104,6 +105,8 @@ class Spot:
             # Offices without an urgent order get their share of the slots meanwhile, as long as they have orders.
             return min(place / (1 - REST_SHARE), place + places.idle.total)
         others = self._others(places.rest, self.lane.rest, growth)
+        if not places.urgent.total:
+            return self.before + 1 + others
         after_urgent = growth * places.urgent.total + self.before + 1 + others
         # Once its own lane has no urgent order left, it gets a part of the turns that are kept for the rest.
         own_urgent = self.lane.urgent / self.weight

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from antrean.orders import eta as eta_rule
 from antrean.orders.holding import Holding, Language, Outlook, holding_of, text
-from antrean.orders.model import Order, Taxpayer, moment
+from antrean.orders.model import Document, Order, Taxpayer, moment
 from antrean.orders.place import InOrder, Spot
 from antrean.orders.states import State
 
@@ -56,8 +56,7 @@ class Pace:
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """How to show: links' base ('' for relative ones), language, whether identity numbers and names are seen."""
 
     base_url: str = ""
@@ -85,7 +84,7 @@ def spot_of(order: Order, rank: int | None, outlook: Outlook) -> Spot | InOrder 
 
 
 def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: Look) -> dict[str, Any]:
-    """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are."""
+    """The order object of the API; some of its leaves are dataclasses, which orjson writes as they are, if slowly."""
     spot = spot_of(order, rank, outlook)
     holding = holding_of(order, outlook, rank is not None)
     there = order.state is State.COMPLETED and order.erased_ms is None
@@ -114,7 +113,7 @@ def render(order: Order, rank: int | None, outlook: Outlook, pace: Pace, look: L
         "updated_at": rfc3339(order.updated_ms),
         "history": [{"at": rfc3339(h.at_ms), "state": h.state, "note": h.note} for h in order.history],
         "version": order.version,
-        "document": order.document,
+        "document": _document(order.document),
         "taxpayer": _taxpayer(order, look),
         "erased_at": rfc3339(order.erased_ms) if order.erased_ms is not None else None,
         "document_id": order.document_id,
@@ -194,7 +193,12 @@ def render_holding(holding: Holding | None, language: Language) -> dict[str, str
     }
 
 
-def _taxpayer(order: Order, look: Look) -> Taxpayer | None:
-    if order.masked is None or look.reveal is None:
-        return order.masked
-    return look.reveal(order) or order.masked
+def _document(it: Document) -> dict[str, str]:
+    return {"type_code": it.type_code, "number": it.number, "date": it.date, "filename": it.filename}
+
+
+def _taxpayer(order: Order, look: Look) -> dict[str, str] | None:
+    if order.masked is None:
+        return None
+    it = order.masked if look.reveal is None else look.reveal(order) or order.masked
+    return {"identity_type": it.identity_type, "identity_number": it.identity_number, "name": it.name}
