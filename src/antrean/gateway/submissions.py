@@ -347,10 +347,14 @@ def parse_order(
     )
 
 
+#: A look at the class itself: `isinstance` asks an abstract class, and takes ten times as long.
+_PARTS = frozenset({DocumentIn, TaxpayerIn, PlacementIn})
+
+
 def _said(model: BaseModel) -> dict[str, Any]:
     """What was sent, without nulls: `model_dump(exclude_none=True)`, for models without lists, in less time."""
     return {
-        name: _said(value) if isinstance(value, BaseModel) else value
+        name: _said(value) if type(value) in _PARTS else value
         for name, value in model.__dict__.items()
         if value is not None
     }

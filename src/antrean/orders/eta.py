@@ -209,7 +209,9 @@ def estimate(
     place = place_after(0)
     alone_s = wait_s = place / rate
     for _ in range(ROUNDS):
-        wait_s = min(place_after(course.arrivals_per_s * wait_s) / rate, RUSH_MAX * alone_s)
+        before_s, wait_s = wait_s, min(place_after(course.arrivals_per_s * wait_s) / rate, RUSH_MAX * alone_s)
+        if wait_s == before_s:
+            break
     middle_s = TURN_S + wait_s
     near, far = spread
     latest_s = TURN_S + far * middle_s + course.stopped_s(wait_s)

@@ -32,15 +32,9 @@ def _base32(value: int, length: int) -> str:
     return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(5 * (length - 2), -1, -10)])
 
 
-@functools.lru_cache(maxsize=16)
-def _time_letters(time: int, length: int) -> str:
-    """Orders of one millisecond, and of one minute, share theirs."""
-    return _base32(time, length)
-
-
 def new_id(now_ms: int, letters: RandomLetters = random_letters) -> str:
     """26 characters as a ULID: 48 bits of time, 80 random ones."""
-    return _time_letters(now_ms, 10) + letters(16).decode()
+    return _base32(now_ms, 10) + letters(16).decode()
 
 
 def time_ms(order_id: str) -> int:
@@ -61,20 +55,24 @@ class Names(NamedTuple):
     token: str
 
 
+@functools.lru_cache(maxsize=4)
+def _times(now_ms: int) -> Names:
+    """How the names of all orders of one millisecond begin."""
+    minute = max(now_ms // 60_000 - _EPOCH_MIN, 0) % 2**25
+    return Names(_base32(now_ms, 10), now_ms.to_bytes(6, "big"), _base32(minute, 6)[1:])
+
+
 def new_names(now_ms: int, letters: RandomLetters = random_letters) -> Names:
     """Of a new order, from one draw of random letters.
 
     A token has 20 characters, short enough for a small QR: 25 bits of minutes since 2024, 75 random ones. The minute,
     which the ticket shows in words as well, tells where in the archive an old order is found.
     """
-    minute = max(now_ms // 60_000 - _EPOCH_MIN, 0) % 2**25
+    began, packed, token = _times(now_ms)
     drawn = letters(31)
-    of_id, of_token = drawn[:16], drawn[16:].decode()
-    return Names(
-        _time_letters(now_ms, 10) + of_id.decode(),
-        now_ms.to_bytes(6, "big") + int(of_id.translate(_AS_INT_READS), 32).to_bytes(10, "big"),
-        _time_letters(minute, 6)[1:] + of_token,
-    )
+    random = int(drawn[:16].translate(_AS_INT_READS), 32).to_bytes(10, "big")
+    text = drawn.decode()
+    return Names(began + text[:16], packed + random, token + text[16:])
 
 
 def token_minute_ms(token: str) -> int:

@@ -26,4 +26,4 @@ def mask_number(identity_number: str) -> str:
 
 def mask_name(name: str) -> str:
     """`Siti Aminah` as `S*** A***`: enough to tell two papers apart, and no length is told."""
-    return " ".join(word[0] + "***" for word in name.split()[:WORDS_MAX])
+    return " ".join([word[0] + "***" for word in name.split()[:WORDS_MAX]])

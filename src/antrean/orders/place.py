@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 from antrean.orders.fairness import LEAST_WEIGHT, NEXT_REST, NEXT_URGENT, REST_SHARE, URGENT_MIN
 from antrean.orders.score import minutes_until
@@ -51,6 +50,7 @@ class _Rounds:
         self._sent_out = [0, *itertools.accumulate(count for _, count, _ in ordered)]
         self._weights = [0.0, *itertools.accumulate(weight for _, _, weight in ordered)]
         self.total = self._sent_out[-1]
+        self._shares: dict[str, float] = {}
 
     def sent(self, rounds: float, growth: float = 1.0) -> float:
         """Orders sent in `rounds` rounds if every lane was `growth` times as long."""
@@ -64,12 +64,15 @@ class _Rounds:
         comes first. For the first round this is exact; for later ones, offices that still have orders are assumed to
         be spread evenly over the ring.
         """
-        if not self.total:
+        if self.total == own:  # there are no others
             return 0.0
         done = max(math.ceil((rank + 1) / weight - 1e-9) - 1, 0)
         until = self.sent(done, growth) - min(growth * own, done * weight)
         after = self.sent(done + 1, growth) - min(growth * own, (done + 1) * weight)
-        return until + self._share_before(office) * (after - until)
+        share = self._shares.get(office)
+        if share is None:
+            share = self._shares[office] = self._share_before(office)
+        return until + share * (after - until)
 
     def _share_before(self, office: str) -> float:
         """Of the others in the ring, the share whose turn in a round comes before this office's."""
@@ -78,7 +81,8 @@ class _Rounds:
         return ((at - self._start) % count) / others if others else 0.0
 
 
-class Spot(NamedTuple):
+@dataclass(slots=True)
+class Spot:
     """Where one order stands: in which part of its lane, and how many of that part before it."""
 
     places: Places
@@ -87,6 +91,7 @@ class Spot(NamedTuple):
     weight: float
     urgent: bool
     before: int
+    _beside: list[tuple[float, float]] | None = None
 
     @property
     def position(self) -> int:
@@ -112,17 +117,27 @@ class Spot(NamedTuple):
         own_urgent = self.lane.urgent / self.weight
         joins_at = places.urgent.sent(own_urgent, growth)
         place = after_urgent
-        for urgent, rest in places.rest_beside:
-            if place <= places.urgent.sent(urgent, growth):
+        if self._beside is None:
+            self._beside = self._turns_beside(own_urgent)
+        for rounds, turns in self._beside:
+            if place <= places.urgent.sent(rounds, growth):
                 break
-            own = self.lane.rest if own_urgent <= urgent else 0
-            if urgent:
+            place = joins_at + turns
+        return min(place, after_urgent)
+
+    def _turns_beside(self, own_urgent: float) -> list[tuple[float, float]]:
+        """From each moment on in which lanes join the rest (in rounds of the urgent): the turns until its own comes, if it
+        is served beside the urgent."""
+        found = []
+        for rounds, rest in self.places.rest_beside:
+            own = self.lane.rest if own_urgent <= rounds else 0
+            if rounds:
                 # An office that has joined by then gets no turn in the round that is under way.
                 others = rest.sent(self.before / self.weight) - min(self.before, own)
             else:
                 others = self._others(rest, own)
-            place = joins_at + (self.before + 1 + others) / REST_SHARE
-        return min(place, after_urgent)
+            found.append((rounds, (self.before + 1 + others) / REST_SHARE))
+        return found
 
     def _others(self, rounds: _Rounds, own: int, growth: float = 1.0) -> float:
         return rounds.before(self.office, own, self.before, self.weight, growth)
