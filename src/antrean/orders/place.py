@@ -126,8 +126,8 @@ class Spot:
         return min(place, after_urgent)
 
     def _turns_beside(self, own_urgent: float) -> list[tuple[float, float]]:
-        """From each moment on in which lanes join the rest (in rounds of the urgent): the turns until its own comes, if it
-        is served beside the urgent."""
+        """For each moment at which lanes join the rest (in rounds of the urgent): how many turns until its own comes, if
+        it is served beside the urgent from then on."""
         found = []
         for rounds, rest in self.places.rest_beside:
             own = self.lane.rest if own_urgent <= rounds else 0
