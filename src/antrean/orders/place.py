@@ -126,7 +126,7 @@ class Spot:
         return min(place, after_urgent)
 
     def _turns_beside(self, own_urgent: float) -> list[tuple[float, float]]:
-        """For each moment at which lanes join the rest (in rounds of the urgent): how many turns until its own comes, if
+        """For each moment at which lanes join the rest (in rounds of the urgent): how many turns until its own, if
         it is served beside the urgent from then on."""
         found = []
         for rounds, rest in self.places.rest_beside:
