@@ -153,7 +153,7 @@ async def memory(quick: bool) -> Answer:
     """Rows of memory, of the cost of one more order, and of a restart."""
     rows: list[Row] = []
     seen: list[tuple[int, float, Costs]] = []
-    async with rig(BACKLOG_MAX="2000000", OFFICE_BACKLOG_MAX="1000000") as r:
+    async with rig(BACKLOG_MAX="2000000") as r:
         redis = connect(r.settings.effective_redis_url, r.settings)
         worker = r.run("worker")
         await asyncio.sleep(3)
