@@ -91,6 +91,33 @@ MUTANTS: tuple[Mutant, ...] = (
         "            on_disk = True",
     ),
     Mutant(
+        "all submissions leave at once, however many are on their way",
+        "orders/commit.py",
+        "self.durability.tail or self._on_the_way >= ON_THE_WAY_MAX",
+        "self.durability.tail",
+    ),
+    Mutant(
+        "what ends a header is sent in one",
+        "gateway/answer.py",
+        "if not value.isprintable() and _CONTROL.search(value):",
+        "if False:",
+        (("tests/test_answer.py",),),
+    ),
+    Mutant(
+        "an answer goes in one piece to whoever asks",
+        "gateway/answer.py",
+        "if not self._plain(request):",
+        "if False:",
+        (("tests/test_answer.py",),),
+    ),
+    Mutant(
+        "the letters of names are not equally likely",
+        "orders/entropy.py",
+        "ALPHABET[byte % 32]",
+        "ALPHABET[byte % 31]",
+        (("tests/test_entropy.py",),),
+    ),
+    Mutant(
         "the resolver does not wait for the list",
         "orders/resolve.py",
         "if o not in walk.files and self._settled(case)",
