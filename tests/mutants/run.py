@@ -33,7 +33,8 @@ SUITES = (
     ),
     ("tests/test_simulation.py",),
 )
-HISTORIES = "400"
+#: As many as in the test run: with fewer a rare fault may strike in none.
+HISTORIES = "480"
 
 
 @dataclass(frozen=True)
