@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from antrean.config.settings import Settings
 from antrean.gateway.answer import JOINED_MAX, Answer
 from antrean.gateway.headers import API_HEADERS
+from antrean.gateway.ratelimit import Allowance
 from gateway_support import Gateway, running_gateway
 
 PATIENCE_S = 10
@@ -137,6 +138,12 @@ async def test_a_long_body_is_sent_without_a_copy_so_that_slow_readers_of_one_li
     assert isinstance(head, bytes)
     assert head.endswith(f"\r\nContent-Length: {len(body)}\r\n\r\n".encode())
     assert sent is body
+
+
+def test_what_is_left_to_a_key_is_told_alike_whichever_way_it_goes() -> None:
+    allowance = Allowance(allowed=True, limit=50, remaining=7, reset_s=3, retry_s=2)
+    told = "".join(f"{name}: {value}\r\n" for name, value in allowance.headers.items())
+    assert allowance.header_lines == told
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\0b", "\x7f"])
