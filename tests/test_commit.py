@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from antrean.orders import keys
 from antrean.orders.commit import BATCH_MAX, ON_THE_WAY_MAX, Durability, GroupCommit
+from antrean.orders.layout import READS, NewerLayout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
@@ -93,6 +94,17 @@ async def test_a_fault_of_ours_leaves_nobody_waiting(redis: Redis) -> None:
     with pytest.raises(StoreUnavailable, match="TypeError"):
         await asyncio.wait_for(store.submit(new_order()), 5)
     await store.submit(new_order())
+
+
+@pytest.mark.parametrize("durability", [Durability(), WAITAOF])
+async def test_why_the_server_refuses_is_told_to_all_however_their_orders_went(
+    redis: Redis, durability: Durability
+) -> None:
+    store, _ = store_with(redis, durability)
+    await redis.set(keys.LAYOUT, READS + 1)
+    orders = (store.submit(new_order()) for _ in range(ON_THE_WAY_MAX + 2))
+    done = await asyncio.gather(*orders, return_exceptions=True)
+    assert {type(d) for d in done} == {NewerLayout}
 
 
 async def test_waitaof_that_does_not_confirm_is_not_accepted(redis: Redis) -> None:

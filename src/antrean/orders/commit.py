@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from redis.exceptions import NoScriptError, RedisError
 
-from antrean.orders.asking import asked
+from antrean.orders.asking import asked, unavailable
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Arg, Scripts
 
@@ -144,7 +144,9 @@ class GroupCommit:
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
-            if isinstance(answer, BaseException) or not on_disk:
+            if isinstance(answer, RedisError | OSError):
+                future.set_exception(unavailable(answer))
+            elif isinstance(answer, BaseException) or not on_disk:
                 why = type(answer).__name__ if isinstance(answer, BaseException) else "not confirmed on disk"
                 future.set_exception(StoreUnavailable(f"Redis does not take the order durably: {why}"))
             else:
