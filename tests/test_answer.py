@@ -8,12 +8,16 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_writer import HttpVersion, StreamWriter
 from aiohttp.test_utils import make_mocked_request
 from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
-from antrean.gateway.answer import Answer
+from antrean.gateway.answer import JOINED_MAX, Answer
 from antrean.gateway.headers import API_HEADERS
+from antrean.gateway.ratelimit import Allowance
 from gateway_support import Gateway, running_gateway
 
 PATIENCE_S = 10
@@ -88,6 +92,58 @@ async def test_requests_sent_at_once_are_answered_in_order(gateway: Gateway) -> 
             length = int(head.partition(b"Content-Length: ")[2].partition(b"\r")[0])
             assert order["id"].encode() in await reader.readexactly(length)
     writer.close()
+
+
+class _Transport(asyncio.WriteTransport):
+    """Keeps what is written, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[object] = []
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: object) -> None:
+        self.written.append(data)
+
+
+async def _written(body: bytes, version: HttpVersion = HttpVersion11, closing: bool = False) -> list[object]:
+    loop = asyncio.get_running_loop()
+    protocol, transport = BaseProtocol(loop), _Transport()
+    protocol.transport = transport  # type: ignore[assignment] # it is written to, and no more
+    writer = StreamWriter(protocol, loop)
+    request = make_mocked_request("GET", "/", version=version, closing=closing, writer=writer)
+    answer: web.StreamResponse = Answer(body, 200, {"Content-Type": "application/json"})
+    await answer.prepare(request)
+    await answer.write_eof()
+    return transport.written
+
+
+@pytest.mark.parametrize(
+    ("version", "closing"), [(HttpVersion11, False), (HttpVersion11, True), (HttpVersion10, True)]
+)
+async def test_head_and_body_leave_together_whichever_way_they_go(
+    version: HttpVersion, closing: bool
+) -> None:
+    (written,) = await _written(b'{"a": 1}', version, closing)
+    assert isinstance(written, bytes)
+    assert written.startswith(b"HTTP/1.")
+    assert written.endswith(b'\r\n\r\n{"a": 1}')
+
+
+async def test_a_long_body_is_sent_without_a_copy_so_that_slow_readers_of_one_list_share_it() -> None:
+    body = bytes(JOINED_MAX + 1)
+    head, sent = await _written(body)
+    assert isinstance(head, bytes)
+    assert head.endswith(f"\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+    assert sent is body
+
+
+def test_what_is_left_to_a_key_is_told_alike_whichever_way_it_goes() -> None:
+    allowance = Allowance(allowed=True, limit=50, remaining=7, reset_s=3, retry_s=2)
+    told = "".join(f"{name}: {value}\r\n" for name, value in allowance.headers.items())
+    assert allowance.header_lines == told
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\0b", "\x7f"])

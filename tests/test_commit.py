@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from antrean.orders import keys
 from antrean.orders.commit import BATCH_MAX, ON_THE_WAY_MAX, Durability, GroupCommit
+from antrean.orders.layout import READS, NewerLayout
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Scripts
 from antrean.orders.states import State
@@ -28,6 +29,7 @@ class Counting(Scripts):
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self.sizes: list[int] = []
+        self.synced = 0
         self.lose_next = False
         self.break_next = False
         self.waitaof: list[int] | None = None
@@ -45,6 +47,7 @@ class Counting(Scripts):
             raise TypeError("a fault of ours")
         answers = await super().run_many(name, calls, *tail)
         self.sizes.append(len(calls))
+        self.synced += len(calls) if tail else 0
         if self.lose_next:
             self.lose_next = False
             raise RedisConnectionError("answer lost")
@@ -93,6 +96,17 @@ async def test_a_fault_of_ours_leaves_nobody_waiting(redis: Redis) -> None:
     await store.submit(new_order())
 
 
+@pytest.mark.parametrize("durability", [Durability(), WAITAOF])
+async def test_why_the_server_refuses_is_told_to_all_however_their_orders_went(
+    redis: Redis, durability: Durability
+) -> None:
+    store, _ = store_with(redis, durability)
+    await redis.set(keys.LAYOUT, READS + 1)
+    orders = (store.submit(new_order()) for _ in range(ON_THE_WAY_MAX + 2))
+    done = await asyncio.gather(*orders, return_exceptions=True)
+    assert {type(d) for d in done} == {NewerLayout}
+
+
 async def test_waitaof_that_does_not_confirm_is_not_accepted(redis: Redis) -> None:
     store, scripts = store_with(redis, WAITAOF)
     await store.submit(new_order())
@@ -120,6 +134,20 @@ async def test_one_caller_that_goes_away_does_not_take_the_others_along(
     assert sum(isinstance(d, tuple) for d in done) == 19
 
 
+@pytest.mark.parametrize("durability", [Durability(), WAITAOF])
+async def test_of_a_caller_that_goes_away_before_its_order_leaves_nothing_is_written(
+    redis: Redis, durability: Durability
+) -> None:
+    store, _ = store_with(redis, durability)
+    many = ON_THE_WAY_MAX + BATCH_MAX + 1
+    tasks = [asyncio.create_task(store.submit(new_order())) for _ in range(many)]
+    await asyncio.sleep(0)
+    tasks[-1].cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(d) for d in done if isinstance(d, BaseException)] == [asyncio.CancelledError]
+    assert await redis.zcard(keys.INDEX_ALL) == many - 1
+
+
 @pytest.mark.parametrize(("before", "after"), [(WAITAOF, Durability()), (Durability(), WAITAOF)])
 async def test_those_who_wait_while_the_server_s_way_to_sync_changes_are_accepted_by_the_new_one(
     redis: Redis, before: Durability, after: Durability
@@ -131,8 +159,8 @@ async def test_those_who_wait_while_the_server_s_way_to_sync_changes_are_accepte
     store.sync_by(after)
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert [d for d in done if isinstance(d, BaseException)] == []
-    # Those that had left were synced as before; those that had not are waited for.
-    assert sum(scripts.sizes) >= (many - ON_THE_WAY_MAX if after is WAITAOF else many)
+    # Those that had left were synced as before; those that had not, as is right now.
+    assert scripts.synced == (many - ON_THE_WAY_MAX if after is WAITAOF else 0)
 
 
 @pytest.mark.parametrize("durability", [Durability(), WAITAOF])

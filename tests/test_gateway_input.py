@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import string
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from antrean.gateway import identity, webhook_url
 from antrean.gateway.problems import Problem
-from antrean.gateway.submissions import parse_order
+from antrean.gateway.submissions import _PARTS, ORDER, parse_order
 from antrean.orders.model import NewOrder
 from gateway_support import NAME, NIK, affix, purchase
 
@@ -194,6 +194,48 @@ def outcome(body: Any) -> str:
     except Problem as problem:
         return "refused" if problem.status == 422 and problem.errors else "badly refused"
     return "taken"
+
+
+def _is_birth(day: int, month: int) -> bool:
+    try:
+        # The century is not told: any year that has a 29 February.
+        date(2000, month, day - 40 if day > 40 else day)
+    except ValueError:
+        return False
+    return True
+
+
+def test_a_nik_is_taken_where_its_region_day_and_number_can_be_and_nowhere_else() -> None:
+    """The pattern that is tried first takes what the rules would take, whatever two or four digits are."""
+    births = {f"{d:02}{m:02}" for d in range(100) for m in range(100) if _is_birth(d, m)}
+    numbers = [f"{number:04}" for number in range(10_000)]
+    for digits in numbers:
+        taken = identity.nik_fault(f"317101{digits}900001") is None
+        assert taken == (digits in births), digits
+        taken = identity.nik_fault(f"31{digits}0101900001") is None
+        assert taken == (digits[:2] != "00" and digits[2:] != "00"), digits
+        assert (identity.nik_fault(f"317101010190{digits}") is None) == (digits != "0000"), digits
+    for two in range(100):
+        assert (identity.nik_fault(f"{two:02}71010101900001") is None) == (two in identity.PROVINCES), two
+        assert identity.nik_fault(f"3171010101{two:02}0001") is None
+
+
+@pytest.mark.parametrize(
+    "odd", ["\u0663", "\uff11", "\u00b2", "\U0001d7d7", " ", "-", "a", "", "11", "1\n", "\n"]
+)
+def test_a_nik_has_sixteen_ascii_digits_wherever_the_odd_one_is(odd: str) -> None:
+    sound = "3171011101900001"
+    for at in range(len(sound)):
+        assert identity.nik_fault(sound[:at] + odd + sound[at + 1 :]) == (
+            "nik-digits",
+            "a NIK has exactly 16 digits",
+        )
+
+
+def test_what_was_said_is_known_of_every_part_of_an_order() -> None:
+    """A part that is not named there would end in an error of ours."""
+    models = ORDER.json_schema()["$defs"].keys() - {"PurchaseIn", "AffixIn"}
+    assert models == {part.__name__ for part in _PARTS}
 
 
 @given(st.text(string.digits, min_size=16, max_size=16))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antrean.orders.fairness import NEXT_REST, NEXT_URGENT, Lane, plan
-from antrean.orders.place import LaneSize, Places
+from antrean.orders.place import LaneSize, Places, Spot
 from antrean.orders.score import AGE_BITS, score_minute
 
 NOW_MS = 1_800_000_000_000
@@ -136,3 +136,28 @@ def test_a_place_grows_with_the_rank_and_with_those_who_come(
     spot = found.spot(office, rank, URGENT if rank < urgent else WHENEVER)
     assert 1 <= spot.position <= spot.after(come) + 1e-6
     assert spot.position <= position(found, office, rank + 1, urgent)
+
+
+@given(
+    lanes,
+    st.dictionaries(st.sampled_from("ABCDEFGH"), st.floats(0.1, 10)),
+    st.integers(0, 200),
+    st.booleans(),
+    st.lists(st.floats(0, 1000), max_size=4),
+)
+def test_what_a_spot_was_asked_before_changes_nothing(
+    sizes: dict[str, tuple[int, int]],
+    weights: dict[str, float],
+    rank: int,
+    urgent: bool,
+    asked: list[float],
+) -> None:
+    def spot() -> Spot:
+        return found.spot(min(sizes), rank, URGENT if urgent else WHENEVER)
+
+    found = places(sizes, weights)
+    often = spot()
+    told = [often.after(come) for come in asked]
+    assert often == spot()
+    for come, before in zip(asked, told, strict=True):
+        assert before == often.after(come) == spot().after(come)

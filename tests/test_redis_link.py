@@ -32,6 +32,14 @@ async def test_what_is_asked_in_one_turn_of_the_loop_leaves_in_few_writes(linked
     assert (linked.link.commands, linked.link.writes) == (1000, math.ceil(1000 / PART))
 
 
+async def test_what_goes_together_leaves_in_one_write(linked: LinkedRedis) -> None:
+    pipe = linked.pipeline(transaction=False)
+    for _ in range(10 * PART + 1):
+        pipe.incr("n")
+    assert await pipe.execute() == list(range(1, 10 * PART + 2))
+    assert (linked.link.commands, linked.link.writes) == (10 * PART + 1, 1)
+
+
 async def test_each_gets_its_own_answer_and_an_error_is_one_caller_s_alone(linked: LinkedRedis) -> None:
     await linked.set("text", "a")
     seen = await asyncio.gather(

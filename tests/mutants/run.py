@@ -98,6 +98,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "self.durability.tail",
     ),
     Mutant(
+        "the order of a caller that went away is written with the batch",
+        "orders/commit.py",
+        "[one for one in batch if not one[1].done()]",
+        "batch",
+        (("tests/test_commit.py",),),
+    ),
+    Mutant(
+        "commands that go together are parted",
+        "config/redis_link.py",
+        "        futures = [self._line_up(one) for one in packed]\n        self._flush_a_part()",
+        "        futures = [(self._line_up(one), self._flush_a_part())[0] for one in packed]",
+        (("tests/test_redis_link.py",),),
+    ),
+    Mutant(
+        "the pattern of a NIK takes a 30 February",
+        "gateway/identity.py",
+        "(?:30|70)(?:0[13-9]",
+        "(?:30|70)(?:0[1-9]",
+        (("tests/test_gateway_input.py",),),
+    ),
+    Mutant(
         "what ends a header is sent in one",
         "gateway/answer.py",
         "if not value.isprintable() and _CONTROL.search(value):",

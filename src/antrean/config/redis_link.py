@@ -170,12 +170,18 @@ class _Wire(asyncio.Protocol):
     def send(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
         """Put commands into this turn's write. Raises RedisConnectionError where they can not be sent."""
         self._require_room(len(commands))
-        return [self._line_up(packed) for packed in [hiredis.pack_command(_words(c)) for c in commands]]
+        # All are packed before the first is in line: where one can not be, none is sent.
+        packed = [hiredis.pack_command(_words(command)) for command in commands]
+        futures = [self._line_up(one) for one in packed]
+        self._flush_a_part()
+        return futures
 
     def send_one(self, command: Command) -> asyncio.Future[Any]:
         """The same for one, as nearly all come."""
         self._require_room(1)
-        return self._line_up(hiredis.pack_command(_words(command)))
+        future = self._line_up(hiredis.pack_command(_words(command)))
+        self._flush_a_part()
+        return future
 
     def _require_room(self, commands: int) -> None:
         if self.closed:
@@ -192,10 +198,12 @@ class _Wire(asyncio.Protocol):
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
         self._link.commands += 1
-        # Last of all, when who waits is in line.
+        return future
+
+    def _flush_a_part(self) -> None:
+        """Last of all, when all who wait are in line; commands that came together are not parted."""
         if len(self._unsent) >= PART:
             self._flush()
-        return future
 
     def _flush(self) -> None:
         data, self._unsent = b"".join(self._unsent), []

@@ -19,6 +19,9 @@ from antrean.gateway.headers import API_HEADERS
 from antrean.gateway.routes import ALLOWANCE, REQUEST_ID
 
 _OURS = "".join(f"{name}: {value}\r\n" for name, value in API_HEADERS.items())
+#: A longer body, in bytes, is not copied to go with its head: many that read a list slowly share one, and each copy
+#: would be kept until it is read.
+JOINED_MAX = 64 * 1024
 _NO_STORE = "Cache-Control: no-store\r\n"
 #: What would end a header, or hide in it (RFC 9110, 5.5).
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -26,6 +29,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 class Answer(web.StreamResponse):
     """Bytes that are no page."""
+
+    # A head that aiohttp writes waits for the body, as in its own answers: they leave in one piece too.
+    _send_headers_immediately = False
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         """`headers`: those of this answer alone, its type among them."""
@@ -40,7 +46,12 @@ class Answer(web.StreamResponse):
         if not self._plain(request):
             self.content_length = len(self.body)
             return await super().prepare(request)
-        await request.writer.write_eof(self._head(request) + self.body)
+        head = self._head(request)
+        if len(self.body) <= JOINED_MAX:
+            await request.writer.write_eof(head + self.body)
+        else:
+            await request.writer.write(head)
+            await request.writer.write_eof(self.body)
         self._keep_alive = True
         self._eof_sent = True
         return None

@@ -112,6 +112,7 @@ async def _wake_all(app: web.Application) -> None:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """An `Answer` in one piece is sent past this, and has the same by itself."""
     headers = response.headers
     is_page = headers.get("Content-Type", "").startswith("text/html")
     headers.update(PAGE_HEADERS if is_page else API_HEADERS)

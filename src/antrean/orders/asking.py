@@ -20,11 +20,20 @@ async def asked(question: Awaitable[Any]) -> Any:
     try:
         return await question
     except (RedisError, OSError, TimeoutError) as error:
-        if isinstance(error, ResponseError) and (newer := layout.refusal(error)):
-            raise newer from None
-        if isinstance(error, ResponseError):
-            raise StoreUnavailable(f"Redis refuses: {_code(error)}") from error
-        raise StoreUnavailable(layout.unanswered(error)) from error
+        found = unavailable(error)
+        raise found from found.__cause__
+
+
+def unavailable(error: RedisError | OSError) -> StoreUnavailable:
+    """The one error for what went wrong, which is its cause; a NewerLayout, which says it all, has none."""
+    if not isinstance(error, ResponseError):
+        found = StoreUnavailable(layout.unanswered(error))
+    elif newer := layout.refusal(error):
+        return newer
+    else:
+        found = StoreUnavailable(f"Redis refuses: {_code(error)}")
+    found.__cause__ = error
+    return found
 
 
 async def asked_beside(question: Callable[[], Awaitable[Any]]) -> Any:

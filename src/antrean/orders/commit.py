@@ -3,7 +3,8 @@
 With `appendfsync always` the server does it: after one fsync it answers all that it has read (promise 1, accepted is
 kept), and we send the next ones meanwhile. With any other persistence WAITAOF must follow, and the whole connection
 waits for it. So what arrives while one write is under way goes out together in the next, with one WAITAOF. Its counts
-are checked, because WAITAOF answers with counts even when it timed out.
+are checked, because WAITAOF answers with counts even when it timed out. With `always` the same batches, without a
+WAITAOF, take what comes while ON_THE_WAY_MAX are on their way by themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import structlog
 from redis.exceptions import NoScriptError, RedisError
 
-from antrean.orders.asking import asked
+from antrean.orders.asking import asked, unavailable
 from antrean.orders.model import StoreUnavailable
 from antrean.orders.scripts import Arg, Scripts
 
@@ -119,7 +120,8 @@ class GroupCommit:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                await self._write_batch(batch)
+                # Of a caller that went away meanwhile nothing is written.
+                await self._write_batch([one for one in batch if not one[1].done()])
         finally:
             self._task = None
 
@@ -142,7 +144,9 @@ class GroupCommit:
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
-            if isinstance(answer, BaseException) or not on_disk:
+            if isinstance(answer, RedisError | OSError):
+                future.set_exception(unavailable(answer))
+            elif isinstance(answer, BaseException) or not on_disk:
                 why = type(answer).__name__ if isinstance(answer, BaseException) else "not confirmed on disk"
                 future.set_exception(StoreUnavailable(f"Redis does not take the order durably: {why}"))
             else:

@@ -17,7 +17,7 @@ RandomLetters = Callable[[int], bytes]
 #: Of an id that is packed.
 PACKED_BYTES = 16
 
-#: Two digits at a time: half the work for what is made for each order.
+#: Two digits at a time: half the work.
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 
 #: Python's own digits for ours, and for all else one that is no digit.

@@ -28,8 +28,8 @@ def moment(ms: float) -> datetime:
     return datetime.fromtimestamp(min(ms / 1000, _LAST_S), UTC)
 
 
-# Nobody changes what is below, up to the order itself. It is not frozen because Python makes each field of a frozen one
-# by a call: three times the work, for each order that is accepted or listed.
+# Nobody changes what is below, up to the order itself. What every order has is not frozen all the same, because Python
+# makes each field of a frozen one by a call: three times the work, for each order that is accepted or listed.
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from antrean.orders.fairness import LEAST_WEIGHT, NEXT_REST, NEXT_URGENT, REST_SHARE, URGENT_MIN
@@ -91,7 +91,8 @@ class Spot:
     weight: float
     urgent: bool
     before: int
-    _beside: list[tuple[float, float]] | None = None
+    #: Worked out at the first look that needs it: those who come change nothing in it.
+    _beside: list[tuple[float, float]] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def position(self) -> int:
