@@ -94,7 +94,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "all submissions leave at once, however many are on their way",
         "orders/commit.py",
-        "self.durability.tail or self._on_the_way >= ON_THE_WAY_MAX",
+        "self.durability.tail or self._waiting or self._on_the_way >= ON_THE_WAY_MAX",
         "self.durability.tail",
     ),
     Mutant(

@@ -90,7 +90,8 @@ class GroupCommit:
             raise StoreUnavailable("too many submissions wait for the disk")
         self._callers += 1
         try:
-            if self.durability.tail or self._on_the_way >= ON_THE_WAY_MAX:
+            # Who comes now goes behind those who wait already.
+            if self.durability.tail or self._waiting or self._on_the_way >= ON_THE_WAY_MAX:
                 return await self._in_a_batch(args)
             return await self._alone(args)
         except (StoreUnavailable, asyncio.CancelledError):
