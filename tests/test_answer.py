@@ -7,6 +7,7 @@ import email.utils
 import time
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.base_protocol import BaseProtocol
@@ -16,9 +17,10 @@ from redis.asyncio import Redis
 
 from antrean.config.settings import Settings
 from antrean.gateway.answer import JOINED_MAX, Answer
+from antrean.gateway.app import ROUTES
 from antrean.gateway.headers import API_HEADERS
 from antrean.gateway.ratelimit import Allowance
-from gateway_support import Gateway, running_gateway
+from gateway_support import OFFICE, Gateway, purchase, running_gateway
 
 PATIENCE_S = 10
 #: Which differ from answer to answer, and which tells how the connection goes on.
@@ -144,6 +146,49 @@ def test_what_is_left_to_a_key_is_told_alike_whichever_way_it_goes() -> None:
     allowance = Allowance(allowed=True, limit=50, remaining=7, reset_s=3, retry_s=2)
     told = "".join(f"{name}: {value}\r\n" for name, value in allowance.headers.items())
     assert allowance.header_lines == told
+
+
+@pytest.mark.parametrize("role", ["terminal", "ops"])
+async def test_no_answer_to_head_has_a_body(gateway: Gateway, role: str) -> None:
+    order = await gateway.order()
+    key = gateway.keys[role, OFFICE]
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.client.port)
+    paths = [route.path for route in ROUTES if route.method == "GET" and not route.path.endswith("/events")]
+    async with asyncio.timeout(PATIENCE_S):
+        for number, form in enumerate(paths):
+            path = form.replace("{id}", order["id"]).replace("{token}", order["ticket"]["token"])
+            for first_line in (f"HEAD {path}", "GET /healthz"):
+                writer.write(
+                    f"{first_line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+                    f"X-Request-ID: n{number}\r\n\r\n".encode()
+                )
+            await reader.readuntil(b"\r\n\r\n")
+            following = await reader.readuntil(b"\r\n\r\n")
+            assert following.startswith(b"HTTP/1.1 200 OK\r\n"), path
+            assert await reader.readexactly(18) == b'{"status":"alive"}', path
+    writer.close()
+
+
+async def test_an_expectation_that_is_not_known_is_passed_over(gateway: Gateway) -> None:
+    order = await gateway.order()
+    for said in ("1271010101900001", "100-continue, other"):
+        status, _, body = await _asked(gateway, f"GET /v1/orders/{order['id']} HTTP/1.1", f"Expect: {said}")
+        assert (status, order["id"].encode() in body) == ("HTTP/1.1 200 OK", True)
+
+
+async def test_who_waits_to_be_asked_for_the_body_is_asked_once(gateway: Gateway) -> None:
+    key = gateway.keys["terminal", OFFICE]
+    body = orjson.dumps(purchase())
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.client.port)
+    writer.write(
+        f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nIdempotency-Key: a\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-Continue\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(body)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 202 Accepted\r\n")
+    writer.close()
 
 
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\0b", "\x7f"])

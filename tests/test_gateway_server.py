@@ -264,6 +264,34 @@ async def test_stopping_answers_those_who_wait(listening: Listening) -> None:
         await listening.connect()
 
 
+@pytest.mark.both_loops
+async def test_who_still_sends_when_it_stops_is_answered_and_does_not_hold_it_up(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "BODY_TIMEOUT_S", 60)
+    body = orjson.dumps(purchase())
+    head = listening.get("/v1/orders").replace(b"GET", b"POST", 1).removesuffix(b"\r\n")
+    reader, writer = await listening.connect()
+    writer.write(
+        head + b"Idempotency-Key: k\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    with contextlib.closing(writer):
+        async with asyncio.timeout(PATIENCE_S):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            listening.stop.set()
+            while not listening.gateway.parts.hub.closing:
+                await asyncio.sleep(0.005)
+            for part in (body[:100], body[100:]):
+                writer.write(part)
+                await asyncio.sleep(0.005)
+            # It takes no more orders, and says so.
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"\r\nRetry-After: 5\r\n" in answer
+            await listening.task
+
+
 async def _completed_with(gateway: Gateway, stamped: bytes) -> str:
     """The path of the stamped PDF of an order that is completed with it."""
     document = await (await gateway.upload()).json()

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Middleware
 
 from antrean.config.tasks import cancelled
@@ -76,14 +76,23 @@ def create_app(parts: GatewayParts) -> web.Application:
     for route in ROUTES:
         # aiohttp answers HEAD with the handler of GET. A stream has no end, so it gets no HEAD.
         if route.method == "GET" and not route.path.endswith("/events"):
-            app.router.add_get(route.path, route.handler)
+            app.router.add_get(route.path, route.handler, expect_handler=_expected)
         else:
-            app.router.add_route(route.method, route.path, route.handler)
+            app.router.add_route(route.method, route.path, route.handler, expect_handler=_expected)
         by_handler.setdefault(route.handler, route)
     app.cleanup_ctx.append(_background)
     app.on_shutdown.append(_wake_all)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+async def _expected(request: web.Request) -> None:
+    """Ask for the body where the client waits to be asked. What else it may expect is passed over, as it may be
+    (RFC 9110, 10.1.1): aiohttp's own refusal is no problem of ours, and repeats what was sent."""
+    if request.version == HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The answer itself has not begun.
+        request.writer.output_size = 0
 
 
 async def _background(app: web.Application) -> AsyncIterator[None]:

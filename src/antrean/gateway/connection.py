@@ -1,4 +1,5 @@
-"""One connection: requests that are not HTTP, or break a bound, are answered before the application sees them."""
+"""One connection: requests that are not HTTP, or break a bound, are answered before the application sees them, and what
+is still arriving when the gateway stops is taken."""
 
 from __future__ import annotations
 
@@ -19,6 +20,22 @@ class Connection(RequestHandler):
 
     aiohttp's own handler puts the faulty line into both, and that line may hold a key.
     """
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client.
+
+        Once aiohttp closes it throws away what comes: a body on its way would never be whole, and its request would be
+        cut off unanswered, after it has held up the stop for as long as that may take.
+        """
+        under_way = self._current_request
+        if not (self._close or self._force_close) or under_way is None or under_way.content.is_eof():
+            super().data_received(data)
+            return
+        closing, self._close, self._force_close = (self._close, self._force_close), False, False
+        try:
+            super().data_received(data)
+        finally:
+            self._close, self._force_close = closing
 
     def handle_error(
         self,
