@@ -61,7 +61,10 @@ class WebhookSender:
     async def drained(self) -> None:
         """Wait for all that is on its way."""
         while self._sending:
-            await asyncio.gather(*self._sending)
+            # Not `gather`: from Python 3.12 on it gives the loop no turn where all have ended, and these stay listed.
+            done, _ = await asyncio.wait(self._sending)
+            for task in done:
+                task.result()
 
     async def aclose(self) -> None:
         """Stop. What was on its way is sent again when its lease is over."""
