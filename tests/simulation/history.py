@@ -87,10 +87,12 @@ class History:
 
     def _store(self, actor: str) -> tuple[OrderStore, FaultyRedis]:
         faulty = FaultyRedis(self.client, self.chance, actor)
-        scripts = Scripts(faulty, self._now_ms)  # type: ignore[arg-type]
+        scripts = Scripts(faulty, self._now_ms)  # type: ignore[arg-type] # of a client it has what scripts use
         commit = GroupCommit(scripts, "submit")
-        new_names = lambda: ids.new_names(self._now_ms(), self._letters)  # noqa: E731
-        return OrderStore(scripts, commit, Limits(), new_names, VAULT), faulty
+        return OrderStore(scripts, commit, Limits(), self._names, VAULT), faulty
+
+    def _names(self) -> ids.Names:
+        return ids.new_names(self._now_ms(), self._letters)
 
     def _letters(self, count: int) -> bytes:
         return "".join(self.rng.choices(ALPHABET, k=count)).encode()

@@ -33,12 +33,6 @@ class Cached(Generic[T]):
             self._task.add_done_callback(self._done)
         return await asyncio.shield(self._task)
 
-    def fresh(self) -> T | None:
-        """The value if it need not be looked up; else None."""
-        if self._value is not None and self._clock_s() < self._value[1]:
-            return self._value[0]
-        return None
-
     def forget(self) -> None:
         """Forget the value. A look-up under way counts no more: it may have begun before the change to be seen."""
         self._value = self._task = None

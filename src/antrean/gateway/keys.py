@@ -186,10 +186,7 @@ class KeyRing:
         """The same for a key that is known by its digest, as a session's is."""
         if not digest:
             return None
-        cached = self._cache.get(digest)
-        record = None if cached is None else cached.fresh()
-        if record is None:
-            record = await self._look_up(digest)
+        record = await self._look_up(digest)
         if record is None or not hmac.compare_digest(record.digest, digest):
             return None
         now_ms = self._now_ms()

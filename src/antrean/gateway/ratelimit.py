@@ -60,9 +60,9 @@ class Buckets:
 
     def take(self, entry: str, tokens: float = 1.0) -> Allowance:
         """Take tokens if they are there; 0 only looks whether one is."""
-        now_s, burst, per_s = self._clock_s(), self._burst, self._per_s
-        level, seen_s = self._levels.get(entry, (burst, now_s))
-        level = min(burst, level + (now_s - seen_s) * per_s)
+        now_s = self._clock_s()
+        level, seen_s = self._levels.get(entry, (self._burst, now_s))
+        level = min(self._burst, level + (now_s - seen_s) * self._per_s)
         allowed = level >= max(tokens, 1.0)
         if allowed:
             level -= tokens
@@ -72,8 +72,8 @@ class Buckets:
             self._levels.popitem(last=False)
         return Allowance(
             allowed,
-            int(burst),
+            int(self._burst),
             int(level),
-            math.ceil((burst - level) / per_s),
-            1 if level >= 1 else max(1, math.ceil((1 - level) / per_s)),
+            math.ceil((self._burst - level) / self._per_s),
+            max(1, math.ceil((1 - level) / self._per_s)),
         )

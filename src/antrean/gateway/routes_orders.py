@@ -26,7 +26,7 @@ from antrean.orders import ids, listing, placement, search
 from antrean.orders.documents import DocumentStoreUnavailable
 from antrean.orders.events import TooManyWatches, Watch
 from antrean.orders.holding import holding_of_next
-from antrean.orders.model import IllegalMove, Order, Placement, StoreUnavailable, SubmitRefused, Taxpayer
+from antrean.orders.model import IllegalMove, NewOrder, Order, StoreUnavailable, SubmitRefused, Taxpayer
 from antrean.orders.states import State
 from antrean.orders.store import Accepted
 from antrean.orders.vault import Unreadable
@@ -102,8 +102,7 @@ async def _accept(services: Services, principal: Principal, key: str, body: Any)
         now=datetime.now(UTC),
     )
     await services.require_ready(documents=new.document_id is not None)
-    if new.document_id is not None and new.placement is not None:
-        await _check_placement(services, new.document_id, new.placement, new.office)
+    await _check_placement(services, new)
     try:
         accepted = await services.parts.store.submit(new)
     except SubmitRefused as refused:
@@ -124,10 +123,12 @@ async def _shown_accepted(request: web.Request, services: Services, accepted: Ac
     return render(accepted.order, accepted.rank, seen.outlook, pace, look_of(request, services))
 
 
-async def _check_placement(services: Services, document_id: str, wanted: Placement, office: str) -> None:
-    upload = await services.parts.uploads.get(document_id, office)
+async def _check_placement(services: Services, new: NewOrder) -> None:
+    if new.document_id is None or new.placement is None:
+        return
+    upload = await services.parts.uploads.get(new.document_id, new.office)
     # Without one the store refuses the order, unless this is a repeat of one that it knows.
-    if upload is not None and (faults := placement.faults(upload.runs, wanted)):
+    if upload is not None and (faults := placement.faults(upload.runs, new.placement)):
         raise invalid_fields([{"field": f.field, "rule": f.rule, "message": f.message} for f in faults])
 
 

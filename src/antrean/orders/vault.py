@@ -81,7 +81,6 @@ class Vault:
         self._ciphers = {key.id: AESGCM(key.secret) for key in ring}
         self._digest = None if digest_key is None else hmac.HMAC(digest_key, hashes.SHA256())
         self.primary = ring[0].id
-        self._encrypts, self._named = self._ciphers[self.primary], self.primary.encode() + b"."
         self.note = note
         #: How the note begins, its nonce included: no two are alike.
         self.mark = note[: len(self.primary) + 1 + NONCE_BYTES]
@@ -94,7 +93,8 @@ class Vault:
     def seal(self, plain: bytes, context: str) -> bytes:
         """Encrypt for the place that `context` names: `<key id>.<nonce><ciphertext and tag>`."""
         nonce = os.urandom(NONCE_BYTES)
-        return self._named + nonce + self._encrypts.encrypt(nonce, plain, context.encode())
+        sealed = self._ciphers[self.primary].encrypt(nonce, plain, context.encode())
+        return self.primary.encode() + b"." + nonce + sealed
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """What was sealed for that place. Raises Unreadable."""
